@@ -1,0 +1,1 @@
+"""Field sources, tasks and normalisation."""

@@ -1,0 +1,66 @@
+"""One output step of a simulation, with the grid it lives on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the points of a field are, in SI units (openPMD's mesh attributes).
+
+    Parameters
+    ----------
+    shape
+        Number of points along each axis.
+    spacing
+        Distance between points along each axis, in metres.
+    origin
+        Position of the first point of each axis, in metres, at the first iteration.
+    axis_labels
+        Names of the axes, slowest varying first.
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    axis_labels: tuple[str, ...] = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Step:
+    """The field at one iteration.
+
+    Parameters
+    ----------
+    iteration
+        Number of the simulation's output step.
+    time
+        Physical time in seconds.
+    values
+        ``(components, *grid.shape)``, float32, in the source's unit.
+    """
+
+    iteration: int
+    time: float
+    values: np.ndarray
+
+
+class FieldSource(Protocol):
+    """An ordered sequence of steps of one vector field; iterate as often as you like."""
+
+    components: tuple[str, ...]
+    unit: str
+    grid: Grid
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        ...
+
+    def __iter__(self) -> Iterator[Step]:
+        """Yield the steps in order, holding one in memory at a time."""
+        ...
