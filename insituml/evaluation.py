@@ -1,0 +1,117 @@
+"""From checkpoints and held-out data to matrices of error and latent drift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch, Task
+from insituml.learner import ContinualLearner, evaluating
+
+Errors = Callable[[ContinualLearner, Batch], dict[str, Tensor]]
+"""``errors(learner, batch) -> {metric: (n,)}``, one number a sample."""
+
+
+def reconstruction_errors(learner: ContinualLearner, batch: Batch) -> dict[str, Tensor]:
+    """Mean squared, mean absolute and largest absolute error of each sample's reconstruction."""
+    decoded = learner(batch[0])[1]
+    difference = (decoded - batch[0].to(decoded.device)).flatten(start_dim=1)
+    return {
+        "mse": difference.square().mean(dim=1),
+        "l1": difference.abs().mean(dim=1),
+        "linf": difference.abs().amax(dim=1),
+    }
+
+
+def held_out_errors(
+    learner: ContinualLearner,
+    task: Task,
+    *,
+    errors: Errors = reconstruction_errors,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Mean over a task's held-out samples of each error, in evaluation mode."""
+    totals: dict[str, float] = {}
+    with evaluating(learner):
+        for batch in _batches(learner, task.test, batch_size):
+            for metric, values in errors(learner, batch).items():
+                totals[metric] = totals.get(metric, 0.0) + float(values.sum(dtype=torch.float64))
+    return {metric: total / len(task.test[0]) for metric, total in totals.items()}
+
+
+def loss_matrix(
+    learners: Sequence[ContinualLearner],
+    tasks: Sequence[Task],
+    *,
+    errors: Errors = reconstruction_errors,
+    batch_size: int = 256,
+) -> dict[str, np.ndarray]:
+    """Error of every learner on every task's held-out data.
+
+    Parameters
+    ----------
+    learners
+        Learner k was trained through task k.
+    tasks
+        The stream.
+    errors
+        Errors of each sample.
+    batch_size
+        Samples evaluated at once.
+
+    Returns
+    -------
+    dict
+        ``{metric: R}``, R ``(len(learners), len(tasks))`` float64 with R[k, j] the mean error of
+        learner k on task j.
+    """
+    rows = [
+        [held_out_errors(learner, task, errors=errors, batch_size=batch_size) for task in tasks]
+        for learner in learners
+    ]
+    return {
+        metric: np.array([[cell[metric] for cell in row] for row in rows]) for metric in rows[0][0]
+    }
+
+
+def latent_drift_matrix(
+    learners: Sequence[ContinualLearner], tasks: Sequence[Task], *, batch_size: int = 256
+) -> np.ndarray:
+    """How far the latents of each task's held-out data moved since the task was learned.
+
+    Returns
+    -------
+    ndarray
+        ``(K, K)`` float64: D[k, j] is the root mean square of ``z_k(x) − z_j(x)`` over that of
+        ``z_j(x) − mean z_j``; 0 on the diagonal, NaN where task j was not yet learned (k < j).
+    """
+    drift = np.full((len(tasks), len(tasks)), np.nan)
+    for j, task in enumerate(tasks):
+        at_home = _latents(learners[j], task, batch_size)
+        spread = (at_home - at_home.mean(dim=0)).square().mean().sqrt()
+        for k in range(j, len(tasks)):
+            moved = (_latents(learners[k], task, batch_size) - at_home).square().mean().sqrt()
+            drift[k, j] = float(moved / spread.clamp(min=torch.finfo(spread.dtype).tiny))
+    return drift
+
+
+def reconstruct(learner: ContinualLearner, inputs: Tensor, *, batch_size: int = 256) -> Tensor:
+    """Reconstruct inputs in evaluation mode, batch by batch; the result is on the CPU."""
+    with evaluating(learner):
+        parts = [learner(x)[1].cpu() for (x,) in _batches(learner, (inputs,), batch_size)]
+    return torch.cat(parts)
+
+
+def _latents(learner: ContinualLearner, task: Task, batch_size: int) -> Tensor:
+    with evaluating(learner):
+        batches = _batches(learner, task.test, batch_size)
+        return torch.cat([learner.encode(batch[0]).cpu().double() for batch in batches])
+
+
+def _batches(learner: ContinualLearner, samples: Batch, batch_size: int) -> Iterator[Batch]:
+    device = next(learner.parameters()).device
+    for columns in zip(*(column.split(batch_size) for column in samples), strict=True):
+        yield tuple(column.to(device) for column in columns)

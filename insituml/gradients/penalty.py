@@ -1,0 +1,101 @@
+"""The quadratic penalty that ties parameters to where earlier tasks left them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class QuadraticPenalty:
+    """``½ Σₖ Σᵢ Fₖᵢ (θᵢ − θₖᵢ)²`` over any number of anchors θₖ, at the cost of one.
+
+    A sum of parabolas is a parabola: with ``A = Σₖ Fₖ`` and ``B = Σₖ Fₖ θₖ`` it is
+    ``½ [Σᵢ Aᵢ (θᵢ − μᵢ)² + c]``, where ``μ = B / A`` and c is what the anchors disagree by. Held
+    this way, and not as ⟨A, θ²⟩ − 2⟨B, θ⟩ + c, nothing large cancels near the anchors.
+
+    Parameters
+    ----------
+    precision
+        A, by parameter name.
+    centre
+        μ, by parameter name.
+    constant
+        c, a float64 scalar; it has no gradient.
+    """
+
+    precision: dict[str, Tensor]
+    centre: dict[str, Tensor]
+    constant: Tensor
+
+    @classmethod
+    def at_anchor(
+        cls, importance: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
+    ) -> QuadraticPenalty:
+        """Start with one anchor: the parameters as they are now."""
+        return cls(
+            precision={name: value.detach().clone() for name, value in importance.items()},
+            centre={name: parameters[name].detach().clone() for name in importance},
+            constant=torch.zeros((), dtype=torch.float64),
+        )
+
+    def with_anchor(
+        self, importance: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
+    ) -> QuadraticPenalty:
+        """Add an anchor: EWC with one anchor per task."""
+        precision, centre, constant = {}, {}, self.constant
+        for name, added in importance.items():
+            held = self.precision[name]
+            total = held + added
+            # Where no anchor holds a parameter, its centre is of no consequence.
+            share = torch.where(total > 0, added / total, torch.zeros_like(total))
+            offset = parameters[name].detach() - self.centre[name]
+            precision[name] = total
+            centre[name] = self.centre[name] + share * offset
+            constant = constant + (held * share * offset.square()).sum(dtype=torch.float64).cpu()
+        return QuadraticPenalty(precision, centre, constant)
+
+    def with_moved_anchor(
+        self, importance: Mapping[str, Tensor], parameters: Mapping[str, Tensor], gamma: float
+    ) -> QuadraticPenalty:
+        """Replace the anchor and decay what was held: online EWC, ``F ← γ F + F_new``.
+
+        References
+        ----------
+        Schwarz et al., "Progress & Compress", ICML 2018, section 4.
+        """
+        decayed = {name: gamma * self.precision[name] + new for name, new in importance.items()}
+        return QuadraticPenalty.at_anchor(decayed, parameters)
+
+    def value(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Evaluate the penalty, differentiable in ``parameters``; on the first one's device."""
+        terms = [
+            (precision * (parameters[name] - self.centre[name]).square()).sum()
+            for name, precision in self.precision.items()
+        ]
+        first = terms[0]
+        total = torch.stack([term.to(first.device) for term in terms]).sum()
+        return 0.5 * (total + self.constant.to(total))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and dictionaries of tensors only."""
+        return {
+            "precision": self.precision,
+            "centre": self.centre,
+            "constant": self.constant,
+        }
+
+    @classmethod
+    def from_state_dict(
+        cls, state: Mapping[str, Any], parameters: Mapping[str, Tensor]
+    ) -> QuadraticPenalty:
+        """Restore, each tensor on the device of the parameter it belongs to."""
+
+        def place(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value.to(parameters[name].device) for name, value in tensors.items()}
+
+        return cls(place(state["precision"]), place(state["centre"]), state["constant"])

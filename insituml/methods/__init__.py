@@ -1,0 +1,23 @@
+"""Continual-learning methods, one file each."""
+
+from insituml.methods.agem import AGEM
+from insituml.methods.agem_layerwise import AGEMLayerwise
+from insituml.methods.base import Method
+from insituml.methods.ewc import EWC
+from insituml.methods.experience_replay import ExperienceReplay
+from insituml.methods.joint import Joint
+from insituml.methods.naive import Naive
+from insituml.methods.online_ewc import OnlineEWC
+from insituml.methods.sgem import SGEM
+
+__all__ = [
+    "AGEM",
+    "EWC",
+    "SGEM",
+    "AGEMLayerwise",
+    "ExperienceReplay",
+    "Joint",
+    "Method",
+    "Naive",
+    "OnlineEWC",
+]

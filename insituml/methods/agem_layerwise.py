@@ -1,0 +1,25 @@
+"""Layer-wise averaged gradient episodic memory."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from insituml.data.task import Batch
+from insituml.gradients import project_layerwise
+from insituml.methods.gradient_projection import GradientProjection
+
+
+class AGEMLayerwise(GradientProjection):
+    """A-GEM with a projection for each parameter tensor by itself.
+
+    Layers that agree with the past keep their full gradient, layers that conflict are corrected
+    even where the whole gradient would not be.
+
+    Parameters as in :class:`~insituml.methods.gradient_projection.GradientProjection`.
+    """
+
+    def reference_data(self) -> Batch:
+        return self.memory.reference()
+
+    def project(self, gradients: list[Tensor], reference: list[Tensor]) -> None:
+        project_layerwise(gradients, reference)

@@ -1,0 +1,78 @@
+"""The hooks of a continual-learning method; doing nothing in each is plain fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch, Task
+from insituml.learner import ContinualLearner
+
+
+class Method:
+    """What keeps a learner from forgetting.
+
+    The trainer alone zeroes gradients, calls backward, clips and steps the optimizer. It calls
+    the hooks in the order in which they stand here.
+
+    Parameters
+    ----------
+    generator
+        Source of all randomness of the method.
+    """
+
+    sequential = True
+    """Whether tasks are learned one after the other, so that forgetting has a meaning."""
+
+    def __init__(self, *, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
+        """Yield what to train on and for how many epochs; one checkpoint is kept after each."""
+        return ((task, epochs) for task in tasks)
+
+    def begin_task(self, learner: ContinualLearner, task: Task) -> None:
+        """Prepare for a task, before its first batch."""
+
+    def loss(self, learner: ContinualLearner, batch: Batch) -> Tensor:
+        """Return what to minimise on a batch, a scalar."""
+        return learner.loss(batch)
+
+    def correct_gradients(self, learner: ContinualLearner) -> None:
+        """Change ``p.grad`` after backward, before the optimizer's step."""
+
+    def observe(self, batch: Batch) -> None:
+        """Look at a batch after the step on it; called for the first epoch of a task only.
+
+        Later epochs would show the same samples again.
+        """
+
+    def end_task(self, learner: ContinualLearner, task: Task) -> None:
+        """Consolidate what was learned, after the last batch of a task."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything a resumed run needs: nested dictionaries of tensors and numbers."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
+        """Restore :meth:`state_dict`; ``learner`` tells the device."""
+        self.generator.set_state(state["generator"])
+
+    def memory_bytes(self) -> int:
+        """Return the size of the tensors kept from task to task."""
+        state = self.state_dict()
+        del state["generator"]
+        return _bytes_of(state)
+
+
+def _bytes_of(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(map(_bytes_of, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(_bytes_of, value))
+    return 0

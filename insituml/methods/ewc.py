@@ -1,0 +1,100 @@
+"""Elastic weight consolidation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch, Task
+from insituml.gradients import QuadraticPenalty, diagonal_fisher
+from insituml.learner import ContinualLearner
+from insituml.methods.base import Method
+
+
+class EWC(Method):
+    """Tie each parameter to its value after every past task, by its Fisher information.
+
+    The loss is ``L + strength/2 Σₖ Σᵢ Fₖᵢ (θᵢ − θₖᵢ)²``: one anchor per task, at the cost of one.
+
+    Parameters
+    ----------
+    strength
+        λ, 0 or more.
+    fisher_samples
+        Samples of each task the Fisher information is estimated from; None: all.
+    chunk_size
+        Per-sample gradients held at once.
+    generator
+        Chooses the samples for the Fisher information.
+
+    Raises
+    ------
+    ValueError
+        If ``strength`` is negative or ``fisher_samples`` below 1.
+
+    References
+    ----------
+    Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks", PNAS 2017.
+    """
+
+    def __init__(
+        self,
+        strength: float,
+        fisher_samples: int | None = None,
+        chunk_size: int = 16,
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(generator=generator)
+        if strength < 0:
+            raise ValueError(f"strength is {strength}; expected 0 or more")
+        if fisher_samples is not None and fisher_samples < 1:
+            raise ValueError(f"fisher_samples is {fisher_samples}; expected 1 or more, or null")
+        self.strength = strength
+        self.fisher_samples = fisher_samples
+        self.chunk_size = chunk_size
+        self.penalty: QuadraticPenalty | None = None
+
+    def loss(self, learner: ContinualLearner, batch: Batch) -> Tensor:
+        loss = learner.loss(batch)
+        if self.penalty is None:
+            return loss
+        return loss + self.strength * self.penalty.value(dict(learner.named_parameters()))
+
+    def end_task(self, learner: ContinualLearner, task: Task) -> None:
+        fisher = self._fisher(learner, task)
+        parameters = dict(learner.named_parameters())
+        if self.penalty is None:
+            self.penalty = QuadraticPenalty.at_anchor(fisher, parameters)
+        else:
+            self.penalty = self._updated(self.penalty, fisher, parameters)
+
+    def state_dict(self) -> dict[str, Any]:
+        penalty = self.penalty.state_dict() if self.penalty is not None else None
+        return {**super().state_dict(), "penalty": penalty}
+
+    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
+        super().load_state_dict(state, learner)
+        if state["penalty"] is not None:
+            parameters = dict(learner.named_parameters())
+            self.penalty = QuadraticPenalty.from_state_dict(state["penalty"], parameters)
+
+    def _updated(
+        self, penalty: QuadraticPenalty, fisher: dict[str, Tensor], parameters: dict[str, Any]
+    ) -> QuadraticPenalty:
+        return penalty.with_anchor(fisher, parameters)
+
+    def _fisher(self, learner: ContinualLearner, task: Task) -> dict[str, Tensor]:
+        samples = task.train
+        if self.fisher_samples is not None:
+            order = torch.randperm(len(samples[0]), generator=self.generator)
+            samples = tuple(t[order[: self.fisher_samples]] for t in samples)
+        device = next(learner.parameters()).device
+        return diagonal_fisher(
+            learner,
+            lambda model, batch: model.loss(batch),  # type: ignore[operator]
+            [t.to(device) for t in samples],
+            chunk_size=self.chunk_size,
+        )

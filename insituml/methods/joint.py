@@ -1,0 +1,28 @@
+"""Joint training: the upper bound every method is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from insituml.data.task import Task
+from insituml.methods.base import Method
+
+
+class Joint(Method):
+    """Train one model on all tasks at once, for as many epochs as each task would have had.
+
+    The epochs are dealt out evenly over as many segments as there are tasks, each followed by a
+    checkpoint, so that a killed run resumes. The last checkpoint is the bound; the earlier ones
+    show its progress and say nothing about forgetting.
+    """
+
+    sequential = False
+
+    def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
+        columns = zip(*(task.train for task in tasks), strict=True)
+        train = tuple(torch.cat(column) for column in columns)
+        for k, task in enumerate(tasks):
+            share = (k + 1) * epochs // len(tasks) - k * epochs // len(tasks)
+            yield Task(k, f"all tasks, part {k + 1} of {len(tasks)}", train, task.test), share

@@ -1,0 +1,7 @@
+"""Models: plain modules on :class:`insituml.learner.ContinualLearner`."""
+
+from insituml.learner import ContinualLearner
+from insituml.models.autoencoder import AutoEncoder2D, AutoEncoder3D
+from insituml.models.mlp import MLP
+
+__all__ = ["MLP", "AutoEncoder2D", "AutoEncoder3D", "ContinualLearner"]

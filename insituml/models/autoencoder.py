@@ -1,0 +1,86 @@
+"""Convolutional autoencoders in two and three dimensions, one implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from insituml.models.convolution import ConvolutionalDecoder, ConvolutionalEncoder, Sizes
+from insituml.models.encoder_decoder import EncoderDecoder
+
+
+class _AutoEncoder(EncoderDecoder):
+    """Blocks of convolutions that halve the grid, a linear latent, and the mirror image.
+
+    Parameters
+    ----------
+    input_shape
+        ``(channels, *grid)`` of one sample; odd sizes work.
+    channels
+        Channels of each block; each block halves the grid.
+    latent_size
+        Width of the latent.
+    convolutions
+        Convolutions in each block, 1 or more.
+    downsampling
+        ``"strided"``: the block's last convolution has stride 2, and the latent is the whole
+        code. ``"pool"``: max-pooling that keeps the indices, and the decoder unpools with them
+        as the original does; a latent alone decodes by up-sampling instead.
+    activation
+        ``"tanh"``, ``"leaky_relu"`` or ``"relu"``.
+    generator
+        Source of the Xavier-uniform initial weights; None: seed 0.
+    **kwargs
+        ``loss``, ``onlineEWC``, ``ewc_lambda``, ``gamma`` of
+        :class:`~insituml.learner.ContinualLearner`.
+
+    Raises
+    ------
+    ValueError
+        If the shape has the wrong number of dimensions, the grid is too small to be halved once a
+        block, or an option is unknown.
+    """
+
+    dimensions: int
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        channels: Sequence[int] = (16, 32),
+        latent_size: int = 32,
+        convolutions: int = 1,
+        downsampling: str = "strided",
+        activation: str = "leaky_relu",
+        *,
+        generator: torch.Generator | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if len(input_shape) != self.dimensions + 1:
+            raise ValueError(
+                f"input_shape is {tuple(input_shape)}; {type(self).__name__} expects "
+                f"{self.dimensions + 1} numbers: channels, then {self.dimensions} grid sizes"
+            )
+        if convolutions < 1:
+            raise ValueError(f"convolutions is {convolutions}; expected 1 or more per block")
+        sizes = Sizes.of(input_shape, channels, downsampling)
+
+        def build() -> tuple[nn.Module, nn.Module]:
+            return (
+                ConvolutionalEncoder(sizes, latent_size, convolutions, activation),
+                ConvolutionalDecoder(sizes, latent_size, convolutions, activation),
+            )
+
+        super().__init__(build, generator=generator, **kwargs)
+
+
+class AutoEncoder2D(_AutoEncoder):
+    __doc__ = (_AutoEncoder.__doc__ or "").replace("*grid", "height, width")
+    dimensions = 2
+
+
+class AutoEncoder3D(_AutoEncoder):
+    __doc__ = (_AutoEncoder.__doc__ or "").replace("*grid", "nx, ny, nz")
+    dimensions = 3

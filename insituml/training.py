@@ -1,0 +1,152 @@
+"""The training loop over a stream of tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch, Task
+from insituml.learner import ContinualLearner
+from insituml.methods.base import Method
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What the loop says after each epoch: one loss per step, from ``first_step`` on."""
+
+    task: int
+    epoch: int
+    epochs: int
+    first_step: int
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What the loop says after each task; ``seconds`` include the method's own work."""
+
+    task: int
+    name: str
+    steps: int
+    loss: float
+    seconds: float
+
+
+Report = Callable[[EpochRecord | TaskRecord], None]
+
+
+class DivergedError(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+def train(
+    learner: ContinualLearner,
+    method: Method,
+    tasks: Sequence[Task],
+    optimizer: torch.optim.Optimizer,
+    *,
+    epochs: int,
+    batch_size: int,
+    generator: torch.Generator,
+    max_gradient_norm: float | None = None,
+    report: Report = lambda record: None,
+    finished_tasks: int = 0,
+    finished_steps: int = 0,
+) -> Iterator[TaskRecord]:
+    """Learn the tasks in order; yield after each, when its checkpoint can be taken.
+
+    Parameters
+    ----------
+    learner, method, optimizer
+        Changed in place.
+    tasks
+        The stream.
+    epochs
+        Passes over each task's samples.
+    batch_size
+        Samples a step; the last batch of an epoch may be smaller.
+    generator
+        Source of the order of the samples.
+    max_gradient_norm
+        Clip the gradient to this Euclidean norm, after the method's correction; None: do not.
+    report
+        Called with each :class:`EpochRecord` and :class:`TaskRecord`.
+    finished_tasks, finished_steps
+        What a resumed run has behind it already.
+
+    Raises
+    ------
+    DivergedError
+        At the end of an epoch in which a loss was not finite.
+    """
+    step = finished_steps
+    for task, task_epochs in method.schedule(tasks, epochs):
+        if task.index < finished_tasks:
+            continue
+        started, first_step, mean_loss = time.perf_counter(), step, float("nan")
+        learner.train()
+        method.begin_task(learner, task)
+        for epoch in range(task_epochs):
+            losses = _train_epoch(
+                learner,
+                method,
+                _batches(task.train, batch_size, generator, learner),
+                optimizer,
+                max_gradient_norm=max_gradient_norm,
+                observe=epoch == 0,
+            )
+            # The one wait for the device in an epoch.
+            values = tuple(torch.stack(losses).tolist())
+            record = EpochRecord(task.index, epoch, task_epochs, step, values)
+            mean_loss = sum(values) / len(values)
+            step += len(values)
+            report(record)
+            if not torch.isfinite(torch.tensor(mean_loss)):
+                raise DivergedError(
+                    f"the loss became {mean_loss} in epoch {epoch + 1} of task {task.index} "
+                    f"({task.name}); try a smaller learning rate, training.max_gradient_norm, or "
+                    "a weaker penalty"
+                )
+        method.end_task(learner, task)
+        seconds = time.perf_counter() - started
+        result = TaskRecord(task.index, task.name, step - first_step, mean_loss, seconds)
+        report(result)
+        yield result
+
+
+def _train_epoch(
+    learner: ContinualLearner,
+    method: Method,
+    batches: Iterator[Batch],
+    optimizer: torch.optim.Optimizer,
+    *,
+    max_gradient_norm: float | None,
+    observe: bool,
+) -> list[Tensor]:
+    losses = []
+    for batch in batches:
+        optimizer.zero_grad(set_to_none=True)
+        loss = method.loss(learner, batch)
+        loss.backward()
+        method.correct_gradients(learner)
+        if max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
+        optimizer.step()
+        if observe:
+            method.observe(batch)
+        losses.append(loss.detach())
+    return losses
+
+
+def _batches(
+    samples: Batch, batch_size: int, generator: torch.Generator, learner: ContinualLearner
+) -> Iterator[Batch]:
+    """Index shuffled batches out of tensors; a memory-mapped tensor reads only these rows."""
+    device = next(learner.parameters()).device
+    order = torch.randperm(len(samples[0]), generator=generator)
+    for rows in order.split(batch_size):
+        yield tuple(column[rows.to(column.device)].to(device) for column in samples)

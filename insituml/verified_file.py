@@ -1,0 +1,111 @@
+"""Files that are written whole or not at all, and that notice damage when they are read.
+
+The content is what ``torch.save`` writes, a zip archive. A zip archive may end in a comment; ours
+is the SHA-256 of all bytes before it, so ``torch.load`` still opens the file as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_DIGEST_LENGTH = 64
+
+
+class DamagedFileError(ValueError):
+    """A file whose content is not what was written."""
+
+
+def write_atomically(path: Path | str, content: bytes) -> Path:
+    """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never half.
+
+    Parent folders are made when missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes the file private; a result should be as readable as any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_verified(path: Path | str, state: dict[str, Any]) -> Path:
+    """Write a nested dictionary of tensors, numbers, strings and lists, with a checksum.
+
+    The same state gives the same bytes.
+
+    Raises
+    ------
+    TypeError
+        If ``state`` holds anything else; the message says where.
+    """
+    buffer = io.BytesIO()
+    torch.save(_canonical(state, "state"), buffer)
+    content = bytearray(buffer.getvalue())
+    # The last two bytes of a zip archive without comment are the comment's length.
+    content[-2:] = _DIGEST_LENGTH.to_bytes(2, "little")
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return write_atomically(path, bytes(content) + digest)
+
+
+def read_verified(path: Path | str, map_location: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what :func:`write_verified` wrote; no code stored in the file is ever run.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DamagedFileError
+        If the checksum does not match: cut short, changed, or not written by insituml.
+    """
+    content = Path(path).read_bytes()
+    body, digest = content[:-_DIGEST_LENGTH], content[-_DIGEST_LENGTH:]
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise DamagedFileError(
+            f"{path} ({len(content)} bytes) is damaged: its SHA-256 does not match the one it "
+            "ends with. Delete it and run the stage that writes it again."
+        )
+    return torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
+
+
+def _canonical(value: Any, where: str) -> Any:
+    """Copy ``value`` so that equal content pickles to equal bytes.
+
+    Pickle stores a repeated string or a shared storage once, by identity; whether two equal
+    strings are one object depends on where they came from.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True).contiguous()
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {
+            _canonical(key, where): _canonical(item, f"{where}[{key!r}]")
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_canonical(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    raise TypeError(
+        f"{where} is a {type(value).__name__}; a verified file holds tensors, numbers, strings, "
+        "None, and lists or dictionaries of these. Convert it first."
+    )
