@@ -1,0 +1,1 @@
+"""Toy data: eight Gaussian clusters that move with time."""
