@@ -16,6 +16,7 @@ from insituml.data.task import Batch
 from insituml.gradients import (
     QuadraticPenalty,
     diagonal_fisher,
+    evaluation_mode,
     project,
     project_layerwise,
     reference_gradient,
@@ -69,9 +70,12 @@ class ContinualLearner(nn.Module):
         # Remembered so that a checkpoint can build the model again. A generator only draws the
         # initial weights, which a checkpoint replaces. (deepcopy calls this with no arguments.)
         self = super().__new__(cls)
-        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
+        signature = inspect.signature(cls.__init__)
+        bound = signature.bind_partial(self, *args, **kwargs).arguments
         bound.pop(next(iter(bound)))
-        bound.update(bound.pop("kwargs", {}))
+        for parameter in signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                bound.update(bound.pop(parameter.name, {}))
         bound.pop("generator", None)
         self.constructor_arguments = bound
         return self
@@ -121,7 +125,12 @@ class ContinualLearner(nn.Module):
     # The original interface: elastic weight consolidation
 
     def estimate_fisher(
-        self, dataset: Dataset[Any], loss_func: ReconstructionLoss, is_mlp: bool = False
+        self,
+        dataset: Dataset[Any] | Tensor,
+        loss_func: ReconstructionLoss,
+        is_mlp: bool = False,
+        *,
+        chunk_size: int = 16,
     ) -> dict[str, Tensor]:
         """Estimate the Fisher information on a task just learned and set an anchor here.
 
@@ -133,19 +142,31 @@ class ContinualLearner(nn.Module):
             ``loss_func(reconstruction, x) -> scalar``.
         is_mlp
             Flatten each x to a vector first.
+        chunk_size
+            As in :func:`~insituml.gradients.diagonal_fisher`.
 
         Returns
         -------
         dict
             ``{parameter name: tensor}``: the mean of squared per-sample gradients.
+
+        Raises
+        ------
+        ValueError
+            If the data set is empty.
         """
-        x = torch.cat([_inputs(batch) for batch in DataLoader(dataset, batch_size=256)])
-        x = x.to(next(self.parameters()).device)
+        parts = list(_inputs(dataset, batch_size=256))
+        if not parts:
+            raise ValueError("the data set is empty; estimate_fisher needs at least one sample")
+        x = torch.cat(parts)
         if is_mlp:
             x = x.flatten(start_dim=1)
-        fisher = diagonal_fisher(
-            self, lambda model, batch: loss_func(model(*batch)[1], *batch), [x]
-        )
+
+        def loss(model: nn.Module, batch: Batch) -> Tensor:
+            decoded = model(batch[0])[1]
+            return loss_func(decoded, batch[0].to(decoded.device))
+
+        fisher = diagonal_fisher(self, loss, [x], chunk_size=chunk_size)
         self.consolidate(fisher)
         return fisher
 
@@ -251,9 +272,7 @@ class ContinualLearner(nn.Module):
             decoded = self(batch[0])[1]
             return loss_func(decoded, batch[0].to(decoded.device))
 
-        # A tensor is a data set of its rows.
-        loader = DataLoader(reference_data, batch_size=b_size)  # type: ignore[arg-type]
-        batches = ((_inputs(batch).to(device),) for batch in loader)
+        batches = ((x.to(device),) for x in _inputs(reference_data, b_size))
         return reference_gradient(loss, parameters, batches)
 
     # Files
@@ -282,13 +301,8 @@ class ContinualLearner(nn.Module):
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluate without gradients and in ``eval`` mode; the mode is restored afterwards."""
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(was_training)
+    with evaluation_mode(module), torch.no_grad():
+        yield
 
 
 def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
@@ -312,8 +326,12 @@ def latent_loss(learner: ContinualLearner, latent: Tensor, loss: ReconstructionL
     return loss(again, latent.to(again.device))
 
 
-def _inputs(batch: Any) -> Tensor:
-    return batch if isinstance(batch, Tensor) else batch[0]
+def _inputs(dataset: Dataset[Any] | Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Yield the x of ``(x, label)`` or ``x`` items in batches; a tensor is a data set of rows."""
+    # A loader draws from its generator even when nothing is shuffled: spare the global one.
+    own = torch.Generator()
+    for batch in DataLoader(dataset, batch_size, generator=own):  # type: ignore[arg-type]
+        yield batch if isinstance(batch, Tensor) else batch[0]
 
 
 def _missing_call(called: str, missing: str) -> str:
