@@ -1,0 +1,182 @@
+"""How the error on a task evolves while later tasks are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from insituml.plots.arrays import mean_and_range, names_of, seed_matrices
+from insituml.plots.loss_matrix import panel_columns
+from insituml.plots.style import (
+    MAX_WIDTH,
+    SEQUENTIAL,
+    label_line_ends,
+    look,
+    method_label,
+    method_styles,
+    settle,
+)
+
+_TASK_MARKERS = "osD^vP<>Xp"
+
+
+@look()
+def forgetting_curves(
+    matrices: Mapping[str, ArrayLike],
+    *,
+    task_names: Sequence[str] | None = None,
+    metric_label: str = "error",
+    title: str = "",
+    log: bool = False,
+) -> Figure:
+    """Draw for each method how the error on every task evolves once it has been learned.
+
+    One panel a method, one line a task from the moment it was learned; all panels share their
+    axes. A line is the mean over seeds, its band the range from the lowest to the highest seed.
+    A flat line is a task that is not forgotten.
+
+    Parameters
+    ----------
+    matrices
+        Method name to ``(seeds, K, K)``: error on task j after training through task k.
+    task_names
+        K names; numbers from 0 without.
+    metric_label
+        What the values are, with their unit.
+    title
+        Above the figure.
+    log
+        Logarithmic error axis.
+
+    Raises
+    ------
+    ValueError
+        If an array is not of this shape, or they differ in K, or the names do not fit.
+    """
+    arrays = seed_matrices(matrices)
+    count = next(iter(arrays.values())).shape[-1]
+    names = names_of(task_names, count)
+    colors = matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.88, count))
+
+    columns = panel_columns(len(arrays))
+    lines = -(-len(arrays) // columns)
+    figure = Figure(figsize=(MAX_WIDTH if columns > 2 else 4.0 * columns + 2, 2.3 * lines + 1.4))
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in panels[len(arrays) :]:
+        axes.remove()
+    for place, (axes, (name, values)) in enumerate(zip(panels, arrays.items(), strict=False)):
+        for task in range(count):
+            steps = np.arange(task, count)
+            mean, low, high = mean_and_range(values[:, task:, task])
+            axes.fill_between(steps, low, high, color=colors[task], alpha=0.18, linewidth=0)
+            axes.plot(
+                steps,
+                mean,
+                color=colors[task],
+                marker=_TASK_MARKERS[task % len(_TASK_MARKERS)],
+                markersize=4,
+                label=names[task],
+            )
+        if log:
+            axes.set_yscale("log")
+        axes.set_title(method_label(name), fontsize=9, fontweight="bold")
+        axes.grid(axis="y", which="both")
+        axes.set_xlim(-0.3, count - 0.7)
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.tick_params(labelbottom=place + columns >= len(arrays))
+    if title:
+        figure.suptitle(title)
+    figure.supxlabel("trained through task")
+    figure.supylabel(metric_label)
+    handles, labels = panels[0].get_legend_handles_labels()
+    if task_names is not None:
+        labels = [f"{task}: {label}" for task, label in enumerate(labels)]
+    figure.legend(
+        handles,
+        labels,
+        loc="outside right upper",
+        title="error on task",
+        title_fontsize=9,
+        alignment="left",
+    )
+    return settle(figure)
+
+
+@look()
+def first_task_error(
+    matrices: Mapping[str, ArrayLike],
+    *,
+    task_names: Sequence[str] | None = None,
+    metric_label: str = "error",
+    title: str = "",
+    log: bool = False,
+) -> Figure:
+    """Draw how well each method still knows the first task after every later one.
+
+    A line is the mean over seeds, its band the range from the lowest to the highest seed. A
+    method measured after one task only, such as joint training, is a level across the figure.
+
+    Parameters
+    ----------
+    matrices
+        Method name to ``(seeds, K, K)``: error on task j after training through task k.
+    task_names
+        K names; numbers from 0 without.
+    metric_label
+        What the values are, with their unit.
+    title
+        Above the figure.
+    log
+        Logarithmic error axis.
+
+    Raises
+    ------
+    ValueError
+        If an array is not of this shape, or they differ in K, or the names do not fit.
+    """
+    arrays = seed_matrices(matrices)
+    count = next(iter(arrays.values())).shape[-1]
+    names = names_of(task_names, count)
+    styles = method_styles(arrays)
+
+    figure = Figure(figsize=(9.5, 5.2))
+    axes = figure.add_subplot()
+    if log:
+        axes.set_yscale("log")
+    ends = []
+    for name, values in arrays.items():
+        style = styles[name]
+        mean, low, high = mean_and_range(values[:, :, 0])
+        measured = np.flatnonzero(np.isfinite(mean))
+        if len(measured) == 1 and count > 1:
+            mean, low, high = (np.full(count, line[measured[0]]) for line in (mean, low, high))
+        axes.fill_between(range(count), low, high, color=style.color, alpha=0.12, linewidth=0)
+        axes.plot(
+            range(count),
+            mean,
+            color=style.color,
+            marker=style.marker if len(measured) > 1 or count == 1 else None,
+            linestyle=style.linestyle,
+            label=style.label,
+        )
+        if len(measured):
+            last = count - 1 if len(measured) == 1 else int(measured[-1])
+            ends.append((last, float(mean[last]), style.label, style.color))
+    axes.grid(axis="y", which="both")
+    axes.set_xlim(-0.15, count - 0.85 if count > 1 else 0.5)
+    places = range(0, count, -(-count // 12))
+    axes.set_xticks(places, [names[place] for place in places])
+    if sum(len(names[place]) for place in places) > 70:
+        for label in axes.get_xticklabels():
+            label.set(rotation=30, ha="right", rotation_mode="anchor")
+    first = f"the first task ({names[0]})" if task_names is not None else "the first task"
+    axes.set(xlabel="trained through task", ylabel=f"{metric_label} on {first}")
+    if title:
+        figure.suptitle(title)
+    label_line_ends(axes, ends)
+    return settle(figure)

@@ -1,0 +1,169 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+
+from insituml import plots
+
+
+def row(method: str, error: float | None, **others: float | None) -> dict[str, Any]:
+    return {
+        "method": method,
+        "final_average_error": error,
+        "final_average_error_std": 0.01,
+        "forgetting": 0.2,
+        "forgetting_std": 0.02,
+        "gap_closed": 0.5,
+        "gap_closed_std": 0.05,
+        "seconds_per_step": 0.002,
+        "memory_bytes": 2**20,
+        **others,
+    }
+
+
+ROWS = [
+    row("naive", 0.9, forgetting=0.7, gap_closed=1e-17, memory_bytes=0, seconds_per_step=0.001),
+    row("ewc", 0.6, forgetting=0.3, gap_closed=0.375),
+    row("joint", 0.1, forgetting=None, forgetting_std=None, gap_closed=1.0, memory_bytes=0),
+    row("agem", 0.5, gap_closed=0.5, seconds_per_step=float("nan"), memory_bytes=3 * 2**20),
+    row("broken", float("nan"), gap_closed=None),
+]
+
+
+def table(text: str) -> list[list[str]]:
+    lines = text.strip().splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_markdown_ranks_and_formats() -> None:
+    cells = table(plots.leaderboard_markdown(ROWS))
+    assert cells[0] == [
+        "method",
+        "final average error",
+        "forgetting",
+        "gap closed",
+        "ms per step",
+        "memory",
+    ]
+    assert set("".join(cells[1])) <= {":", "-"}
+    assert [line[0] for line in cells[2:]] == ["joint", "A-GEM", "EWC", "naive", "broken"]
+    assert {len(line) for line in cells} == {6}
+    assert cells[4] == [
+        "EWC",
+        "0.600 ± 0.010",
+        "0.300 ± 0.020",
+        "0.375 ± 0.050",
+        "**2.00**",
+        "**1 MiB**",
+    ]
+
+
+def test_markdown_marks_the_best_but_no_reference() -> None:
+    cells = table(plots.leaderboard_markdown(ROWS))
+    assert cells[3][1] == "**0.500 ± 0.010**"
+    assert cells[3][3] == "**0.500 ± 0.050**"
+    for reference in (cells[2], cells[5]):
+        assert "**" not in "".join(reference)
+
+
+def test_markdown_shows_missing_values_as_a_dash() -> None:
+    cells = table(plots.leaderboard_markdown(ROWS))
+    assert cells[2][2] == "–"  # None
+    assert cells[3][4] == "–"  # NaN
+    assert cells[6][1] == "–"
+    assert "nan" not in plots.leaderboard_markdown(ROWS).lower()
+
+
+def test_markdown_without_spread_shows_the_mean() -> None:
+    cells = table(plots.leaderboard_markdown([row("ewc", 0.25, final_average_error_std=None)]))
+    assert cells[2][1] == "**0.250**"
+
+
+def test_markdown_moves_small_powers_to_the_head() -> None:
+    rows = [
+        row("ewc", 2.5e-7, final_average_error_std=1e-8),
+        row("agem", 1.25e-6, final_average_error_std=2e-8),
+        row("sgem", 3e-7, final_average_error_std=1e-8),
+    ]
+    cells = table(plots.leaderboard_markdown(rows))
+    assert cells[0][1] == "final average error (1e-7)"
+    assert [line[1] for line in cells[2:]] == ["**2.50 ± 0.10**", "3.00 ± 0.10", "12.50 ± 0.20"]
+
+
+def test_rounding_noise_is_zero() -> None:
+    rows = [row("ewc", 0.5), row("naive", 0.9, gap_closed=-1e-17)]
+    assert table(plots.leaderboard_markdown(rows))[3][3] == "0.000 ± 0.050"
+
+
+def test_figure_has_the_best_on_top() -> None:
+    figure = plots.leaderboard_figure(ROWS, metric_label="MSE")
+    error = figure.axes[0]
+    labels = [label.get_text() for label in error.get_yticklabels()]
+    assert labels == ["joint", "A-GEM", "EWC", "naive", "broken"]
+    bottom, top = error.get_ylim()
+    assert bottom > top  # row 0 is uppermost
+    assert {axes.get_ylim() for axes in figure.axes} == {(bottom, top)}
+
+
+def test_figure_axes_are_labelled() -> None:
+    axes = plots.leaderboard_figure(ROWS, metric_label="MSE").axes
+    assert [panel.get_title() for panel in axes] == [
+        "final average error",
+        "forgetting",
+        "gap closed",
+        "time per step",
+        "memory",
+    ]
+    assert [panel.get_xlabel() for panel in axes[:4]] == [
+        "MSE",
+        "MSE",
+        "0 = naive, 1 = joint",
+        "ms",
+    ]
+
+
+def test_figure_shows_values_spread_and_colours() -> None:
+    error = plots.leaderboard_figure(ROWS).axes[0]
+    points = {float(box.lines[0].get_xdata()[0]): box for box in error.containers}
+    assert sorted(points) == [0.1, 0.5, 0.6, 0.9]
+    bars = points[0.6].lines[2][0].get_segments()[0]
+    np.testing.assert_allclose(bars[:, 0], [0.59, 0.61])
+    assert same_color(points[0.6].lines[0].get_color(), plots.method_styles(["ewc"])["ewc"].color)
+
+
+def test_figure_marks_the_references() -> None:
+    axes = plots.leaderboard_figure(ROWS).axes
+    levels = [
+        sorted(line.get_xdata()[0] for line in panel.lines if list(line.get_ydata()) == [0, 1])
+        for panel in (axes[0], axes[2])
+    ]
+    assert levels == [[0.1, 0.9], [0.0, 1.0]]
+    low, high = axes[2].get_xlim()
+    assert low < 0
+    assert high > 1
+
+
+def test_figure_writes_costs_and_dashes() -> None:
+    axes = plots.leaderboard_figure(ROWS).axes
+    assert [text.get_text() for text in axes[3].texts] == ["2.00", "–", "2.00", "1.00", "2.00"]
+    assert [text.get_text() for text in axes[4].texts] == ["0 B", "3 MiB", "1 MiB", "0 B", "1 MiB"]
+
+
+def test_all_unknown() -> None:
+    nothing = dict.fromkeys(row("x", None), None) | {"method": "x"}
+    figure = plots.leaderboard_figure([nothing])
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["–"] * 5
+    assert table(plots.leaderboard_markdown([nothing]))[2] == ["x", *["–"] * 5]
+
+
+@pytest.mark.parametrize("draw", [plots.leaderboard_figure, plots.leaderboard_markdown])
+def test_wrong_rows(draw: Any) -> None:
+    with pytest.raises(ValueError, match="rows is empty"):
+        draw([])
+    with pytest.raises(ValueError, match="'ewc' comes twice"):
+        draw([row("ewc", 1), row("ewc", 2)])
+    incomplete = row("ewc", 1)
+    del incomplete["forgetting"]
+    with pytest.raises(ValueError, match="row 'ewc' lacks forgetting; put None"):
+        draw([incomplete])
