@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,10 +57,19 @@ class FieldSource(Protocol):
     unit: str
     grid: Grid
 
+    @property
+    def iteration_numbers(self) -> list[int]:
+        """The simulation's number of each step."""
+        ...
+
     def __len__(self) -> int:
         """Return the number of steps."""
         ...
 
     def __iter__(self) -> Iterator[Step]:
         """Yield the steps in order, holding one in memory at a time."""
+        ...
+
+    def steps(self, places: Iterable[int]) -> Iterator[Step]:
+        """Yield only the steps at these places (0 is the first), reading nothing else."""
         ...

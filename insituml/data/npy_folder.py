@@ -1,0 +1,149 @@
+"""A folder of NumPy files, one file an iteration: the original format."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from insituml.data.step import Grid, Step
+
+COMPONENTS = ("Ex", "Ey", "Ez")
+AXES = ("x", "y", "z")
+
+
+class NpyFolder:
+    """The electric field in ``data_<iteration>.npy`` files, each ``(3, nx, ny, nz)``, V/m.
+
+    Files are ordered by the number in their name (``data_200`` before ``data_1000``) and read
+    through a memory map, so that a single component costs a third of the reading. The format
+    carries neither a grid nor a time; both may be given.
+
+    Parameters
+    ----------
+    path
+        The folder. Files whose names do not match are ignored.
+    component
+        One of ``"Ex"``, ``"Ey"``, ``"Ez"``; None reads all three.
+    spacing
+        Distance between points along x, y and z, in metres. None means 1 along each axis: positions
+        are then point numbers, not metres.
+    origin
+        Position of the first point, in metres (without ``spacing``: in points). None means 0.
+    time_step
+        Seconds that one unit of the iteration number stands for. The default 1 means that a step's
+        time is its iteration number, not seconds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or no such file in it.
+    ValueError
+        If the component is unknown, or a file does not hold a field of the first file's shape.
+    """
+
+    components: tuple[str, ...]
+    unit: str
+    grid: Grid
+
+    def __init__(
+        self,
+        path: str | Path,
+        component: str | None = None,
+        spacing: tuple[float, float, float] | None = None,
+        origin: tuple[float, float, float] | None = None,
+        time_step: float = 1.0,
+    ) -> None:
+        if component is not None and component not in COMPONENTS:
+            raise ValueError(
+                f"component={component!r} is not in these files; choose one of "
+                f"{', '.join(COMPONENTS)}, or None for all"
+            )
+        self._files = _numbered(Path(path))
+        shapes = {file: _open(file).shape for _, file in self._files}
+        first = self._files[0][1]
+        for file, shape in shapes.items():
+            if shape != shapes[first]:
+                raise ValueError(
+                    f"{file} has shape {shape}, but {first.name} has {shapes[first]}; all "
+                    "iterations must share one grid: remove the file or resample it"
+                )
+        if component is None:
+            self.components = COMPONENTS
+            self._chosen = slice(None)
+        else:
+            self.components = (component,)
+            index = COMPONENTS.index(component)
+            self._chosen = slice(index, index + 1)
+        self.unit = "V/m"
+        self.time_step = time_step
+        self.grid = Grid(
+            shape=shapes[first][1:],
+            spacing=_three("spacing", spacing, 1.0),
+            origin=_three("origin", origin, 0.0),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self._files)
+
+    @property
+    def iteration_numbers(self) -> list[int]:
+        """The number in the name of each file."""
+        return [number for number, _ in self._files]
+
+    def __iter__(self) -> Iterator[Step]:
+        """Yield the steps in order of their numbers, each read when asked for."""
+        return self.steps(range(len(self)))
+
+    def steps(self, places: Iterable[int]) -> Iterator[Step]:
+        """Yield only the steps at these places."""
+        for place in places:
+            iteration, file = self._files[place]
+            values = np.array(_open(file)[self._chosen], dtype=np.float32)
+            yield Step(iteration=iteration, time=iteration * self.time_step, values=values)
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """List the folder's field files with their numbers, in numerical order."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"no folder {folder} (looked in {Path.cwd()}); give the folder that holds "
+            "data_0.npy, data_100.npy, ..."
+        )
+    found = [(re.fullmatch(r"data_(\d+)\.npy", file.name), file) for file in folder.iterdir()]
+    files = sorted((int(match[1]), file) for match, file in found if match)
+    if not files:
+        names = sorted(file.name for _, file in found)[:5]
+        raise FileNotFoundError(
+            f"no data_<iteration>.npy in {folder}; it holds {names or 'nothing'}"
+        )
+    for (number, file), (following, other) in itertools.pairwise(files):
+        if number == following:
+            raise ValueError(f"{file.name} and {other.name} are both iteration {number}")
+    return files
+
+
+def _open(file: Path) -> np.ndarray:
+    """Map one file, checking that it holds a real field on a three-dimensional grid."""
+    values = np.load(file, mmap_mode="r", allow_pickle=False)
+    if values.ndim != 4 or values.shape[0] != len(COMPONENTS) or values.dtype.kind != "f":
+        raise ValueError(
+            f"{file} holds {values.dtype} of shape {values.shape}; expected floats of shape "
+            "(3, nx, ny, nz): components first, then the axes x, y, z"
+        )
+    return values
+
+
+def _three(
+    name: str, given: tuple[float, float, float] | None, default: float
+) -> tuple[float, float, float]:
+    """Check a triple of numbers, one an axis."""
+    if given is None:
+        return (default, default, default)
+    if len(given) != len(AXES):
+        raise ValueError(f"{name}={tuple(given)} must be three numbers, one each for x, y and z")
+    return (float(given[0]), float(given[1]), float(given[2]))

@@ -1,0 +1,101 @@
+"""From an ordered stream to tasks, each with a part that training never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def split_by_time(steps: int, tasks: int) -> list[np.ndarray]:
+    """Cut steps 0, 1, ... into consecutive tasks whose lengths differ by one at most.
+
+    Parameters
+    ----------
+    steps
+        Number of steps in the stream.
+    tasks
+        Number of tasks; the first ones take the remainder.
+
+    Returns
+    -------
+    list
+        The steps of each task.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer steps than tasks, or no task.
+    """
+    if not 1 <= tasks <= steps:
+        raise ValueError(f"{tasks} tasks of {steps} steps; expected between 1 and {steps} tasks")
+    return np.array_split(np.arange(steps), tasks)
+
+
+def split_by_label(labels: np.ndarray, groups: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """Return the rows of each group of labels.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)`` integers.
+    groups
+        Labels of each task.
+
+    Raises
+    ------
+    ValueError
+        If a group has no sample, or a label is in two groups.
+    """
+    flat = [label for group in groups for label in group]
+    if len(flat) != len(set(flat)):
+        raise ValueError(f"a label stands twice in the groups {list(map(list, groups))}")
+    rows = [np.flatnonzero(np.isin(labels, list(group))) for group in groups]
+    for group, members in zip(groups, rows, strict=True):
+        if len(members) == 0:
+            raise ValueError(
+                f"no sample has a label of the group {list(group)}; the labels are "
+                f"{np.unique(labels).tolist()}"
+            )
+    return rows
+
+
+def hold_out_evenly(items: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Set aside items spread evenly, for items whose neighbours are alike, as steps in time are.
+
+    Returns
+    -------
+    training, held_out
+        Both in order; at least one item each.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two items, or the fraction is outside (0, 1).
+    """
+    count = _held_out_count(len(items), fraction)
+    places = ((np.arange(count) + 0.5) * len(items) / count).astype(np.int64)
+    chosen = np.zeros(len(items), dtype=bool)
+    chosen[places] = True
+    return items[~chosen], items[chosen]
+
+
+def hold_out_randomly(
+    items: np.ndarray, fraction: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Set aside items at random; otherwise like :func:`hold_out_evenly`."""
+    count = _held_out_count(len(items), fraction)
+    chosen = np.zeros(len(items), dtype=bool)
+    chosen[generator.permutation(len(items))[:count]] = True
+    return items[~chosen], items[chosen]
+
+
+def _held_out_count(items: int, fraction: float) -> int:
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"the held-out fraction is {fraction}; expected between 0 and 1")
+    if items < 2:
+        raise ValueError(
+            f"a task has {items} item(s); it needs one to train on and one to hold out: use fewer "
+            "tasks or more data"
+        )
+    return min(items - 1, max(1, round(fraction * items)))
