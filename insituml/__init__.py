@@ -1,10 +1,21 @@
-"""Continual learning on particle-in-cell field data, file by file or in transit."""
+"""Continual learning on particle-in-cell field data, file by file or in transit.
 
-from insituml.checkpoint import load_checkpoint, save_checkpoint
-from insituml.learner import ContinualLearner
-from insituml.training import train
-from insituml.verified_file import DamagedFileError
+The names below are loaded when they are first used: importing torch takes seconds, which a
+command's ``--help`` need not wait for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from insituml.version import __version__
+
+if TYPE_CHECKING:
+    from insituml.checkpoint import load_checkpoint, save_checkpoint
+    from insituml.learner import ContinualLearner
+    from insituml.training import train
+    from insituml.verified_file import DamagedFileError
 
 __all__ = [
     "ContinualLearner",
@@ -14,3 +25,17 @@ __all__ = [
     "save_checkpoint",
     "train",
 ]
+
+_MODULES = {
+    "ContinualLearner": "insituml.learner",
+    "DamagedFileError": "insituml.verified_file",
+    "load_checkpoint": "insituml.checkpoint",
+    "save_checkpoint": "insituml.checkpoint",
+    "train": "insituml.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'insituml' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

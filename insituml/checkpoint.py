@@ -70,7 +70,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Con
     ImportError
         If the model's class cannot be imported; the message names it.
     """
-    return _learner(read_verified(path, device), path).to(device)
+    return _learner(read_verified(path), path).to(device)
 
 
 def resume(
@@ -85,17 +85,13 @@ def resume(
 
     Training that goes on from here equals training that was never interrupted, bit for bit.
     """
-    state = read_verified(path, next(learner.parameters()).device)
+    # Read on the CPU, where generators and Adam's step counts stay; the rest is placed by each.
+    state = read_verified(path)
     learner.load_state_dict(state["weights"])
-    method.load_state_dict(_generators_on_cpu(state["method"]), learner)
+    method.load_state_dict(state["method"], learner)
     optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["generator"].cpu())
+    generator.set_state(state["generator"])
     return state["metadata"]
-
-
-def _generators_on_cpu(state: dict[str, Any]) -> dict[str, Any]:
-    # A generator's state is a CPU tensor wherever the learner lives.
-    return {**state, "generator": state["generator"].cpu()}
 
 
 def _learner(state: dict[str, Any], path: Path | str) -> ContinualLearner:
@@ -111,7 +107,8 @@ def _learner(state: dict[str, Any], path: Path | str) -> ContinualLearner:
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, ContinualLearner)):
         raise ImportError(f"{path} names {state['model_class']}, which is no ContinualLearner")
-    learner = cls(**state["model_arguments"])
+    named = dict(state["model_arguments"])
+    learner = cls(*named.pop("*", ()), **named)
     learner.load_state_dict(state["weights"])
     learner.metadata = state["metadata"]
     return learner.eval()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch, Task
-from insituml.learner import ContinualLearner, evaluating
+from insituml.learner import ContinualLearner, evaluating, reconstruction
 
 Errors = Callable[[ContinualLearner, Batch], dict[str, Tensor]]
 """``errors(learner, batch) -> {metric: (n,)}``, one number a sample."""
@@ -17,7 +17,7 @@ Errors = Callable[[ContinualLearner, Batch], dict[str, Tensor]]
 
 def reconstruction_errors(learner: ContinualLearner, batch: Batch) -> dict[str, Tensor]:
     """Mean squared, mean absolute and largest absolute error of each sample's reconstruction."""
-    decoded = learner(batch[0])[1]
+    decoded = reconstruction(learner, batch[0])
     difference = (decoded - batch[0].to(decoded.device)).flatten(start_dim=1)
     return {
         "mse": difference.square().mean(dim=1),
@@ -101,7 +101,8 @@ def latent_drift_matrix(
 def reconstruct(learner: ContinualLearner, inputs: Tensor, *, batch_size: int = 256) -> Tensor:
     """Reconstruct inputs in evaluation mode, batch by batch; the result is on the CPU."""
     with evaluating(learner):
-        parts = [learner(x)[1].cpu() for (x,) in _batches(learner, (inputs,), batch_size)]
+        batches = _batches(learner, (inputs,), batch_size)
+        parts = [reconstruction(learner, x).cpu() for (x,) in batches]
     return torch.cat(parts)
 
 

@@ -76,6 +76,9 @@ class ContinualLearner(nn.Module):
         for parameter in signature.parameters.values():
             if parameter.kind is parameter.VAR_KEYWORD:
                 bound.update(bound.pop(parameter.name, {}))
+            elif parameter.kind is parameter.VAR_POSITIONAL and args:
+                bound = {"*": list(args), **kwargs}
+                break
         bound.pop("generator", None)
         self.constructor_arguments = bound
         return self
@@ -119,7 +122,7 @@ class ContinualLearner(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of a batch, a scalar; by default the reconstruction loss of its inputs."""
         x = batch[0]
-        decoded = self(x)[1]
+        decoded = reconstruction(self, x)
         return self.reconstruction_loss(decoded, x.to(decoded.device))
 
     # The original interface: elastic weight consolidation
@@ -163,7 +166,7 @@ class ContinualLearner(nn.Module):
             x = x.flatten(start_dim=1)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            decoded = model(batch[0])[1]
+            decoded = reconstruction(model, batch[0])
             return loss_func(decoded, batch[0].to(decoded.device))
 
         fisher = diagonal_fisher(self, loss, [x], chunk_size=chunk_size)
@@ -269,7 +272,7 @@ class ContinualLearner(nn.Module):
         def loss(batch: Batch) -> Tensor:
             if store_encoded:
                 return latent_loss(self, batch[0], loss_func)
-            decoded = self(batch[0])[1]
+            decoded = reconstruction(self, batch[0])
             return loss_func(decoded, batch[0].to(decoded.device))
 
         batches = ((x.to(device),) for x in _inputs(reference_data, b_size))
@@ -318,6 +321,23 @@ def gradients_of(module: nn.Module) -> list[Tensor]:
             parameter.grad = torch.zeros_like(parameter)
         gradients.append(parameter.grad)
     return gradients
+
+
+def reconstruction(learner: nn.Module, x: Tensor) -> Tensor:
+    """Return the second of what ``forward(x)`` gives, the reconstruction.
+
+    Raises
+    ------
+    TypeError
+        If it is no tuple: of a bare tensor, ``[1]`` would silently be sample 1.
+    """
+    output = learner(x)
+    if not isinstance(output, tuple):
+        raise TypeError(
+            f"{type(learner).__name__}.forward returned a {type(output).__name__}; expected "
+            "(encoded, decoded, indices or None). Override loss(batch) for another objective."
+        )
+    return output[1]
 
 
 def latent_loss(learner: ContinualLearner, latent: Tensor, loss: ReconstructionLoss) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +71,8 @@ def train(
     batch_size
         Samples a step; the last batch of an epoch may be smaller.
     generator
-        Source of the order of the samples.
+        Source of the order of the samples. Its initial seed also decides, task by task, what
+        layers such as dropout draw from torch's global generators; these are left as they were.
     max_gradient_norm
         Clip the gradient to this Euclidean norm, after the method's correction; None: do not.
     report
@@ -89,29 +91,30 @@ def train(
             continue
         started, first_step, mean_loss = time.perf_counter(), step, float("nan")
         learner.train()
-        method.begin_task(learner, task)
-        for epoch in range(task_epochs):
-            losses = _train_epoch(
-                learner,
-                method,
-                _batches(task.train, batch_size, generator, learner),
-                optimizer,
-                max_gradient_norm=max_gradient_norm,
-                observe=epoch == 0,
-            )
-            # The one wait for the device in an epoch.
-            values = tuple(torch.stack(losses).tolist())
-            record = EpochRecord(task.index, epoch, task_epochs, step, values)
-            mean_loss = sum(values) / len(values)
-            step += len(values)
-            report(record)
-            if not torch.isfinite(torch.tensor(mean_loss)):
-                raise DivergedError(
-                    f"the loss became {mean_loss} in epoch {epoch + 1} of task {task.index} "
-                    f"({task.name}); try a smaller learning rate, training.max_gradient_norm, or "
-                    "a weaker penalty"
+        with _seeded(generator.initial_seed(), task.index, learner):
+            method.begin_task(learner, task)
+            for epoch in range(task_epochs):
+                losses = _train_epoch(
+                    learner,
+                    method,
+                    _batches(task.train, batch_size, generator, learner),
+                    optimizer,
+                    max_gradient_norm=max_gradient_norm,
+                    observe=epoch == 0,
                 )
-        method.end_task(learner, task)
+                # The one wait for the device in an epoch.
+                values = tuple(torch.stack(losses).tolist())
+                record = EpochRecord(task.index, epoch, task_epochs, step, values)
+                mean_loss = sum(values) / len(values)
+                step += len(values)
+                report(record)
+                if not torch.isfinite(torch.tensor(mean_loss)):
+                    raise DivergedError(
+                        f"the loss became {mean_loss} in epoch {epoch + 1} of task {task.index} "
+                        f"({task.name}); try a smaller learning rate, a max_gradient_norm, or a "
+                        "weaker penalty"
+                    )
+            method.end_task(learner, task)
         seconds = time.perf_counter() - started
         result = TaskRecord(task.index, task.name, step - first_step, mean_loss, seconds)
         report(result)
@@ -150,3 +153,12 @@ def _batches(
     order = torch.randperm(len(samples[0]), generator=generator)
     for rows in order.split(batch_size):
         yield tuple(column[rows.to(column.device)].to(device) for column in samples)
+
+
+@contextmanager
+def _seeded(seed: int, task: int, learner: ContinualLearner) -> Iterator[None]:
+    """Seed torch's global generators for one task: dropout resumes like everything else."""
+    devices = {p.device.index for p in learner.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices)):
+        torch.manual_seed((seed * 1_000_003 + task) % 2**63)
+        yield

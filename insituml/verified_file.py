@@ -8,43 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from insituml.atomic_file import write_atomically
 
 _DIGEST_LENGTH = 64
 
 
 class DamagedFileError(ValueError):
     """A file whose content is not what was written."""
-
-
-def write_atomically(path: Path | str, content: bytes) -> Path:
-    """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never half.
-
-    Parent folders are made when missing.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes the file private; a result should be as readable as any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def write_verified(path: Path | str, state: dict[str, Any]) -> Path:
@@ -96,8 +72,13 @@ def _canonical(value: Any, where: str) -> Any:
         return value.detach().to("cpu", copy=True).contiguous()
     if isinstance(value, str):
         return sys.intern(str(value))
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool):
         return value
+    # Subclasses (np.float64, IntEnum) would be written as such, and refused when read.
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
     if isinstance(value, dict):
         return {
             _canonical(key, where): _canonical(item, f"{where}[{key!r}]")

@@ -1,6 +1,6 @@
 """The mathematics of continual learning as functions on tensors."""
 
-from insituml.gradients.fisher import diagonal_fisher
+from insituml.gradients.fisher import diagonal_fisher, evaluation_mode
 from insituml.gradients.penalty import QuadraticPenalty
 from insituml.gradients.projection import project, project_layerwise
 from insituml.gradients.reference import reference_gradient
@@ -8,6 +8,7 @@ from insituml.gradients.reference import reference_gradient
 __all__ = [
     "QuadraticPenalty",
     "diagonal_fisher",
+    "evaluation_mode",
     "project",
     "project_layerwise",
     "reference_gradient",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +25,24 @@ class _Loss(nn.Module):
         return self.loss(self.module, batch)
 
 
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put the module in ``eval`` mode; each submodule's own mode is restored afterwards."""
+    were_training = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, was_training in were_training:
+            part.training = was_training
+
+
 def diagonal_fisher(
     module: nn.Module,
     loss: LossOf,
     samples: Sequence[Tensor],
     *,
-    chunk_size: int = 32,
+    chunk_size: int = 16,
 ) -> dict[str, Tensor]:
     """Mean over samples of the squared per-sample gradient.
 
@@ -44,10 +57,12 @@ def diagonal_fisher(
     loss
         ``loss(module, batch)``; called with batches of one sample.
     samples
-        Tensors whose first dimension are the N samples.
+        Tensors whose first dimension are the N samples; taken to the parameters' device chunk by
+        chunk.
     chunk_size
         Samples whose gradients are held at once: memory is ``chunk_size`` × parameters. The
-        result does not depend on it.
+        result does not depend on it, but for rounding. 1 takes the samples one by one without
+        ``vmap``, for layers and losses that ``vmap`` cannot batch (GRUs, ``.item()``).
 
     Returns
     -------
@@ -75,17 +90,23 @@ def diagonal_fisher(
     def sample_loss(weights: dict[str, Tensor], *sample: Tensor) -> Tensor:
         return functional_call(wrapped, weights, tuple(t.unsqueeze(0) for t in sample))
 
-    per_sample_gradients = vmap(
-        grad(sample_loss), in_dims=(None, *(0 for _ in samples)), chunk_size=None
-    )
+    one_by_one = grad(sample_loss)
+    batched = vmap(one_by_one, in_dims=(None, *(0 for _ in samples)), randomness="different")
     total = {name: torch.zeros_like(value) for name, value in weights.items()}
-    was_training = module.training
-    module.eval()
-    try:
+    device = next(module.parameters()).device
+    with evaluation_mode(module):
         for start in range(0, count, chunk_size):
-            chunk = tuple(t[start : start + chunk_size] for t in samples)
-            for name, gradient in per_sample_gradients(weights, *chunk).items():
+            chunk = tuple(t[start : start + chunk_size].to(device) for t in samples)
+            if chunk_size == 1:
+                gradients = one_by_one(weights, *(t[0] for t in chunk))
+                for name, gradient in gradients.items():
+                    total[name] += gradient.square()
+                continue
+            try:
+                gradients = batched(weights, *chunk)
+            except RuntimeError as error:
+                error.add_note("If vmap cannot batch this loss, chunk_size=1 does without vmap.")
+                raise
+            for name, gradient in gradients.items():
                 total[name] += gradient.square().sum(dim=0)
-    finally:
-        module.train(was_training)
     return {name.removeprefix("module."): value / count for name, value in total.items()}

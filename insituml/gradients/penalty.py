@@ -47,15 +47,17 @@ class QuadraticPenalty:
         self, importance: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
     ) -> QuadraticPenalty:
         """Add an anchor: EWC with one anchor per task."""
-        precision, centre, constant = {}, {}, self.constant
+        # A parameter frozen since keeps what held it; one thawed since was held by nothing.
+        precision, centre, constant = {**self.precision}, {**self.centre}, self.constant
         for name, added in importance.items():
-            held = self.precision[name]
+            held = self.precision.get(name, torch.zeros_like(added)).to(added.device)
+            before = self.centre.get(name, parameters[name].detach()).to(added.device)
             total = held + added
             # Where no anchor holds a parameter, its centre is of no consequence.
             share = torch.where(total > 0, added / total, torch.zeros_like(total))
-            offset = parameters[name].detach() - self.centre[name]
+            offset = parameters[name].detach() - before
             precision[name] = total
-            centre[name] = self.centre[name] + share * offset
+            centre[name] = before + share * offset
             constant = constant + (held * share * offset.square()).sum(dtype=torch.float64).cpu()
         return QuadraticPenalty(precision, centre, constant)
 
@@ -68,15 +70,18 @@ class QuadraticPenalty:
         ----------
         Schwarz et al., "Progress & Compress", ICML 2018, section 4.
         """
-        decayed = {name: gamma * self.precision[name] + new for name, new in importance.items()}
+        decayed = {name: gamma * held for name, held in self.precision.items()}
+        for name, new in importance.items():
+            decayed[name] = decayed[name].to(new.device) + new if name in decayed else new
         return QuadraticPenalty.at_anchor(decayed, parameters)
 
     def value(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Evaluate the penalty, differentiable in ``parameters``; on the first one's device."""
-        terms = [
-            (precision * (parameters[name] - self.centre[name]).square()).sum()
-            for name, precision in self.precision.items()
-        ]
+        terms = []
+        for name, precision in self.precision.items():
+            parameter = parameters[name]
+            offset = parameter - self.centre[name].to(parameter.device)
+            terms.append((precision.to(parameter.device) * offset.square()).sum())
         first = terms[0]
         total = torch.stack([term.to(first.device) for term in terms]).sum()
         return 0.5 * (total + self.constant.to(total))

@@ -32,6 +32,7 @@ def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
     ----------
     Chaudhry et al., "Efficient Lifelong Learning with A-GEM", ICLR 2019, eq. 11.
     """
+    reference = [past.to(g.device) for past, g in zip(reference, gradients, strict=True)]
     conflict = _conflict(dot(gradients, reference), dot(reference, reference))
     for gradient, past in zip(gradients, reference, strict=True):
         gradient.sub_(past * conflict.to(gradient.device))

@@ -92,16 +92,17 @@ class EpisodicMemory:
 
     def all(self) -> Batch:
         """Return every stored sample, oldest task first."""
-        return self._storage.read(torch.cat([self._rows(task) for task in self.counts()]))
+        return self._storage.read(self._all_rows())
 
     def reference(self) -> Batch:
         """Return a random sample of the whole memory (A-GEM's reference data)."""
-        rows = torch.cat([self._rows(task) for task in self.counts()])
-        return self._storage.read(self._draw(rows))
+        return self._storage.read(self._draw(self._all_rows()))
 
     def reference_of_one_task(self) -> Batch:
         """Return a random sample of one stored task, itself chosen at random (S-GEM's)."""
         tasks = list(self.counts())
+        if not tasks:
+            raise ValueError("the memory is empty; call store_task(samples) first")
         chosen = int(torch.randint(len(tasks), (), generator=self.generator))
         return self._storage.read(self._draw(self._rows(tasks[chosen])))
 
@@ -116,6 +117,10 @@ class EpisodicMemory:
         self._storage.load_state_dict(state["storage"])
         self._filled = list(state["filled"])
         self.tasks_seen = state["tasks_seen"]
+
+    def _all_rows(self) -> Tensor:
+        none = torch.empty(0, dtype=torch.int64)
+        return torch.cat([none, *(self._rows(task) for task in self.counts())])
 
     def _rows(self, task: int) -> Tensor:
         slot = task % self.total_tasks

@@ -32,7 +32,8 @@ class SampleStorage:
             If the samples' shapes differ from those stored before.
         """
         if not self.columns:
-            self.columns = [t.new_empty((self.capacity, *t.shape[1:])) for t in samples]
+            # Zeros, not whatever the memory held: unused rows are part of a checkpoint's bytes.
+            self.columns = [t.new_zeros((self.capacity, *t.shape[1:])) for t in samples]
         expected = [tuple(column.shape[1:]) for column in self.columns]
         arrived = [tuple(t.shape[1:]) for t in samples]
         if arrived != expected:
@@ -44,7 +45,15 @@ class SampleStorage:
             column[rows.to(column.device)] = values.detach().to(column)
 
     def read(self, rows: Tensor) -> Batch:
-        """Return the given rows, one contiguous tensor a column."""
+        """Return the given rows, one contiguous tensor a column.
+
+        Raises
+        ------
+        ValueError
+            If nothing is stored yet.
+        """
+        if not self.columns:
+            raise ValueError("the memory is empty; store samples of a task first")
         return tuple(column[rows.to(column.device)] for column in self.columns)
 
     def state_dict(self) -> dict[str, Any]:

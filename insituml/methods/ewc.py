@@ -25,7 +25,7 @@ class EWC(Method):
     fisher_samples
         Samples of each task the Fisher information is estimated from; None: all.
     chunk_size
-        Per-sample gradients held at once.
+        Per-sample gradients held at once; 1 for layers and losses ``vmap`` cannot batch.
     generator
         Chooses the samples for the Fisher information.
 
@@ -61,7 +61,8 @@ class EWC(Method):
         loss = learner.loss(batch)
         if self.penalty is None:
             return loss
-        return loss + self.strength * self.penalty.value(dict(learner.named_parameters()))
+        penalty = self.penalty.value(dict(learner.named_parameters()))
+        return loss + self.strength * penalty.to(loss.device)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         fisher = self._fisher(learner, task)
@@ -77,6 +78,7 @@ class EWC(Method):
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
+        self.penalty = None
         if state["penalty"] is not None:
             parameters = dict(learner.named_parameters())
             self.penalty = QuadraticPenalty.from_state_dict(state["penalty"], parameters)
@@ -91,10 +93,9 @@ class EWC(Method):
         if self.fisher_samples is not None:
             order = torch.randperm(len(samples[0]), generator=self.generator)
             samples = tuple(t[order[: self.fisher_samples]] for t in samples)
-        device = next(learner.parameters()).device
         return diagonal_fisher(
             learner,
             lambda model, batch: model.loss(batch),  # type: ignore[operator]
-            [t.to(device) for t in samples],
+            samples,
             chunk_size=self.chunk_size,
         )

@@ -20,7 +20,8 @@ from insituml.learner import (
 from insituml.memory import EpisodicMemory
 from insituml.methods.base import Method
 
-ENCODING_BATCH = 64
+BATCH = 64
+"""Samples per forward pass, as ``calculate_ref_gradients`` has by default."""
 
 
 class GradientProjection(Method):
@@ -87,16 +88,16 @@ class GradientProjection(Method):
         loss = learner.loss(batch)
         if self.latent_weight == 0 or len(self.memory) == 0:
             return loss
-        (latent, *_) = self.reference_data()
-        return loss + self.latent_weight * latent_loss(learner, latent, mse_loss)
+        latent = self.reference_data()[0].to(next(learner.parameters()).device)
+        return loss + self.latent_weight * latent_loss(learner, latent, mse_loss).to(loss.device)
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
         if len(self.memory) == 0:
             return
         parameters = trainable_parameters(learner)
-        data = tuple(t.to(parameters[0].device) for t in self.reference_data())
+        data = (t.to(parameters[0].device).split(BATCH) for t in self.reference_data())
         _, reference = reference_gradient(
-            lambda batch: self.reference_loss(learner, batch), parameters, [data]
+            lambda batch: self.reference_loss(learner, batch), parameters, zip(*data, strict=True)
         )
         self.project(gradients_of(learner), reference)
 
@@ -123,4 +124,4 @@ class GradientProjection(Method):
 def _encoded(learner: ContinualLearner, x: Tensor) -> Tensor:
     device = next(learner.parameters()).device
     with evaluating(learner):
-        return torch.cat([learner.encode(part.to(device)) for part in x.split(ENCODING_BATCH)])
+        return torch.cat([learner.encode(part.to(device)) for part in x.split(BATCH)])

@@ -1,0 +1,1 @@
+"""The experiment pipeline: one module a stage."""

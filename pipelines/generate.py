@@ -1,0 +1,78 @@
+"""Stage 1: make the data of the stream, or note where outside data lie."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.cli import Invocation, run_stage
+from pipelines.errors import UserError
+from pipelines.schema import Data, validate, validate_target
+from pipelines.task_files import digest_of_files, write_json
+
+SECTIONS = ("data",)
+SERIES = "series.h5"
+
+
+def generate(data: Data, folder: Path) -> dict[str, Any]:
+    """Write ``folder``: the data and ``source.json``, which tells the split stage how to read them.
+
+    Parameters
+    ----------
+    data
+        Section ``data`` of the configuration.
+    folder
+        Replaced as a whole.
+
+    Returns
+    -------
+    dict
+        Content of ``source.json``.
+    """
+    from hydra.utils import instantiate
+
+    validate_target(data.source, "data.source")
+    try:
+        source = instantiate(data.source, _convert_="all")
+    except Exception as error:  # hydra wraps what the constructor raised
+        raise UserError(f"data={data.name}: {error.__cause__ or error}") from error
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    if data.kind != "field":
+        for name in ("inputs", "labels", "steps"):
+            np.save(folder / f"{name}.npy", getattr(source, name))
+        manifest: dict[str, Any] = {"arrays": True}
+    elif data.path is not None:
+        # The user's files stay where they are; their digest notices when they change.
+        path = Path(data.path)
+        files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
+        manifest = {"reader": data.source, "digest": digest_of_files(files)}
+    else:
+        from tqdm import tqdm
+
+        from insituml.data.openpmd_series import write_series
+
+        with tqdm(total=len(source), desc="generate", unit="step", disable=None) as bar:
+            write_series(folder / SERIES, source, progress=lambda *_: bar.update())
+        manifest = {
+            "reader": {
+                "_target_": "insituml.data.openpmd_series.OpenPMDSeries",
+                "path": str(folder / SERIES),
+            }
+        }
+    write_json(folder / "source.json", manifest)
+    return manifest
+
+
+def main(call: Invocation) -> None:
+    data = validate(Data, call.section("data"), "data")
+    generate(data, Path("data/raw"))
+    print(f"generate: {data.name} is in data/raw")
+
+
+if __name__ == "__main__":
+    run_stage(main, SECTIONS, "Make the data of the stream below data/raw.")

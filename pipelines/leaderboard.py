@@ -1,0 +1,119 @@
+"""From the evaluations of all methods to the tables that compare them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from insituml.metrics import gap_closed
+from pipelines.errors import UserError
+
+METRICS = (
+    "final_average_error",
+    "forgetting",
+    "backward_transfer",
+    "forward_transfer",
+    "gap_closed",
+)
+NEEDS_ORDER = ("forgetting", "backward_transfer", "forward_transfer")
+"""What has no meaning for a method that sees all tasks at once."""
+
+
+def read_summaries(root: Path, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read ``evaluations/<method>/summary.json`` of each method.
+
+    Raises
+    ------
+    UserError
+        If a method was not evaluated, or methods were trained in different ways.
+    """
+    summaries = {}
+    for method in methods:
+        path = root / "evaluations" / method / "summary.json"
+        if not path.exists():
+            raise UserError(
+                f"{method} is not evaluated ({path} is missing); run "
+                f"`python -m pipelines.evaluate method={method}`, or take it off pipeline.methods"
+            )
+        summaries[method] = json.loads(path.read_text())
+    shared = ("data", "model", "optimizer", "training")
+    first = next(iter(summaries.values()))["identity"]
+    for method, summary in summaries.items():
+        for key in shared:
+            if summary["identity"][key] != first[key]:
+                raise UserError(
+                    f"{method} was trained with another {key} than {methods[0]}: they cannot be "
+                    "compared; run `dvc repro` to bring all methods up to date"
+                )
+    return summaries
+
+
+def leaderboard(summaries: dict[str, dict[str, Any]], timings: dict[str, Any]) -> pd.DataFrame:
+    """Return one row a method: mean and ``_std`` over seeds of each metric, time and memory.
+
+    Parameters
+    ----------
+    summaries
+        By method, as the evaluate stage writes them.
+    timings
+        By method and seed, as the train stage writes them.
+
+    Returns
+    -------
+    DataFrame
+        Best method first. The gap is closed seed by seed, between naive and joint of that seed;
+        empty where either is not among the methods.
+    """
+    rows = []
+    for method, summary in summaries.items():
+        row: dict[str, Any] = {"method": method}
+        for metric in METRICS:
+            values = np.array(_values(summaries, method, metric), dtype=float)
+            if metric in NEEDS_ORDER and not summary["sequential"]:
+                values = np.full(len(values), np.nan)
+            row[metric] = values.mean()
+            row[f"{metric}_std"] = values.std(ddof=1) if len(values) > 1 else np.nan
+        seconds = [seed["seconds_per_step"] for seed in timings[method].values()]
+        row["seconds_per_step"] = float(np.mean(seconds))
+        row["memory_bytes"] = summary["memory_bytes"]
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("final_average_error", ignore_index=True)
+
+
+def _values(summaries: dict[str, dict[str, Any]], method: str, metric: str) -> list[float]:
+    seeds = summaries[method]["seeds"]
+    if metric != "gap_closed":
+        return [seed[metric] for seed in seeds.values()]
+    if not {"naive", "joint"} <= summaries.keys():
+        return [float("nan")] * len(seeds)
+    error = {m: summaries[m]["seeds"] for m in (method, "naive", "joint")}
+    return [
+        gap_closed(*(error[m][seed]["final_average_error"] for m in (method, "naive", "joint")))
+        for seed in seeds
+    ]
+
+
+def nested_metrics(board: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return the leaderboard for ``dvc metrics``: by method, then metric; numbers alone."""
+    return {
+        row["method"]: {
+            metric: float(row[metric]) for metric in METRICS if not np.isnan(row[metric])
+        }
+        for row in board.to_dict("records")
+    }
+
+
+def read_matrices(root: Path, method: str, file: str, metric: str) -> np.ndarray:
+    """Return the matrices of a method as ``(seeds, K, K)``; NaN where there is no value."""
+    table = pd.read_csv(root / "evaluations" / method / file)
+    table = table[(table["metric"] == metric) & (table["trained_through"] >= 0)]
+    size = int(table["evaluated_on"].max()) + 1
+    matrices = np.full((table["seed"].nunique(), size, size), np.nan)
+    for index, (_, group) in enumerate(table.groupby("seed")):
+        matrices[index, group["trained_through"], group["evaluated_on"]] = group["value"]
+    return matrices

@@ -1,0 +1,63 @@
+"""Reconstructions of held-out samples by every checkpoint, in physical units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from insituml.data.chunks import assemble
+from insituml.data.normalisation import Normalisation
+from insituml.evaluation import reconstruct
+from insituml.learner import ContinualLearner
+from pipelines.task_files import Stream
+
+POINTS = 400
+
+
+def reconstructions(learners: Sequence[ContinualLearner], stream: Stream) -> dict[str, np.ndarray]:
+    """Reconstruct one held-out example of each task with each of K learners.
+
+    Returns
+    -------
+    dict
+        ``originals`` ``(K, ...)`` and ``reconstructions`` ``(K tasks, K learners, ...)``: for a
+        field the slice through the middle of the last axis, ``(components, nx, ny)``, of the
+        middle held-out step; for images a held-out image of each label; for points up to 400.
+    """
+    originals, rows = [], []
+    for k in range(len(stream.task_names)):
+        inputs = stream.array(k, "test_inputs")
+        normalisation = Normalisation(
+            *(np.array(stream.info["tasks"][k]["normalisation"][key]) for key in ("mean", "std"))
+        )
+        chosen = _chosen(stream, k)
+        samples = torch.from_numpy(inputs[chosen])
+        shown = [samples.numpy(), *(reconstruct(m, samples).numpy() for m in learners)]
+        first, *others = [_shape(normalisation.invert(x), stream, k, chosen) for x in shown]
+        originals.append(first)
+        rows.append(others)
+    return {"originals": np.array(originals), "reconstructions": np.array(rows)}
+
+
+def _chosen(stream: Stream, task: int) -> np.ndarray:
+    """Return the rows of a task's held-out samples that are shown."""
+    if stream.info["kind"] == "field":
+        steps = stream.array(task, "test_places")[:, 0]
+        held_out = np.unique(steps)
+        return np.flatnonzero(steps == held_out[len(held_out) // 2])
+    labels = stream.array(task, "test_labels")
+    if stream.info["kind"] == "images":
+        return np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)])
+    return np.arange(min(POINTS, len(labels)))
+
+
+def _shape(samples: np.ndarray, stream: Stream, task: int, chosen: np.ndarray) -> np.ndarray:
+    if stream.info["kind"] == "field":
+        places = stream.array(task, "test_places")[chosen, 1:]
+        volume = assemble(samples, places, tuple(stream.info["grid"]["shape"]))
+        return volume[..., volume.shape[-1] // 2]
+    if stream.info["kind"] == "images":
+        return np.concatenate(list(samples[:, 0]), axis=-1)
+    return samples

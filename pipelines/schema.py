@@ -1,0 +1,155 @@
+"""The types of the configuration, checked before anything runs."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from typing import Annotated, Any, Literal
+
+from hydra.utils import get_object
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from pipelines.errors import UserError
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Training(Section):
+    """How to train, the same for every method."""
+
+    epochs: Count
+    batch_size: Count
+    max_gradient_norm: Positive | None
+    memory_size: Count
+    reference_size: Annotated[int, Field(ge=0)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    workers: Annotated[int, Field(ge=0)]
+    threads: Count
+    device: str
+
+
+class TimeSplit(Section):
+    """Tasks are consecutive iterations."""
+
+    by: Literal["time"]
+    tasks: Count
+    holdout: Annotated[float, Field(gt=0, lt=1)]
+    chunk: list[Count] | None = None
+    normalisation: Literal["first_task", "running", "global"]
+    seed: int
+
+
+class LabelSplit(Section):
+    """Tasks are groups of labels."""
+
+    by: Literal["label"]
+    groups: Annotated[list[list[int]], Field(min_length=1)]
+    holdout: Annotated[float, Field(gt=0, lt=1)]
+    normalisation: Literal["first_task", "running", "global"]
+    seed: int
+
+
+class Data(Section):
+    """Where the data come from and how they become tasks."""
+
+    name: str
+    kind: Literal["field", "points", "images"]
+    path: str | None = None
+    component: str | None = None
+    source: dict[str, Any]
+    split: Annotated[TimeSplit | LabelSplit, Field(discriminator="by")]
+
+
+class Tracking(Section):
+    """Where runs are recorded."""
+
+    enabled: bool
+    database: str
+    experiment: str
+
+
+def validate(section: type[Section], values: dict[str, Any], name: str) -> Any:
+    """Return ``values`` as a ``section``.
+
+    Raises
+    ------
+    UserError
+        Naming each wrong key, what arrived and what is accepted.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        accepted = ", ".join(section.model_fields)
+        raise UserError(_explain(error, name, accepted)) from error
+
+
+def validate_target(node: dict[str, Any], name: str) -> None:
+    """Check a ``_target_`` node's arguments against the signature of what it builds.
+
+    Raises
+    ------
+    UserError
+        If the target cannot be imported, or an argument is unknown or has the wrong type.
+    """
+    try:
+        target = get_object(node["_target_"])
+    except Exception as error:
+        raise UserError(f"{name}._target_: {error}") from error
+    parameters = _parameters(target)
+    hints = _hints(target)
+    for key, value in node.items():
+        if key.startswith("_") and key.endswith("_"):
+            continue
+        if key not in parameters:
+            raise UserError(
+                f"{name}.{key} is not an option of {node['_target_']}; "
+                f"accepted: {', '.join(sorted(parameters))}"
+            )
+        if key in hints:
+            try:
+                TypeAdapter(hints[key]).validate_python(value)
+            except ValidationError as error:
+                raise UserError(_explain(error, f"{name}.{key}", "")) from error
+
+
+def _parameters(target: Any) -> set[str]:
+    names: set[str] = set()
+    # A ** argument is handed on to the base class.
+    for function in [c.__init__ for c in target.__mro__] if isinstance(target, type) else [target]:
+        parameters = inspect.signature(function).parameters.values()
+        names.update(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return names - {"self", "generator", "params", "build"}
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    """Return the annotations pydantic can check: plain types, not tensors or optimizers' unions."""
+    function = target.__init__ if isinstance(target, type) else target
+    plain = {}
+    for key, hint in typing.get_type_hints(function).items():
+        names = str(hint)
+        if "torch" not in names and key not in ("return", "generator"):
+            plain[key] = hint
+    return plain
+
+
+def _explain(error: ValidationError, name: str, accepted: str) -> str:
+    lines = []
+    for problem in error.errors():
+        inner = [str(part) for part in problem["loc"] if part not in ("time", "label")]
+        where = ".".join([name, *inner])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{where} is not a key of {name}; accepted: {accepted}")
+        elif problem["type"] == "missing":
+            lines.append(f"{where} is missing; give it a value")
+        else:
+            lines.append(f"{where} is {problem['input']!r}: {problem['msg'].lower()}")
+    return "; ".join(lines)

@@ -1,0 +1,215 @@
+"""Imports point downward only, and heavy packages stay where they belong (design.md, Layers)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# An import may stay on its level or go down; what is on no level is a file of its own below.
+LEVELS = [
+    ["atomic_file", "version"],
+    ["verified_file"],
+    ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],
+    ["learner", "methods", "models"],
+    ["checkpoint", "evaluation", "training"],
+]
+LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
+PACKAGE_LEVEL = len(LEVELS)  # `import insituml` itself; pipelines are above it
+
+# Arrows on one level are forbidden but for these.
+SIDEWAYS = {
+    ("memory", "data"),
+    ("methods", "learner"),
+    ("models", "learner"),
+    ("stream", "data"),
+    ("stream", "memory"),
+}
+
+# Who alone may import a package; everything else must not.
+OWNERS = {
+    "matplotlib": ["insituml/plots/"],
+    "openpmd_api": ["insituml/data/openpmd_series.py", "insituml/stream/"],
+    "mlflow": ["pipelines/tracking.py"],
+}
+PIPELINES_ALONE = ["hydra", "omegaconf", "dvc", "pydantic", "pandas", "pipelines", "tqdm"]
+PIPELINES_ALONE += ["sklearn", "filelock"]
+OWNERS |= {name: ["pipelines/"] for name in PIPELINES_ALONE}
+
+# What a part must not know at all.
+UNKNOWN = {
+    "insituml/gradients/": {"pathlib", "os", "io", "logging", "torch.optim"},
+    "insituml/methods/": {"pathlib", "os", "io", "logging"},
+    "insituml/models/": {"pathlib", "os", "io", "logging"},
+    "insituml/plots/": {"torch"},
+}
+
+BLOCKED = ["hydra", "omegaconf", "dvc", "mlflow", "pydantic", "pandas", "pipelines"]
+
+
+def imports_of(source: str, path: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and full name of everything a file imports, inside functions too."""
+    package = path.removesuffix(".py").split("/")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                yield node.lineno, f"{base}.{alias.name}"
+
+
+def part_of(path: str) -> str:
+    """Return the part of insituml a file belongs to, such as ``gradients``; "" for the package."""
+    part = path.split("/")[1].removesuffix(".py")
+    return "" if part == "__init__" else part
+
+
+def violations(source: str, path: str) -> list[str]:
+    """Say what is wrong with the imports of a file, one sentence each."""
+    found = []
+    for line, name in imports_of(source, path):
+        where = f"{path}:{line} imports {name}"
+        owners = OWNERS.get(name.split(".")[0])
+        if owners is not None and not path.startswith(tuple(owners)):
+            found.append(f"{where}: only {' and '.join(owners)} may")
+        for prefix, unknown in UNKNOWN.items():
+            if path.startswith(prefix) and any(f"{name}.".startswith(f"{u}.") for u in unknown):
+                found.append(f"{where}: {prefix} knows no such thing")
+        if not path.startswith("insituml/") or name.split(".")[0] != "insituml":
+            continue
+        source_part, target = part_of(path), f"{name}.".split(".")[1]
+        if source_part and source_part not in LEVEL:
+            found.append(f"{path} is on no level; add {source_part} to LEVELS")
+            continue
+        own = LEVEL.get(source_part, PACKAGE_LEVEL)
+        other = LEVEL.get(target, PACKAGE_LEVEL)  # a name of the package, such as insituml.train
+        if other > own:
+            found.append(f"{where}: the arrow points up")
+        elif (
+            other == own
+            and other != PACKAGE_LEVEL
+            and source_part != target
+            and (source_part, target) not in SIDEWAYS
+        ):
+            found.append(f"{where}: {source_part} knows no {target}")
+    return found
+
+
+def files() -> list[str]:
+    found = [*(ROOT / "insituml").rglob("*.py"), *(ROOT / "pipelines").rglob("*.py")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in found)
+
+
+@pytest.mark.parametrize("path", files())
+def test_imports_point_downward(path: str) -> None:
+    assert violations((ROOT / path).read_text(), path) == []
+
+
+@pytest.mark.parametrize(
+    "path, source, problem",
+    [
+        ("insituml/gradients/x.py", "from insituml.methods import EWC", "points up"),
+        ("insituml/gradients/x.py", "from insituml import methods", "points up"),
+        ("insituml/gradients/x.py", "import insituml.learner", "points up"),
+        ("insituml/gradients/x.py", "def f():\n    from ..learner import a", "points up"),
+        ("insituml/gradients/x.py", "from insituml.data.task import Task", "knows no data"),
+        ("insituml/gradients/x.py", "from torch.optim import SGD", "no such thing"),
+        ("insituml/gradients/x.py", "from torch import optim", "no such thing"),
+        ("insituml/learner.py", "from insituml import train", "points up"),
+        ("insituml/learner.py", "import insituml", "points up"),
+        ("insituml/learner.py", "from insituml.models import MLP", "knows no models"),
+        ("insituml/models/x.py", "from insituml.methods.base import Method", "knows no methods"),
+        ("insituml/models/x.py", "from .. import methods", "knows no methods"),
+        ("insituml/methods/x.py", "from insituml.training import train", "points up"),
+        ("insituml/methods/x.py", "from insituml.models import MLP", "knows no models"),
+        ("insituml/methods/x.py", "from pathlib import Path", "no such thing"),
+        ("insituml/plots/x.py", "from insituml.models import MLP", "points up"),
+        ("insituml/plots/x.py", "import torch.nn as nn", "no such thing"),
+        ("insituml/verified_file.py", "from insituml.data.task import Task", "points up"),
+        ("insituml/atomic_file.py", "import insituml.verified_file", "points up"),
+        ("insituml/evaluation.py", "from insituml.training import train", "knows no training"),
+        ("insituml/training.py", "import matplotlib.pyplot as plt", "only insituml/plots/ may"),
+        ("pipelines/plot.py", "from matplotlib import pyplot", "only insituml/plots/ may"),
+        ("insituml/data/lwfa.py", "import openpmd_api", "only insituml/data/openpmd_series.py"),
+        ("pipelines/train.py", "def f():\n    import mlflow", "only pipelines/tracking.py may"),
+        ("insituml/training.py", "from omegaconf import DictConfig", "only pipelines/ may"),
+        ("insituml/training.py", "import pipelines.tracking", "only pipelines/ may"),
+        ("insituml/new_part.py", "import insituml.version", "on no level"),
+    ],
+)
+def test_the_check_notices(path: str, source: str, problem: str) -> None:
+    (found,) = violations(source, path)
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    "path, source",
+    [
+        ("insituml/__init__.py", "from insituml.training import train"),
+        ("insituml/methods/ewc.py", "from insituml.learner import ContinualLearner"),
+        ("insituml/methods/ewc.py", "from .base import Method"),
+        ("insituml/models/mlp.py", "from ..learner import ContinualLearner"),
+        ("insituml/memory/x.py", "from insituml.data.task import Batch"),
+        ("insituml/plots/x.py", "from matplotlib.figure import Figure"),
+        ("insituml/plots/x.py", "from insituml.plots.style import save"),
+        ("insituml/stream/x.py", "import openpmd_api as io"),
+        ("pipelines/tracking.py", "import mlflow"),
+        ("pipelines/train.py", "import hydra\nimport insituml\nfrom pipelines import tracking"),
+    ],
+)
+def test_the_check_lets_pass(path: str, source: str) -> None:
+    assert violations(source, path) == []
+
+
+IMPORT_EVERYTHING = f"""
+import importlib, pkgutil, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {BLOCKED}:
+            raise ImportError(name + " is blocked")
+
+sys.meta_path.insert(0, Blocked())
+for name in {BLOCKED}:
+    try:
+        __import__(name)
+    except ImportError as error:
+        assert "is blocked" in str(error), error
+    else:
+        raise AssertionError(name + " is not blocked")
+
+import insituml
+names = ["insituml", *(m.name for m in pkgutil.walk_packages(insituml.__path__, "insituml."))]
+for name in names:
+    importlib.import_module(name)
+for name in insituml.__all__:
+    getattr(insituml, name)
+print(*names)
+"""
+
+
+def test_the_library_imports_without_the_pipelines_packages() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_EVERYTHING],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    modules = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for path in files()
+        if path.startswith("insituml/")
+    }
+    assert set(done.stdout.split()) == modules

@@ -1,0 +1,90 @@
+"""Metrics of loss matrices worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from insituml.metrics import (
+    backward_transfer,
+    final_average_error,
+    forgetting,
+    forward_transfer,
+    gap_closed,
+)
+
+# Rows: trained through task k. Columns: evaluated on task j.
+MATRIX = np.array(
+    [
+        [2.0, 1.0, 8.0],
+        [1.0, 3.0, 7.0],
+        [6.0, 5.0, 4.0],
+    ]
+)
+
+
+def test_final_average_error_is_the_mean_of_the_last_row() -> None:
+    assert final_average_error(MATRIX) == 5.0
+
+
+def test_forgetting_is_the_loss_since_the_best_error() -> None:
+    # Task 0: 6 − min(2, 1, 6) = 5; task 1: 5 − min(3, 5) = 2. What came before a task is learned
+    # (1 in row 0, a happy accident) does not count.
+    assert forgetting(MATRIX) == 3.5
+
+
+def test_backward_transfer_compares_with_the_diagonal() -> None:
+    assert backward_transfer(MATRIX) == ((6 - 2) + (5 - 3)) / 2
+
+
+def test_forward_transfer_compares_the_superdiagonal_with_the_untrained_model() -> None:
+    untrained = np.array([100.0, 10.0, 6.0])
+    assert forward_transfer(MATRIX, untrained) == ((1 - 10) + (7 - 6)) / 2
+
+
+def test_the_orientation_matters() -> None:
+    untrained = np.array([100.0, 10.0, 6.0])
+    assert final_average_error(MATRIX.T) != final_average_error(MATRIX)
+    assert forgetting(MATRIX.T) != forgetting(MATRIX)
+    assert backward_transfer(MATRIX.T) != backward_transfer(MATRIX)
+    assert forward_transfer(MATRIX.T, untrained) != forward_transfer(MATRIX, untrained)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_forgetting_is_never_negative_and_never_below_backward_transfer(seed: int) -> None:
+    matrix = np.random.default_rng(seed).random((5, 5))
+    assert forgetting(matrix) >= 0
+    assert forgetting(matrix) >= backward_transfer(matrix)
+
+
+def test_no_forgetting_while_errors_fall() -> None:
+    matrix = np.array([[3.0, 9.0], [2.0, 1.0]])
+    assert forgetting(matrix) == 0.0
+    assert backward_transfer(matrix) == -1.0
+
+
+def test_a_single_task_neither_forgets_nor_transfers() -> None:
+    one = np.array([[2.0]])
+    assert forgetting(one) == backward_transfer(one) == forward_transfer(one, one[0]) == 0.0
+    assert final_average_error(one) == 2.0
+
+
+def test_gap_closed() -> None:
+    assert gap_closed(10.0, naive=10.0, joint=2.0) == 0.0
+    assert gap_closed(2.0, naive=10.0, joint=2.0) == 1.0
+    assert gap_closed(4.0, naive=10.0, joint=2.0) == 0.75
+    assert gap_closed(12.0, naive=10.0, joint=2.0) == -0.25
+    assert gap_closed(1.0, naive=10.0, joint=2.0) > 1.0
+    assert math.isnan(gap_closed(4.0, naive=2.0, joint=2.0))
+    assert math.isnan(gap_closed(4.0, naive=1.0, joint=2.0))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3,), (0, 0), (2, 2, 2)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    for metric in (final_average_error, forgetting, backward_transfer):
+        with pytest.raises(ValueError, match="loss matrix has shape"):
+            metric(np.zeros(shape))
+    with pytest.raises(ValueError, match=r"untrained has shape \(2,\)"):
+        forward_transfer(MATRIX, np.zeros(2))
