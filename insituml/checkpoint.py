@@ -39,10 +39,9 @@ def save_checkpoint(
     TypeError
         If something cannot be stored; the message says where it is.
     """
-    cls = type(method)
     state = {
         **learner.description(),
-        "method_class": f"{cls.__module__}:{cls.__qualname__}",
+        "method_class": _name_of(type(method)),
         "method": method.state_dict(),
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
@@ -84,14 +83,31 @@ def resume(
     """Set everything to what a checkpoint holds, in place; return its metadata.
 
     Training that goes on from here equals training that was never interrupted, bit for bit.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of another method.
+    DamagedFileError
+        If the file is damaged.
     """
     # Read on the CPU, where generators and Adam's step counts stay; the rest is placed by each.
     state = read_verified(path)
+    expected = _name_of(type(method))
+    if state["method_class"] != expected:
+        raise ValueError(
+            f"{path} was written by method {state['method_class']}, not {expected}; resume with "
+            "the method it was trained with"
+        )
     learner.load_state_dict(state["weights"])
     method.load_state_dict(state["method"], learner)
     optimizer.load_state_dict(state["optimizer"])
     generator.set_state(state["generator"])
     return state["metadata"]
+
+
+def _name_of(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _learner(state: dict[str, Any], path: Path | str) -> ContinualLearner:

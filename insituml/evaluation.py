@@ -94,7 +94,8 @@ def latent_drift_matrix(
         spread = (at_home - at_home.mean(dim=0)).square().mean().sqrt()
         for k in range(j, len(tasks)):
             moved = (_latents(learners[k], task, batch_size) - at_home).square().mean().sqrt()
-            drift[k, j] = float(moved / spread.clamp(min=torch.finfo(spread.dtype).tiny))
+            # Without spread, a single sample perhaps, there is nothing to compare with: 0/0.
+            drift[k, j] = float(moved / spread) if spread > 0 else np.nan
     return drift
 
 

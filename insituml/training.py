@@ -82,13 +82,19 @@ def train(
 
     Raises
     ------
+    ValueError
+        If ``epochs`` or ``batch_size`` is below 1, or a task has no sample to train on.
     DivergedError
         At the end of an epoch in which a loss was not finite.
     """
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"epochs is {epochs}, batch_size {batch_size}; expected 1 or more of each")
     step = finished_steps
     for task, task_epochs in method.schedule(tasks, epochs):
         if task.index < finished_tasks:
             continue
+        if len(task.train[0]) == 0:
+            raise ValueError(f"task {task.index} ({task.name}) has no sample to train on")
         started, first_step, mean_loss = time.perf_counter(), step, float("nan")
         learner.train()
         with _seeded(generator.initial_seed(), task.index, learner):

@@ -130,17 +130,19 @@ def _check_overrides(overrides: Sequence[str]) -> None:
 
 def _with_accepted_keys(error: Exception, overrides: Sequence[str]) -> str:
     """Say which keys there are where a key does not exist."""
-    message = " ".join(str(error).split())
-    for override in overrides:
-        parent, dot, key = override.partition("=")[0].lstrip("+~").rpartition(".")
-        if not dot or f"'{parent}.{key}'" not in message:
+    message = " ".join(str(error).split()).partition(" Config search path:")[0]
+    for override in overrides if message.startswith("Could not override") else ():
+        name = override.partition("=")[0].lstrip("+~")
+        parent = name.rpartition(".")[0]
+        if f"'{name}'" not in message:
             continue
         group = parent.partition(".")[0]
         chosen = [o for o in overrides if o.startswith(f"{group}=")]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("config", overrides=chosen)
-        node = OmegaConf.select(config, parent)
-        if isinstance(node, DictConfig):
-            accepted = ", ".join(str(k) for k in node if not str(k).startswith("_"))
-            return f"{parent}.{key} does not exist; {parent} accepts: {accepted}"
+        # Where the parent does not exist either, the sections are what can be chosen from.
+        node = OmegaConf.select(config, parent) if parent in config or "." in parent else None
+        node, where = (node, parent) if isinstance(node, DictConfig) else (config, "the config")
+        accepted = ", ".join(str(k) for k in node if not str(k).startswith("_"))
+        return f"{name} does not exist; {where} accepts: {accepted}"
     return message

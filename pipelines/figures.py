@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +14,10 @@ from insituml import plots
 from pipelines.leaderboard import read_matrices
 from pipelines.task_files import Stream
 
-ERROR = "mean squared error"
-UNIT = {"field": " [per-component variance of task 0]", "images": "", "points": ""}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ERROR = "mean squared error of normalised data"
 
 
 def draw_figures(
@@ -22,6 +26,7 @@ def draw_figures(
     stream: Stream,
     root: Path,
     folder: Path,
+    workers: int,
 ) -> None:
     """Draw every figure below ``folder``.
 
@@ -37,88 +42,99 @@ def draw_figures(
         Holds ``evaluations/``.
     folder
         Gets one PNG a figure; those of one method are called ``<figure>_<method>.png``.
+    workers
+        Processes that draw the methods' own figures; 0: this one.
     """
-    names = stream.task_names
-    label = ERROR
-    title = stream.info["name"]
+    names, title = stream.task_names, stream.info["name"]
     matrices = {m: read_matrices(root, m, "loss_matrix.csv", "mse") for m in summaries}
-    drifts = {m: read_matrices(root, m, "latent_drift.csv", "latent_drift") for m in summaries}
     means = {m: matrix.mean(axis=0) for m, matrix in matrices.items()}
     sequential = {m: r for m, r in matrices.items() if summaries[m]["sequential"]}
-    limits = (
-        min(matrix.min() for matrix in means.values()),
-        max(matrix.max() for matrix in means.values()),
-    )
-    scale: dict[str, Any] = {"vmin": limits[0], "vmax": limits[1], "log": True}
+    scale = {
+        "vmin": float(min(matrix.min() for matrix in means.values())),
+        "vmax": float(max(matrix.max() for matrix in means.values())),
+    }
+    own = [
+        (method, mean, scale, summaries[method]["sequential"], stream, root, folder)
+        for method, mean in means.items()
+    ]
+    if workers == 0:
+        for arguments in own:
+            draw_method(*arguments)
+        pending: list[Future[None]] = []
+    else:
+        pool = ProcessPoolExecutor(workers, get_context("spawn"))
+        pending = [pool.submit(draw_method, *arguments) for arguments in own]
 
-    plots.save(
-        plots.leaderboard_figure(rows, metric_label=label, title=title), folder / "leaderboard.png"
+    shared: dict[str, Any] = {"task_names": names, "title": title, "metric_label": ERROR}
+    figures = {
+        "leaderboard": plots.leaderboard_figure(rows, metric_label=ERROR, title=title),
+        "loss_matrices": plots.loss_matrix_grid(means, log=True, **scale, **shared),
+        "first_task_error": plots.first_task_error(matrices, log=True, **shared),
+    }
+    if sequential:
+        figures["forgetting_curves"] = plots.forgetting_curves(sequential, log=True, **shared)
+        figures["training_loss"] = _loss_history(sequential, summaries, stream, root)
+    for name, figure in figures.items():
+        plots.save(figure, folder / f"{name}.png")
+    for future in pending:
+        future.result()
+    if pending:
+        pool.shutdown()
+
+
+def draw_method(
+    method: str,
+    matrix: np.ndarray,
+    scale: dict[str, float],
+    sequential: bool,
+    stream: Stream,
+    root: Path,
+    folder: Path,
+) -> None:
+    """Draw the figures of one method: loss matrix, latent drift, reconstructions."""
+    names = stream.task_names
+    heading = f"{plots.method_label(method)} on {stream.info['name']}"
+    parts = [f"part {k + 1} of {len(names)}" for k in range(len(names))]
+    figure = plots.loss_matrix_heatmap(
+        matrix,
+        task_names=names,
+        title=heading,
+        metric_label=ERROR,
+        trained_labels=None if sequential else parts,
+        log=True,
+        **scale,
     )
-    plots.save(
-        plots.loss_matrix_grid(means, task_names=names, title=title, metric_label=label, **scale),
-        folder / "loss_matrices.png",
-    )
-    plots.save(
-        plots.forgetting_curves(
-            sequential, task_names=names, metric_label=label, title=title, log=True
-        ),
-        folder / "forgetting_curves.png",
-    )
-    plots.save(
-        plots.first_task_error(
-            matrices, task_names=names, metric_label=label, title=title, log=True
-        ),
-        folder / "first_task_error.png",
-    )
-    _loss_history(summaries, names, root, title, folder)
-    for method, mean in means.items():
-        heading = f"{plots.method_label(method)} on {title}"
-        parts = [f"part {k + 1} of {len(names)}" for k in range(len(names))]
-        plots.save(
-            plots.loss_matrix_heatmap(
-                mean,
-                task_names=names,
-                title=heading,
-                metric_label=label,
-                trained_labels=None if summaries[method]["sequential"] else parts,
-                **scale,
-            ),
-            folder / f"loss_matrix_{method}.png",
-        )
-        plots.save(
-            plots.latent_drift_heatmap(
-                np.nanmean(drifts[method], axis=0) if drifts[method].size else drifts[method][0],
-                task_names=names,
-                title=heading,
-            ),
-            folder / f"latent_drift_{method}.png",
-        )
-        _reconstructions(method, heading, stream, root, folder)
+    plots.save(figure, folder / f"loss_matrix_{method}.png")
+    # The mean over seeds; where no task was learned yet, all are NaN alike.
+    drift = read_matrices(root, method, "latent_drift.csv", "latent_drift").mean(axis=0)
+    figure = plots.latent_drift_heatmap(drift, task_names=names, title=heading)
+    plots.save(figure, folder / f"latent_drift_{method}.png")
+    _reconstructions(method, heading, sequential, stream, root, folder)
 
 
 def _loss_history(
-    summaries: dict[str, dict[str, Any]], names: list[str], root: Path, title: str, folder: Path
-) -> None:
+    methods: Iterable[str], summaries: dict[str, dict[str, Any]], stream: Stream, root: Path
+) -> Figure:
     """Draw the training loss of the first seed, of methods that share the tasks' boundaries."""
-    histories, boundaries = {}, []
-    for method, summary in summaries.items():
-        if summary["sequential"]:
-            histories[method] = np.load(root / "evaluations" / method / "loss_history.npy")[None]
-            boundaries = summary["task_steps"][:-1]
-    if histories:
-        figure = plots.loss_history(
-            histories, task_boundaries=boundaries, task_names=names, title=title
-        )
-        plots.save(figure, folder / "training_loss.png")
+    histories = {m: np.load(root / "evaluations" / m / "loss_history.npy")[None] for m in methods}
+    boundaries = next(summaries[m]["task_steps"][:-1] for m in histories)
+    return plots.loss_history(
+        histories,
+        task_boundaries=boundaries,
+        task_names=stream.task_names,
+        title=stream.info["name"],
+    )
 
 
-def _reconstructions(method: str, heading: str, stream: Stream, root: Path, folder: Path) -> None:
+def _reconstructions(
+    method: str, heading: str, sequential: bool, stream: Stream, root: Path, folder: Path
+) -> None:
     evaluation = root / "evaluations" / method
     originals = np.load(evaluation / "originals.npy")
     guesses = np.load(evaluation / "reconstructions.npy")
     order: dict[str, Any] = {
         "row_labels": stream.task_names,
-        "learned_at": range(len(originals)) if method != "joint" else None,
+        "learned_at": range(len(originals)) if sequential else None,
         "title": heading,
     }
     kind = stream.info["kind"]

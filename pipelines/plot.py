@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 SECTIONS = ("pipeline", "tracking")
 
 
-def compare(methods: Sequence[str], root: Path, output: Path, tracker: Tracker) -> str:
+def compare(
+    methods: Sequence[str], root: Path, output: Path, tracker: Tracker, workers: int = 0
+) -> str:
     """Write ``results/`` and ``figures/`` from the evaluations of all methods.
 
     Parameters
@@ -32,6 +35,8 @@ def compare(methods: Sequence[str], root: Path, output: Path, tracker: Tracker) 
         ``results/leaderboard.md`` and ``figures/*.png``.
     tracker
         Gets the figures and tables.
+    workers
+        Processes that draw; 0: this one.
 
     Returns
     -------
@@ -60,7 +65,7 @@ def compare(methods: Sequence[str], root: Path, output: Path, tracker: Tracker) 
     write_atomically(results / "loss_matrix.csv", pd.concat(tables).to_csv(index=False).encode())
     write_atomically(results / "leaderboard.csv", board.to_csv(index=False).encode())
     write_atomically(results / "leaderboard.md", (markdown + "\n").encode())
-    draw_figures(summaries, rows, read_stream(root / "data/tasks"), root, figures)
+    draw_figures(summaries, rows, read_stream(root / "data/tasks"), root, figures, workers)
 
     identity = summaries[methods[0]]["identity"]
     numbers = {f"final_average_error.{r['method']}": r["final_average_error"] for r in rows}
@@ -75,7 +80,7 @@ def main(call: Invocation) -> None:
 
     methods = call.section("pipeline")["methods"]
     tracker = open_tracker(validate(Tracking, call.section("tracking"), "tracking"), call.root)
-    print(compare(methods, call.root, call.output, tracker))
+    print(compare(methods, call.root, call.output, tracker, os.cpu_count() or 1))
     tracker.close()
     print("\nplot: tables are in results/, figures in figures/")
 

@@ -191,6 +191,9 @@ def train_run(run: Run, report: Callable[[Any], None]) -> None:
             metadata=metadata,
         )
 
+    # What a killed run was writing: no part of the result.
+    for unfinished in run.folder.glob(".*"):
+        unfinished.unlink()
     drop_damaged(run.folder)
     done = finished_tasks(run.folder)
     if done:

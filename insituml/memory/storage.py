@@ -60,6 +60,12 @@ class SampleStorage:
         return {"columns": self.columns}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        rows = {len(column) for column in state["columns"]}
+        if rows - {self.capacity}:
+            raise ValueError(
+                f"the stored memory has {rows.pop()} rows, this one {self.capacity}; resume with "
+                "the memory size it was trained with"
+            )
         self.columns = [column.clone() for column in state["columns"]]
 
 

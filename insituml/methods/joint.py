@@ -15,7 +15,7 @@ class Joint(Method):
 
     The epochs are dealt out evenly over as many segments as there are tasks, each followed by a
     checkpoint, so that a killed run resumes. The last checkpoint is the bound; the earlier ones
-    show its progress and say nothing about forgetting.
+    show its progress and say nothing about forgetting. All training data are held in memory.
     """
 
     sequential = False
