@@ -52,7 +52,10 @@ class Invocation:
         config = self.config.copy()
         if facts:
             config.stream = facts
-        resolved = OmegaConf.to_container(config[name], resolve=True)
+        try:
+            resolved = OmegaConf.to_container(config[name], resolve=True)
+        except OmegaConfBaseException as error:
+            raise UserError(_one_line(error)) from error
         assert isinstance(resolved, dict)
         return {str(key): value for key, value in resolved.items()}
 
@@ -92,8 +95,8 @@ def run_stage(
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
         print(f"{description}\n")
-    elif not {"-m", "--multirun"} & set(arguments):
-        _check_overrides([*overrides, *(a for a in arguments if not a.startswith("-"))])
+    elif not any(argument.startswith("-") for argument in arguments):  # Hydra's own options
+        _check_overrides([*overrides, *arguments])
     # The library's users decide on telemetry and threads; a pipeline run decides here.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -130,7 +133,7 @@ def _check_overrides(overrides: Sequence[str]) -> None:
 
 def _with_accepted_keys(error: Exception, overrides: Sequence[str]) -> str:
     """Say which keys there are where a key does not exist."""
-    message = " ".join(str(error).split()).partition(" Config search path:")[0]
+    message = _one_line(error)
     for override in overrides if message.startswith("Could not override") else ():
         name = override.partition("=")[0].lstrip("+~")
         parent = name.rpartition(".")[0]
@@ -146,3 +149,11 @@ def _with_accepted_keys(error: Exception, overrides: Sequence[str]) -> str:
         accepted = ", ".join(str(k) for k in node if not str(k).startswith("_"))
         return f"{name} does not exist; {where} accepts: {accepted}"
     return message
+
+
+def _one_line(error: Exception) -> str:
+    """Return what is wrong, without the lines that Hydra and OmegaConf add for programmers."""
+    message = str(error).partition("Config search path:")[0].partition("full_key:")[0]
+    message = " ".join(message.split())
+    _, missing, key = message.partition("Missing mandatory value: ")
+    return f"{key} has no value; give it one: {key}=..." if missing else message

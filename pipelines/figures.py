@@ -17,7 +17,7 @@ from pipelines.task_files import Stream
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ERROR = "mean squared error of normalised data"
+ERROR = "mean squared error"
 
 
 def draw_figures(
