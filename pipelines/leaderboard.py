@@ -42,14 +42,16 @@ def read_summaries(root: Path, methods: Sequence[str]) -> dict[str, dict[str, An
             )
         summaries[method] = json.loads(path.read_text())
     shared = ("data", "model", "optimizer", "training")
-    first = next(iter(summaries.values()))["identity"]
+    first = summaries[methods[0]]
     for method, summary in summaries.items():
-        for key in shared:
-            if summary["identity"][key] != first[key]:
-                raise UserError(
-                    f"{method} was trained with another {key} than {methods[0]}: they cannot be "
-                    "compared; run `dvc repro` to bring all methods up to date"
-                )
+        other = [key for key in shared if summary["identity"][key] != first["identity"][key]]
+        if summary["seeds"].keys() != first["seeds"].keys():
+            other.append("set of seeds")
+        if other:
+            raise UserError(
+                f"{method} was trained with another {other[0]} than {methods[0]}: they cannot be "
+                "compared; run `dvc repro` to bring all methods up to date"
+            )
     return summaries
 
 

@@ -6,7 +6,8 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
@@ -47,26 +48,28 @@ def train_all(runs: Sequence[Run], workers: int, threads: int, listen: Listener)
     with ProcessPoolExecutor(
         min(workers, len(runs)), context, initializer=_start, initargs=(records,)
     ) as pool:
-        futures = {pool.submit(_train, index, run): run for index, run in enumerate(runs)}
-        pending = set(futures)
-        while pending:
-            _drain(records, runs, listen)
-            pending -= {future for future in pending if future.done()}
-        _drain(records, runs, listen)
-    for future in as_completed(futures):
+        futures = [pool.submit(_train, index, run) for index, run in enumerate(runs)]
+        unfinished = set(range(len(runs)))
+        try:
+            # A worker that was killed says no last word, and breaks the pool for all.
+            while unfinished and not any(map(_broken, futures)):
+                try:
+                    index, record = records.get(timeout=0.2)
+                except queue.Empty:
+                    continue
+                if record is None:
+                    unfinished.remove(index)
+                else:
+                    listen(runs[index], record)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for future in futures:
         future.result()
 
 
-def _drain(records: Any, runs: Sequence[Run], listen: Listener) -> None:
-    """Pass on what has come in; wait a moment for the first."""
-    timeout = 0.2
-    while True:
-        try:
-            index, record = records.get(timeout=timeout)
-        except queue.Empty:
-            return
-        timeout = 0.0
-        listen(runs[index], record)
+def _broken(future: Future[None]) -> bool:
+    return future.done() and isinstance(future.exception(), BrokenProcessPool)
 
 
 def _start(records: Any) -> None:
@@ -84,4 +87,7 @@ def _die_with_parent() -> None:
 
 
 def _train(index: int, run: Run) -> None:
-    train_run(run, lambda record: _records.put((index, record)))
+    try:
+        train_run(run, lambda record: _records.put((index, record)))
+    finally:
+        _records.put((index, None))  # the last word: the parent has heard all before it

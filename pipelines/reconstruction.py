@@ -24,21 +24,30 @@ def reconstructions(learners: Sequence[ContinualLearner], stream: Stream) -> dic
     dict
         ``originals`` ``(K, ...)`` and ``reconstructions`` ``(K tasks, K learners, ...)``: for a
         field the slice through the middle of the last axis, ``(components, nx, ny)``, of the
-        middle held-out step; for images a held-out image of each label; for points up to 400.
+        middle held-out step; for images a held-out image of each label, of as many labels as
+        every task has; for points up to 400, as many as every task has.
     """
+    shown_rows = _chosen_alike(stream)
     originals, rows = [], []
     for k in range(len(stream.task_names)):
         inputs = stream.array(k, "test_inputs")
         normalisation = Normalisation(
             *(np.array(stream.info["tasks"][k]["normalisation"][key]) for key in ("mean", "std"))
         )
-        chosen = _chosen(stream, k)
+        chosen = shown_rows[k]
         samples = torch.from_numpy(inputs[chosen])
         shown = [samples.numpy(), *(reconstruct(m, samples).numpy() for m in learners)]
         first, *others = [_shape(normalisation.invert(x), stream, k, chosen) for x in shown]
         originals.append(first)
         rows.append(others)
     return {"originals": np.array(originals), "reconstructions": np.array(rows)}
+
+
+def _chosen_alike(stream: Stream) -> list[np.ndarray]:
+    """Return the rows shown of each task: as many of each, so that they stack to one array."""
+    chosen = [_chosen(stream, k) for k in range(len(stream.task_names))]
+    count = min(map(len, chosen))
+    return chosen if stream.info["kind"] == "field" else [rows[:count] for rows in chosen]
 
 
 def _chosen(stream: Stream, task: int) -> np.ndarray:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 import typing
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from hydra.utils import get_object
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.errors import UserError
@@ -86,8 +87,7 @@ def validate(section: type[Section], values: dict[str, Any], name: str) -> Any:
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        accepted = ", ".join(section.model_fields)
-        raise UserError(_explain(error, name, accepted)) from error
+        raise UserError(_explain(error, name, section)) from error
 
 
 def validate_target(node: dict[str, Any], name: str) -> None:
@@ -98,10 +98,13 @@ def validate_target(node: dict[str, Any], name: str) -> None:
     UserError
         If the target cannot be imported, or an argument is unknown or has the wrong type.
     """
+    path = node.get("_target_")
     try:
-        target = get_object(node["_target_"])
-    except Exception as error:
-        raise UserError(f"{name}._target_: {error}") from error
+        target = path and pydoc.locate(path)
+    except pydoc.ErrorDuringImport as error:
+        raise UserError(f"{name}._target_ cannot be imported: {error}") from error
+    if target is None:
+        raise UserError(f"{name}._target_ is {path!r}; give the full name of a class or function")
     parameters = _parameters(target)
     hints = _hints(target)
     for key, value in node.items():
@@ -116,38 +119,51 @@ def validate_target(node: dict[str, Any], name: str) -> None:
             try:
                 TypeAdapter(hints[key]).validate_python(value)
             except ValidationError as error:
-                raise UserError(_explain(error, f"{name}.{key}", "")) from error
+                raise UserError(_explain(error, f"{name}.{key}")) from error
+
+
+def _functions(target: Any) -> list[Callable[..., Any]]:
+    """Return what takes a target's arguments: a ``**`` argument is handed on to the base class."""
+    functions: list[Callable[..., Any]] = []
+    for function in [c.__init__ for c in target.__mro__] if isinstance(target, type) else [target]:
+        functions.append(function)
+        parameters = inspect.signature(function).parameters.values()
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return functions
 
 
 def _parameters(target: Any) -> set[str]:
     names: set[str] = set()
-    # A ** argument is handed on to the base class.
-    for function in [c.__init__ for c in target.__mro__] if isinstance(target, type) else [target]:
+    for function in _functions(target):
         parameters = inspect.signature(function).parameters.values()
         names.update(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            break
     return names - {"self", "generator", "params", "build"}
 
 
 def _hints(target: Any) -> dict[str, Any]:
     """Return the annotations pydantic can check: plain types, not tensors or optimizers' unions."""
-    function = target.__init__ if isinstance(target, type) else target
-    plain = {}
-    for key, hint in typing.get_type_hints(function).items():
-        names = str(hint)
-        if "torch" not in names and key not in ("return", "generator"):
-            plain[key] = hint
+    plain: dict[str, Any] = {}
+    for function in reversed(_functions(target)):
+        for key, hint in typing.get_type_hints(function).items():
+            if "torch" not in str(hint) and key not in ("return", "generator"):
+                plain[key] = hint
     return plain
 
 
-def _explain(error: ValidationError, name: str, accepted: str) -> str:
+SPLITS = {"time": TimeSplit, "label": LabelSplit}
+
+
+def _explain(error: ValidationError, name: str, section: type[Section] = Section) -> str:
     lines = []
     for problem in error.errors():
-        inner = [str(part) for part in problem["loc"] if part not in ("time", "label")]
-        where = ".".join([name, *inner])
+        owner: type[Section] = section
+        for part in problem["loc"]:
+            owner = SPLITS.get(str(part), owner)
+        where = ".".join([name, *(str(part) for part in problem["loc"] if part not in SPLITS)])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{where} is not a key of {name}; accepted: {accepted}")
+            parent, accepted = where.rpartition(".")[0], ", ".join(owner.model_fields)
+            lines.append(f"{where} is not a key of {parent}; accepted: {accepted}")
         elif problem["type"] == "missing":
             lines.append(f"{where} is missing; give it a value")
         else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from hydra.core.hydra_config import HydraConfig
 
 from pipelines.cli import CONF, Invocation, run_stage
+from pipelines.errors import UserError
 
 SECTIONS = ("data", "pipeline")
 
@@ -30,12 +32,20 @@ def select(choices: dict[str, str], path: str | None, file: Path) -> None:
     values = {key: choices[key] for key in ("experiment", "data", "model", "optimizer")}
     values["source"] = path or f"conf/data/{choices['data']}.yaml"
     for key, value in values.items():
-        text = re.sub(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
-    OmegaConf.create(text)
+        plain = value if re.fullmatch(r"[\w./-]+", value) else json.dumps(value)
+        # The old value is quoted or one word; a function keeps re.sub from reading backslashes.
+        old = rf'(?m)^{key}: ("(?:\\.|[^"])*"|\S+)'
+        text = re.sub(old, lambda _, line=f"{key}: {plain}": line, text)
     write_atomically(file, text.encode())
 
 
 def main(call: Invocation) -> None:
+    overrides = [o.partition("=")[0] for o in HydraConfig.get().overrides.task]
+    if values := [key for key in overrides if key not in call.choices]:
+        raise UserError(
+            f"{values[0]} is a value: `dvc repro` reads values from conf/ alone, so write it into "
+            f"conf/experiment/{call.choices['experiment']}.yaml or the file that has it"
+        )
     select(call.choices, call.section("data").get("path"), CONF / "pipeline.yaml")
     print(f"`dvc repro` now runs experiment {call.choices['experiment']}")
 

@@ -8,12 +8,13 @@ run ids: runs are found again by tags made of fingerprints.
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,7 @@ class MlflowTracker(Tracker):
         self._children: dict[int, str] = {}
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._failed = False
+        self._broken = False
 
     @contextmanager
     def training(self, runs: Sequence[Run]) -> Iterator[None]:
@@ -120,6 +122,7 @@ class MlflowTracker(Tracker):
 
         # Two processes that open a new store at once would both migrate it, and break it.
         with FileLock(self.database.with_name(".mlflow.lock")):
+            _check_writable(self.database)
             client = MlflowClient(f"sqlite:///{self.database}")
             if client.get_experiment_by_name(self.experiment) is None:
                 artifacts = (self.database.parent / "mlruns").as_uri()
@@ -140,9 +143,10 @@ class MlflowTracker(Tracker):
         stream = read_stream(run.tasks)
         parent = self._parent(identity, stream.info["name"])
         tags = {RUN: fingerprint(identity), PARENT: parent}
-        # A run that was killed goes on under its own id.
-        found = self._find(tags, "attributes.status = 'RUNNING'")
+        # A run that was stopped or killed goes on under its own id.
+        found = self._find(tags, "attributes.status != 'FINISHED'")
         if found:
+            self._client.update_run(found, status="RUNNING")
             self._children[run.seed] = found
             return
         name = f"{run.method_name} seed {run.seed}"
@@ -250,7 +254,17 @@ class MlflowTracker(Tracker):
         self._client.log_inputs(run_id, datasets=[DatasetInput(dataset=dataset)])
 
     def _later(self, call: Callable[..., None], *arguments: Any) -> None:
-        self._thread.submit(call, *arguments).add_done_callback(self._notice)
+        self._thread.submit(self._attempt, call, *arguments).add_done_callback(self._notice)
+
+    def _attempt(self, call: Callable[..., None], *arguments: Any) -> None:
+        if self._broken:
+            return
+        try:
+            self._client  # noqa: B018 - opens the store
+        except Exception:
+            self._broken = True
+            raise
+        call(*arguments)
 
     def _notice(self, future: Future[None]) -> None:
         """Say once why tracking fails; results on disk do not depend on it."""
@@ -263,6 +277,14 @@ class MlflowTracker(Tracker):
                 "disk are complete. tracking=none switches it off.",
                 file=sys.stderr,
             )
+
+
+def _check_writable(database: Path) -> None:
+    """Raise at once where MLflow would try again and again, for minutes."""
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("SELECT count(*) FROM sqlite_master")
+        connection.rollback()
 
 
 def _flat(node: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -123,7 +123,9 @@ def train_method(
     for run in runs:
         shutil.move(run.folder, target / f"seed_{run.seed}")
         (target / f"seed_{run.seed}" / "timings.json").unlink()
-    runs[0].folder.parent.rmdir()
+    # Seeds of an earlier, interrupted call may still lie there: their work is kept.
+    if not any(runs[0].folder.parent.iterdir()):
+        runs[0].folder.parent.rmdir()
 
 
 def _timing(path: Path) -> dict[str, Any]:
@@ -152,12 +154,19 @@ def main(call: Invocation) -> float | None:
     runs = plan(call)
     training = runs[0].training
     tracker = open_tracker(tracking, call.root)
+    from concurrent.futures.process import BrokenProcessPool
+
     from insituml.training import DivergedError
 
     try:
         train_method(runs, training["workers"], training["threads"], call.output, tracker)
     except (DivergedError, ValueError) as error:
         raise UserError(f"method={runs[0].method_name}: {error}") from error
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker was killed, perhaps for want of memory; run the same command again to go "
+            "on, or with fewer training.workers"
+        ) from error
     if not call.is_sweep:
         return None
     # A sweep compares its jobs at once: by the final average error.

@@ -1,0 +1,284 @@
+"""From checkpoints to tables and figures: the numbers are those of the library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from insituml import load_checkpoint, metrics
+from insituml.evaluation import latent_drift_matrix, loss_matrix
+from pipelines.errors import UserError
+from pipelines.evaluate import evaluate_method
+from pipelines.leaderboard import leaderboard, read_matrices, read_summaries
+from pipelines.plot import compare
+from pipelines.task_files import read_stream
+from pipelines.tracking import Tracker
+from pipelines.train import train_method
+
+METHODS = ("naive", "joint", "experience_replay")
+SEEDS = (0, 10, 9)
+ORDERED = ("forgetting", "backward_transfer", "forward_transfer")
+
+
+def train(root: Path, make_run, methods=METHODS, seeds=SEEDS, **changes: Any) -> None:
+    stream = read_stream(root / "data/tasks")
+    for method in methods:
+        runs = [
+            make_run(method, seed, stream, folder=root / ".partial/x" / f"seed_{seed}", **changes)
+            for seed in seeds
+        ]
+        train_method(runs, 0, 1, root, Tracker())
+
+
+def evaluate(root: Path, methods=METHODS) -> dict[str, dict[str, Any]]:
+    return {m: evaluate_method(m, root / "data/tasks", root, Tracker()) for m in methods}
+
+
+@pytest.fixture
+def root(tools, make_run, tmp_path) -> Path:
+    """Three methods with three seeds, trained and evaluated on points."""
+    tools.make_stream(tools.points_data(), tmp_path)
+    train(tmp_path, make_run)
+    evaluate(tmp_path)
+    return tmp_path
+
+
+def is_png(path: Path) -> bool:
+    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
+    tasks = read_stream(root / "data/tasks").tasks()
+    evaluations = tools.contents(root / "evaluations")
+    (root / "figures").mkdir()
+    (root / "figures/old.png").write_bytes(b"of an earlier comparison")
+    markdown = compare(METHODS, root, root, Tracker())
+
+    # The loss matrix, number by number.
+    table = pd.read_csv(root / "results/loss_matrix.csv")
+    assert list(table) == [
+        "method",
+        "seed",
+        "trained_through",
+        "evaluated_on",
+        "metric",
+        "value",
+    ]
+    cells = table.set_index(["method", "seed", "trained_through", "evaluated_on", "metric"])
+    assert cells.index.is_unique
+    assert len(cells) == len(METHODS) * len(SEEDS) * 4 * 3 * 3
+    summaries: dict[tuple[str, int], dict[str, float]] = {}
+    for method in METHODS:
+        drifts = read_matrices(root, method, "latent_drift.csv", "latent_drift")
+        # Matrices are read by the numbers of the seeds, 9 before 10.
+        for index, seed in enumerate(sorted(SEEDS)):
+            folder = root / "runs" / method / f"seed_{seed}"
+            files = ["initial.pt", *(f"task_{k}.pt" for k in range(3))]
+            untrained, *learners = [load_checkpoint(folder / file) for file in files]
+            matrices = loss_matrix([untrained, *learners], tasks)
+            assert matrices.keys() == {"mse", "l1", "linf"}
+            for metric, matrix in matrices.items():
+                for (k, j), value in np.ndenumerate(matrix):
+                    found = cells.loc[(method, seed, k - 1, j, metric), "value"]
+                    assert found == value
+            read = read_matrices(root, method, "loss_matrix.csv", "mse")[index]
+            np.testing.assert_array_equal(read, matrices["mse"][1:])
+            np.testing.assert_array_equal(drifts[index], latent_drift_matrix(learners, tasks))
+            matrix, baseline = matrices["mse"][1:], matrices["mse"][0]
+            summaries[method, seed] = {
+                "final_average_error": metrics.final_average_error(matrix),
+                "forgetting": metrics.forgetting(matrix),
+                "backward_transfer": metrics.backward_transfer(matrix),
+                "forward_transfer": metrics.forward_transfer(matrix, baseline),
+            }
+
+    # The leaderboard.
+    board = pd.read_csv(root / "results/leaderboard.csv").set_index("method")
+    spread = ["final_average_error", *ORDERED, "gap_closed"]
+    assert list(board) == [
+        *(f"{name}{end}" for name in spread for end in ("", "_std")),
+        "seconds_per_step",
+        "memory_bytes",
+    ]
+    assert board["final_average_error"].is_monotonic_increasing
+    for method in METHODS:
+        for name in ("final_average_error", *ORDERED):
+            if method == "joint" and name in ORDERED:
+                assert np.isnan(board.loc[method, [name, f"{name}_std"]].to_numpy(float)).all()
+                continue
+            values = [summaries[method, seed][name] for seed in SEEDS]
+            assert board.loc[method, name] == pytest.approx(np.mean(values))
+            assert board.loc[method, f"{name}_std"] == pytest.approx(np.std(values, ddof=1))
+    assert board.loc["naive", "gap_closed"] == 0
+    assert board.loc["joint", "gap_closed"] == 1
+    assert board.loc["joint", "gap_closed_std"] == 0
+    errors = {m: [summaries[m, s]["final_average_error"] for s in SEEDS] for m in METHODS}
+    gaps = [
+        (naive - replay) / (naive - joint)
+        for naive, joint, replay in zip(*(errors[m] for m in METHODS), strict=True)
+    ]
+    assert board.loc["experience_replay", "gap_closed"] == pytest.approx(np.mean(gaps))
+    # A reservoir of 6 samples: 2 coordinates, 8 label entries and a task number each.
+    assert board.loc["naive", "memory_bytes"] == 0
+    assert board.loc["experience_replay", "memory_bytes"] >= 6 * (2 + 8) * 4
+    timings = json.loads((root / "timings/naive.json").read_text())
+    seconds = np.mean([timings[str(seed)]["seconds_per_step"] for seed in SEEDS])
+    assert board.loc["naive", "seconds_per_step"] == pytest.approx(seconds)
+
+    # For `dvc metrics`: numbers alone, strictly JSON.
+    text = (root / "results/metrics.json").read_text()
+    assert "NaN" not in text
+    found = json.loads(text)
+    assert found.keys() == set(METHODS)
+    assert found["naive"].keys() == {*spread}
+    assert found["joint"].keys() == {"final_average_error", "gap_closed"}
+    assert found["naive"]["forgetting"] == pytest.approx(board.loc["naive", "forgetting"])
+    assert (root / "results/leaderboard.md").read_text() == markdown + "\n"
+    for row in ("naive", "joint", "experience replay"):
+        assert row in markdown.lower().replace("_", " ")
+
+    figures = {path.stem for path in (root / "figures").iterdir()}
+    assert figures >= {"leaderboard", "loss_matrices", "forgetting_curves", "first_task_error"}
+    for name in ("loss_matrix", "latent_drift", "reconstructions"):
+        assert {f"{name}_{method}" for method in METHODS} <= figures
+    assert all(map(is_png, (root / "figures").iterdir()))
+
+    # What DVC declares comes out the same a second time. (Figures: see tests/plots.)
+    evaluate(root)
+    assert tools.contents(root / "evaluations") == evaluations
+    results = tools.contents(root / "results")
+    monkeypatch.setattr("pipelines.figures.draw_figures", lambda *arguments: None)
+    compare(METHODS, root, root, Tracker())
+    assert tools.contents(root / "results") == results
+
+
+@pytest.mark.parametrize("kind", ["field", "images"])
+def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, tmp_path) -> None:
+    if kind == "field":
+        volumes = tools.write_fields(tmp_path / "fields")
+        stream = tools.make_stream(tools.field_data(tmp_path / "fields"), tmp_path)
+    else:
+        stream = tools.make_stream(tools.images_data(holdout=0.97), tmp_path)
+    methods = ("naive",)
+    train(tmp_path, make_run, methods, seeds=(0, 1))
+    evaluate(tmp_path, methods)
+    originals = np.load(tmp_path / "evaluations/naive/originals.npy")
+    guesses = np.load(tmp_path / "evaluations/naive/reconstructions.npy")
+    tasks = len(stream.task_names)
+    assert guesses.shape == (tasks, tasks, *originals.shape[1:])
+    figures = {f"reconstructions_{m}" for m in methods}
+    if kind == "field":
+        assert originals.shape == (3, 3, 2, 8)
+        for k, task in enumerate(stream.info["tasks"]):
+            held_out = task["held_out_steps"]
+            volume = volumes[held_out[len(held_out) // 2]]
+            np.testing.assert_allclose(originals[k], volume[..., 1], rtol=1e-4, atol=1e-4)
+        # The reconstruction of a whole plane is that of its chunks, back in V/m.
+        mse = read_matrices(tmp_path, "naive", "loss_matrix.csv", "mse")[0]
+        std = np.array(stream.info["tasks"][0]["normalisation"]["std"])[:, None, None]
+        for k in range(3):
+            error = (((guesses[k, k] - originals[k]) / std) ** 2).mean()
+            assert 0.2 * mse[k, k] < error < 5 * mse[k, k]
+        components = stream.info["components"]
+        figures = {f"{name}_{c}" for name in figures for c in components}
+    else:
+        # Tasks of two labels and of one: as many images as both have.
+        assert originals.shape == (2, 8, 8)
+        assert originals.min() >= -1e-6
+        assert originals.max() <= 1 + 1e-6
+    compare(methods, tmp_path, tmp_path, Tracker())
+    found = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert figures <= found
+    assert all(map(is_png, (tmp_path / "figures").iterdir()))
+
+
+def test_what_is_missing_or_damaged_is_named(tools, make_run, tmp_path) -> None:
+    tools.make_stream(tools.points_data(), tmp_path)
+    tasks = tmp_path / "data/tasks"
+    with pytest.raises(
+        UserError, match=r"no checkpoints of naive; run `python -m pipelines\.train"
+    ):
+        evaluate(tmp_path, ["naive"])
+    train(tmp_path, make_run, ["naive"], seeds=[0])
+    with pytest.raises(UserError, match=r"naive is not evaluated.*python -m pipelines\.evaluate"):
+        read_summaries(tmp_path, ["naive"])
+
+    file = tmp_path / "runs/naive/seed_0/task_1.pt"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-7])
+    with pytest.raises(UserError, match=r"task_1\.pt .* is damaged"):
+        evaluate(tmp_path, ["naive"])
+    file.unlink()
+    with pytest.raises(UserError, match=r"task_1\.pt"):
+        evaluate(tmp_path, ["naive"])
+    file.write_bytes(whole)
+    evaluate(tmp_path, ["naive"])
+
+    info = json.loads((tasks / "stream.json").read_text())
+    (tasks / "stream.json").write_text(json.dumps({**info, "fingerprint": "f" * 64}))
+    with pytest.raises(UserError, match=r"trained on other data .* \(ffffffffffff\); train again"):
+        evaluate(tmp_path, ["naive"])
+
+
+def summary(errors: dict[str, float], sequential: bool = True, **identity: Any) -> dict[str, Any]:
+    same = {"data": "d", "model": {"latent_size": 2}, "optimizer": {"lr": 0.1}, "training": {}}
+    numbers = dict.fromkeys(ORDERED, 0.25)
+    return {
+        "sequential": sequential,
+        "memory_bytes": 5,
+        "identity": {**same, **identity},
+        "seeds": {seed: {"final_average_error": e, **numbers} for seed, e in errors.items()},
+    }
+
+
+def write(root: Path, summaries: dict[str, Any]) -> None:
+    for method, content in summaries.items():
+        folder = root / "evaluations" / method
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "key, value", [("training", {"epochs": 2}), ("model", {}), ("optimizer", {}), ("data", "e")]
+)
+def test_methods_trained_in_different_ways_are_not_compared(key, value, tmp_path) -> None:
+    write(tmp_path, {"naive": summary({"0": 1.0}), "ewc": summary({"0": 1.0}, **{key: value})})
+    with pytest.raises(UserError, match=f"ewc was trained with another {key} than naive"):
+        read_summaries(tmp_path, ["naive", "ewc"])
+
+
+def board_of(summaries: dict[str, Any]) -> pd.DataFrame:
+    seeds = next(iter(summaries.values()))["seeds"]
+    timings = {m: {seed: {"seconds_per_step": 0.5} for seed in seeds} for m in summaries}
+    return leaderboard(summaries, timings).set_index("method")
+
+
+def test_gaps_are_closed_seed_by_seed() -> None:
+    board = board_of(
+        {
+            "naive": summary({"0": 1.0, "1": 3.0}),
+            "ewc": summary({"0": 0.5, "1": 2.5}),
+            "joint": summary({"0": 0.0, "1": 1.0}, sequential=False),
+        }
+    )
+    assert board.loc["ewc", "gap_closed"] == pytest.approx((0.5 + 0.25) / 2)
+    assert board.loc["ewc", "gap_closed_std"] == pytest.approx(np.std([0.5, 0.25], ddof=1))
+    assert list(board.index) == ["joint", "ewc", "naive"]
+
+
+def test_one_seed_has_no_spread_and_a_lone_method_no_gap() -> None:
+    board = board_of({"ewc": summary({"0": 0.5}), "naive": summary({"0": 1.0})})
+    assert board["gap_closed"].isna().all()
+    assert board["final_average_error_std"].isna().all()
+    assert board.loc["ewc", "final_average_error"] == 0.5
+
+
+def test_methods_with_other_seeds_are_not_compared(tmp_path) -> None:
+    write(tmp_path, {"naive": summary({"0": 1.0, "1": 2.0}), "ewc": summary({"0": 1.0})})
+    with pytest.raises(UserError, match="ewc was trained with another set of seeds than naive"):
+        read_summaries(tmp_path, ["naive", "ewc"])

@@ -1,0 +1,188 @@
+"""Every file in conf/ composes, is accepted by the schema, and builds what it describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+
+from pipelines.cli import CONF
+from pipelines.errors import UserError
+from pipelines.schema import Data, Tracking, Training, validate, validate_target
+from pipelines.select import select
+
+GROUPS = {
+    folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+    for folder in CONF.iterdir()
+    if folder.is_dir() and folder.name != "hydra"
+}
+EXPERIMENTS = GROUPS["experiment"]
+SWAPPED = [group for group in GROUPS if group != "experiment"]
+SECTIONS = ["data", "model", "method", "optimizer", "training", "tracking"]
+# What data=... leaves open: the user's files.
+NEEDS_PATH = {"efield_npy", "openpmd"}
+SHAPES = {"lwfa": [3, 12, 32, 12], "pic": [3, 16, 32, 16], "digits": [1, 8, 8], "toy8": [2]}
+
+
+def content(group: str, name: str) -> dict[str, Any]:
+    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+
+
+def fits(experiment: str, group: str, name: str) -> bool:
+    """Whether a file has all keys that the experiment sets in its group."""
+    own = content("experiment", experiment).get(group) or {}
+    return set(own) <= set(content(group, name))
+
+
+@pytest.mark.parametrize("row", range(max(map(len, GROUPS.values()))))
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_path) -> None:
+    """Row by row through all groups at once: each file meets each experiment."""
+    chosen = {group: GROUPS[group][row % len(GROUPS[group])] for group in SWAPPED}
+    for group, name in chosen.items():
+        if not fits(experiment, group, name):  # such as channels for a model without
+            (entry,) = (
+                e
+                for e in content("experiment", experiment)["defaults"]
+                if f"override /{group}" in e
+            )
+            chosen[group] = entry[f"override /{group}"]
+    overrides = [f"experiment={experiment}", *(f"{g}={name}" for g, name in chosen.items())]
+    if chosen["data"] in NEEDS_PATH:
+        overrides.append("data.path=somewhere")
+    call = tools.invoke(tmp_path, SECTIONS, *overrides)
+    assert call.choices == {"experiment": experiment, **chosen}
+    facts = {"tasks": 3, "sample_shape": SHAPES[experiment]}
+    sections = {name: call.section(name, **facts) for name in SECTIONS}
+    validate(Data, sections["data"], "data")
+    validate(Training, sections["training"], "training")
+    validate(Tracking, sections["tracking"], "tracking")
+    for name in ("model", "method", "optimizer"):
+        validate_target(sections[name], name)
+    validate_target(sections["data"]["source"], "data.source")
+    # An experiment's own values stand above those of the group's file, and nothing adds keys.
+    for name in SECTIONS:
+        assert set(sections[name]) == set(content(name, chosen[name]))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("model", GROUPS["model"])
+def test_models_reconstruct_samples_of_the_shapes_they_are_for(
+    experiment, model, tools, tmp_path
+) -> None:
+    meant_for = {"autoencoder2d": {"digits"}, "autoencoder3d": {"lwfa", "pic"}}
+    call = tools.invoke(tmp_path, ["model"], f"experiment={experiment}", f"model={model}")
+    shape = SHAPES[experiment]
+    node = call.section("model", tasks=3, sample_shape=shape)
+    if not fits(experiment, "model", model):
+        with pytest.raises(UserError, match=r"model\.\w+ is not an option of"):
+            validate_target(node, "model")
+        return
+    if experiment not in meant_for.get(model, {experiment}):
+        with pytest.raises(InstantiationException, match="shape"):
+            instantiate(node, generator=torch.Generator(), _convert_="all")
+        return
+    learner = instantiate(node, generator=torch.Generator().manual_seed(1), _convert_="all")
+    encoded, decoded, _ = learner(torch.zeros(2, *shape))
+    assert list(decoded.shape[1:]) == shape
+    assert list(encoded.shape) == [2, node["latent_size"]]
+
+
+@pytest.mark.parametrize("method", GROUPS["method"])
+def test_methods_are_built_with_their_options(method, tools, tmp_path) -> None:
+    call = tools.invoke(tmp_path, ["method", "training"], f"method={method}")
+    node = call.section("method", tasks=4, sample_shape=[2])
+    built = instantiate(node, generator=torch.Generator(), _convert_="all")
+    assert type(built) is get_object(node["_target_"])
+    # DVC and the leaderboard name a method by its file: the class must be the one it says.
+    assert type(built).__name__.lower() == method.replace("_", "")
+    training = call.section("training")
+    if "memory_size" in node:
+        assert node["memory_size"] == training["memory_size"]  # the same for each, to be fair
+        assert training["reference_size"] in node.values()
+    assert node.get("total_tasks", 4) == 4
+
+
+@pytest.mark.parametrize("optimizer", GROUPS["optimizer"])
+def test_optimizers_take_their_options(optimizer, tools, tmp_path) -> None:
+    node = tools.invoke(tmp_path, ["optimizer"], f"optimizer={optimizer}").section("optimizer")
+    weight = torch.nn.Parameter(torch.ones(3))
+    built = instantiate(node, params=[weight], _convert_="all")
+    for key in set(node) - {"_target_"}:
+        assert np.array_equal(built.defaults[key], node[key]), key
+    weight.sum().backward()
+    built.step()
+    assert bool((weight < 1).all())
+
+
+@pytest.mark.parametrize("name", GROUPS["data"])
+def test_data_sources_are_built(name, tools, tmp_path) -> None:
+    overrides = [f"data={name}"]
+    if name in ("efield_npy", "pic"):
+        tools.write_fields(tmp_path / "fields")
+        overrides.append(f"data.path={tmp_path / 'fields'}")
+    elif name == "openpmd":
+        from insituml.data.npy_folder import NpyFolder
+        from insituml.data.openpmd_series import write_series
+
+        tools.write_fields(tmp_path / "fields")
+        write_series(tmp_path / "series.h5", NpyFolder(tmp_path / "fields"))
+        overrides.append(f"data.path={tmp_path / 'series.h5'}")
+    data = validate(Data, tools.invoke(tmp_path, ["data"], *overrides).section("data"), "data")
+    assert data.name == name
+    source = instantiate(data.source, _convert_="all")
+    if data.kind == "field":
+        step = next(iter(source))
+        assert step.values.shape == (3, *source.grid.shape)
+        assert step.values.dtype == np.float32
+        if name == "lwfa":
+            assert data.split.tasks <= len(source)
+            assert all(n % c == 0 for n, c in zip(source.grid.shape, data.split.chunk, strict=True))
+    else:
+        assert len(source.inputs) == len(source.labels) == len(source.steps)
+        assert source.inputs.dtype == np.float32
+
+
+def test_the_files_behind_pipeline_yaml_exist(tmp_path) -> None:
+    pipeline = yaml.safe_load((CONF / "pipeline.yaml").read_text())
+    for group in ("experiment", "data", "model", "optimizer"):
+        assert pipeline[group] in GROUPS[group]
+    assert len(set(pipeline["methods"])) == len(pipeline["methods"])
+    assert set(pipeline["methods"]) <= set(GROUPS["method"])
+    assert {"naive", "joint"} <= set(pipeline["methods"])  # the gap that others close
+
+
+def test_pipeline_yaml_is_what_its_experiment_composes_to(tools, tmp_path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    text = (CONF / "pipeline.yaml").read_text()
+    file.write_text(text)
+    experiment = yaml.safe_load(text)["experiment"]
+    call = tools.invoke(tmp_path, ["data"], f"experiment={experiment}")
+    select(call.choices, call.section("data").get("path"), file)
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_override_only_what_dvc_tracks(experiment) -> None:
+    """The train stage tracks these keys; another one would change results unnoticed."""
+    own = content("experiment", experiment)
+    assert set(own) == {"defaults", "name", "data", "model", "optimizer", "training"}
+    assert own["name"] == experiment
+    groups = [next(iter(entry)).removeprefix("override /") for entry in own["defaults"]]
+    assert set(groups) <= {"data", "model", "optimizer"}  # those that pipeline.yaml names
+
+
+def test_only_known_places_hold_configuration() -> None:
+    names = {path.name for path in CONF.iterdir()}
+    assert names == {*GROUPS, "hydra", "config.yaml", "pipeline.yaml"}
+    main = yaml.safe_load((CONF / "config.yaml").read_text())
+    groups = {next(iter(e)) for e in main["defaults"] if isinstance(e, dict)}
+    assert set(GROUPS) <= groups
+    assert {"training": "default"} in main["defaults"]  # dvc.yaml tracks that file by name
+    assert Path(CONF / "training/default.yaml").exists()

@@ -1,0 +1,84 @@
+"""Choosing an experiment rewrites the five choices, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from pipelines import select as module
+from pipelines.cli import CONF
+from pipelines.errors import UserError
+from pipelines.select import SECTIONS, main, select
+
+CHOICES = {"experiment": "pic", "data": "pic", "model": "mlp", "optimizer": "sgd", "method": "ewc"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    target = tmp_path / "pipeline.yaml"
+    target.write_text((CONF / "pipeline.yaml").read_text())
+    return target
+
+
+def rest(text: str) -> list[str]:
+    """Return what selecting must not touch: comments, methods, blank lines."""
+    keys = ("experiment:", "data:", "model:", "optimizer:", "source:")
+    kept = [line for line in text.splitlines() if not line.startswith(keys)]
+    return kept + [line.partition(" #")[2] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "path", ["../shared/data/pic_lwfa", "/a b/my fields: #2", r"C:\new\1", 'odd "quotes".h5', None]
+)
+def test_choices_are_written_and_the_rest_stays(path: str | None, file: Path) -> None:
+    before = file.read_text()
+    select(CHOICES, path, file)
+    text = file.read_text()
+    found = yaml.safe_load(text)
+    assert found == {
+        "experiment": "pic",
+        "data": "pic",
+        "model": "mlp",
+        "optimizer": "sgd",
+        "source": path or "conf/data/pic.yaml",
+        "methods": yaml.safe_load(before)["methods"],
+    }
+    if "#" not in (path or ""):
+        assert rest(text) == rest(before)
+    # There and back again is where it started, whatever the path was.
+    old = yaml.safe_load(before)
+    select(old, old["source"], file)
+    assert file.read_text() == before
+
+
+def overridden(monkeypatch, overrides: list[str]) -> None:
+    info = SimpleNamespace(overrides=SimpleNamespace(task=overrides))
+    monkeypatch.setattr(module, "HydraConfig", SimpleNamespace(get=lambda: info))
+
+
+def test_the_command_writes_what_the_experiment_composes_to(
+    file, tools, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(module, "CONF", tmp_path)
+    overridden(monkeypatch, ["experiment=toy8"])
+    main(tools.invoke(tmp_path, SECTIONS, "experiment=toy8"))
+    found = yaml.safe_load(file.read_text())
+    assert found["experiment"] == found["data"] == "toy8"
+    assert found["model"] == "mlp"
+    assert found["source"] == "conf/data/toy8.yaml"
+    assert "experiment toy8" in capsys.readouterr().out
+
+
+def test_values_are_refused_since_dvc_would_not_see_them(
+    file, tools, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(module, "CONF", tmp_path)
+    before = file.read_text()
+    for overrides in (["experiment=pic", "data.path=x"], ["experiment=toy8", "training.epochs=3"]):
+        overridden(monkeypatch, overrides)
+        with pytest.raises(UserError, match=r"(data\.path|training\.epochs) is a value"):
+            main(tools.invoke(tmp_path, SECTIONS, *overrides))
+    assert file.read_text() == before

@@ -1,0 +1,294 @@
+"""The split stage: every sample in one place, statistics as declared, the same bytes each time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from insituml.data.chunks import assemble
+from pipelines.errors import UserError
+from pipelines.generate import generate
+from pipelines.samples import digits, toy8
+from pipelines.split import split
+from pipelines.task_files import read_stream
+
+
+@pytest.fixture
+def fields(tools, tmp_path) -> np.ndarray:
+    return tools.write_fields(tmp_path / "fields")
+
+
+def normalisations(stream) -> list[dict[str, np.ndarray]]:
+    return [
+        {k: np.array(v, dtype=np.float32) for k, v in task["normalisation"].items()}
+        for task in stream.info["tasks"]
+    ]
+
+
+def raw(stream, task: int, part: str) -> np.ndarray:
+    """Return a task's samples in physical units."""
+    statistics = normalisations(stream)[task]
+    inputs = stream.array(task, f"{part}_inputs")
+    beside = (-1, *(1,) * (inputs.ndim - 2))
+    return inputs * statistics["std"].reshape(beside) + statistics["mean"].reshape(beside)
+
+
+def test_field_tasks_hold_every_step_once(fields, tools, tmp_path) -> None:
+    stream = tools.make_stream(tools.field_data(tmp_path / "fields"), tmp_path)
+    tasks = stream.info["tasks"]
+    assert [task["steps"] for task in tasks] == [[0, 1, 2], [3, 4], [5, 6]]  # uneven remainder
+    assert stream.task_names == [
+        "iterations 0–200",
+        "iterations 300–400",
+        "iterations 500–600",
+    ]
+    chunks = 2 * 2 * 1
+    for k, task in enumerate(tasks):
+        held_out = {*stream.array(k, "test_places")[:, 0].tolist()}
+        trained = {*stream.array(k, "train_places")[:, 0].tolist()}
+        assert held_out == set(task["held_out_steps"])
+        assert held_out.isdisjoint(trained)
+        assert sorted(held_out | trained) == task["steps"]
+        assert task["train"] == len(trained) * chunks == len(stream.array(k, "train_inputs"))
+        assert task["test"] == len(held_out) * chunks == len(stream.array(k, "test_inputs"))
+    assert stream.sample_shape == [3, 1, 4, 2]
+    assert stream.info["unit"] == "V/m"
+    assert stream.info["components"] == ["Ex", "Ey", "Ez"]
+    assert stream.info["grid"]["spacing"] == [2e-6, 1e-6, 2e-6]
+
+
+@pytest.mark.parametrize("normalisation", ["first_task", "running", "global"])
+def test_places_put_the_original_fields_together(normalisation, fields, tools, tmp_path) -> None:
+    data = tools.field_data(tmp_path / "fields", normalisation=normalisation)
+    stream = tools.make_stream(data, tmp_path)
+    seen = []
+    for k in range(3):
+        for part in ("train", "test"):
+            values, places = raw(stream, k, part), stream.array(k, f"{part}_places")
+            for step in np.unique(places[:, 0]):
+                rows = places[:, 0] == step
+                volume = assemble(values[rows], places[rows, 1:], tools.FIELD_SHAPE)
+                scale = np.abs(fields[step]).max(axis=(1, 2, 3), keepdims=True)
+                np.testing.assert_allclose(volume / scale, fields[step] / scale, atol=1e-6)
+                seen.append(int(step))
+    assert sorted(seen) == list(range(7))
+
+
+@pytest.mark.parametrize("normalisation", ["first_task", "running", "global"])
+def test_statistics_equal_those_of_numpy_over_training_data(
+    normalisation, fields, tools, tmp_path
+) -> None:
+    data = tools.field_data(tmp_path / "fields", normalisation=normalisation)
+    stream = tools.make_stream(data, tmp_path)
+    trained = [
+        [s for s in task["steps"] if s not in task["held_out_steps"]]
+        for task in stream.info["tasks"]
+    ]
+    for k, found in enumerate(normalisations(stream)):
+        through = {"first_task": 1, "running": k + 1, "global": 3}[normalisation]
+        steps = [step for task in trained[:through] for step in task]
+        values = fields[steps].astype(np.float64)
+        mean = values.mean(axis=(0, 2, 3, 4))
+        std = np.sqrt(((values - mean[:, None, None, None]) ** 2).mean(axis=(0, 2, 3, 4)))
+        np.testing.assert_allclose(found["mean"], mean, rtol=1e-5)
+        np.testing.assert_allclose(found["std"], std, rtol=1e-5)
+        assert std[1] > 10 * std[0]  # one number for all components would be seen
+
+
+@pytest.mark.parametrize("component", ["Ex", "Ez"])
+def test_one_component_by_name(component, fields, tools, tmp_path) -> None:
+    data = tools.field_data(tmp_path / "fields")
+    data.source["component"] = component
+    stream = tools.make_stream(data, tmp_path)
+    assert stream.sample_shape == [1, 1, 4, 2]
+    index = "xyz".index(component[1])
+    steps = stream.array(0, "train_places")[:, 0]
+    volume = assemble(
+        raw(stream, 0, "train")[steps == steps[0]],
+        stream.array(0, "train_places")[steps == steps[0], 1:],
+        tools.FIELD_SHAPE,
+    )
+    np.testing.assert_allclose(volume[0], fields[steps[0], index], rtol=1e-4, atol=1e-3)
+
+
+def test_points_are_split_by_time_and_held_out_at_random(points) -> None:
+    source = toy8(points=16, steps=7, duration=6.0)
+    windows = [[0, 1, 2], [3, 4], [5, 6]]
+    assert points.task_names == ["steps 0–2", "steps 3–4", "steps 5–6"]
+    for k, window in enumerate(windows):
+        expected = source.inputs[np.isin(source.steps, window)]
+        found = np.concatenate([raw(points, k, "train"), raw(points, k, "test")])
+        order_a, order_b = (np.lexsort(np.round(v, 3).T) for v in (expected, found))
+        np.testing.assert_allclose(found[order_b], expected[order_a], atol=1e-5)
+        assert points.info["tasks"][k]["test"] == round(0.25 * len(expected))
+        assert points.array(k, "train_labels").shape[1:] == (8,)
+    first = points.array(0, "train_inputs")
+    np.testing.assert_allclose(first.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(first.std(axis=0), 1, atol=1e-5)
+
+
+def test_labels_go_to_their_group_with_their_images(tools, tmp_path) -> None:
+    stream = tools.make_stream(tools.images_data(), tmp_path)
+    source = digits()
+    assert stream.task_names == ["labels 0, 3", "labels 7"]
+    for k, group in enumerate([[0, 3], [7]]):
+        labels = np.concatenate([stream.array(k, f"{p}_labels") for p in ("train", "test")])
+        images = np.concatenate([raw(stream, k, "train"), raw(stream, k, "test")])
+        rows = np.isin(source.labels, group)
+        assert sorted(labels) == sorted(source.labels[rows])
+        for label in group:
+            of_label = images[labels == label].reshape(-1, 64)
+            expected = source.inputs[source.labels == label].reshape(-1, 64)
+            order_a, order_b = (np.lexsort(np.round(16 * v).T) for v in (expected, of_label))
+            np.testing.assert_allclose(of_label[order_b], expected[order_a], atol=1e-5)
+
+
+def test_tensors_are_mapped_with_their_columns(points) -> None:
+    tasks = points.tasks()
+    assert [task.index for task in tasks] == [0, 1, 2]
+    for k, task in enumerate(tasks):
+        inputs, labels = task.train
+        assert torch.equal(inputs, torch.from_numpy(np.array(points.array(k, "train_inputs"))))
+        assert len(inputs) == len(labels)
+        assert len(task.test) == 2
+    before = points.array(0, "train_inputs").copy()
+    tasks[0].train[0].zero_()  # a copy-on-write map: the file is safe
+    assert np.array_equal(points.array(0, "train_inputs"), before)
+
+
+def damaged(volumes: np.ndarray, folder, iteration: int) -> None:
+    broken = volumes[iteration].copy()
+    broken[1, 0, 3, 1] = np.nan
+    broken[2, 1, 0, 0] = np.inf
+    np.save(folder / f"data_{100 * iteration}.npy", broken)
+
+
+@pytest.mark.parametrize("iteration", [0, 6])
+def test_values_that_are_no_numbers_are_traced_to_their_iteration(
+    iteration, fields, tools, tmp_path
+) -> None:
+    damaged(fields, tmp_path / "fields", iteration)
+    with pytest.raises(UserError, match=f"iteration {100 * iteration} holds 2 values that are NaN"):
+        tools.make_stream(tools.field_data(tmp_path / "fields"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({"tasks": 8}, "8 tasks of 7 steps"),
+        ({"tasks": 7}, "use fewer tasks or more data"),
+        ({"chunk": [1, 3, 2]}, "axis 1 has 8 points, not a multiple of 3"),
+        ({"chunk": [4, 2]}, "2 axes"),
+    ],
+)
+def test_splits_that_do_not_fit(changes: dict[str, Any], expected, fields, tools, tmp_path) -> None:
+    with pytest.raises(UserError, match=expected) as caught:
+        tools.make_stream(tools.field_data(tmp_path / "fields", **changes), tmp_path)
+    assert "data=fields: " in str(caught.value)
+
+
+def test_fields_have_no_labels(fields, tools, tmp_path) -> None:
+    data = tools.field_data(tmp_path / "fields")
+    by_label = tools.images_data().split
+    with pytest.raises(UserError, match=r"use data\.split\.by=time"):
+        tools.make_stream(data.model_copy(update={"split": by_label}), tmp_path)
+
+
+def test_unknown_labels(tools, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"no sample has a label of the group \[12\]"):
+        tools.make_stream(tools.images_data(groups=[[0], [12]]), tmp_path)
+
+
+def test_without_data(points, tools, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"run `python -m pipelines\.generate` first"):
+        split(tools.points_data(), tmp_path / "raw", tmp_path / "tasks")
+    with pytest.raises(UserError, match=r"run `python -m pipelines\.split` first"):
+        read_stream(tmp_path / "tasks")
+
+
+@pytest.mark.parametrize("kind", ["field", "points", "images"])
+def test_the_same_bytes_each_time(kind, tools, tmp_path) -> None:
+    if kind == "field":
+        tools.write_fields(tmp_path / "fields")
+    data = {
+        "field": lambda: tools.field_data(tmp_path / "fields"),
+        "points": tools.points_data,
+        "images": tools.images_data,
+    }[kind]()
+    first = tools.make_stream(data, tmp_path / "a")
+    # A folder that is there already is replaced as a whole.
+    (tmp_path / "b/data/tasks/task_09").mkdir(parents=True)
+    (tmp_path / "b/data/tasks/task_09/old.npy").write_bytes(b"old")
+    again = tools.make_stream(data, tmp_path / "b")
+    assert tools.contents(first.folder) == tools.contents(again.folder)
+    assert first.fingerprint == again.fingerprint
+    assert tools.contents(tmp_path / "a/data/raw") == tools.contents(tmp_path / "b/data/raw")
+
+
+def test_the_fingerprint_notices_data_and_split(fields, tools, tmp_path) -> None:
+    def fingerprint(name: str, **changes: Any) -> str:
+        data = tools.field_data(tmp_path / "fields", **changes)
+        return tools.make_stream(data, tmp_path / name).fingerprint
+
+    found = [
+        fingerprint("a"),
+        fingerprint("b", tasks=2),
+        fingerprint("c", chunk=[2, 4, 2]),
+        fingerprint("d", normalisation="running"),
+        fingerprint("e", holdout=0.5),
+    ]
+    volume = fields[3].copy()
+    volume[0, 0, 0, 0] += 0.001
+    np.save(tmp_path / "fields/data_300.npy", volume)
+    found.append(fingerprint("f"))
+    assert len(set(found)) == len(found)
+
+
+def test_the_closed_form_wakefield_goes_through_an_openpmd_series(tools, tmp_path) -> None:
+    from insituml.data.lwfa import LwfaField
+
+    options = {"shape": [2, 128, 2], "iterations": 4}
+    data = tools.field_data(tmp_path, tasks=2, chunk=None).model_copy(
+        update={"path": None, "source": {"_target_": "insituml.data.lwfa.LwfaField", **options}}
+    )
+    stream = tools.make_stream(data, tmp_path)
+    source = LwfaField(shape=(2, 128, 2), iterations=4)
+    assert stream.sample_shape == [3, 2, 128, 2]
+    assert stream.info["grid"]["spacing"] == pytest.approx(source.grid.spacing)
+    for k in range(2):
+        for part in ("train", "test"):
+            for row, (step, *_) in enumerate(stream.array(k, f"{part}_places")):
+                expected = source.field(int(step))
+                scale = np.abs(expected).max()
+                found = raw(stream, k, part)[row]
+                np.testing.assert_allclose(found / scale, expected / scale, atol=1e-6)
+
+
+def test_outside_files_are_not_copied_but_their_change_is_noticed(fields, tools, tmp_path) -> None:
+    data = tools.field_data(tmp_path / "fields")
+    before = generate(data, tmp_path / "raw")
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["source.json"]
+    assert json.loads((tmp_path / "raw/source.json").read_text()) == before
+    assert before["reader"]["path"] == str(tmp_path / "fields")
+    np.save(tmp_path / "fields/data_0.npy", fields[0] + 1)
+    assert generate(data, tmp_path / "raw")["digest"] != before["digest"]
+
+
+@pytest.mark.parametrize(
+    "source, expected",
+    [
+        ({"path": "no/folder"}, r"data=fields: no folder no/folder"),
+        ({"component": "Bx"}, r"choose one of Ex, Ey, Ez"),
+        ({"spacing": [1.0, 2.0]}, r"data\.source\.spacing"),
+    ],
+)
+def test_sources_that_cannot_be_read(source, expected, fields, tools, tmp_path) -> None:
+    data = tools.field_data(tmp_path / "fields")
+    data.source.update(source)
+    with pytest.raises(UserError, match=expected):
+        generate(data, tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()  # an old data/raw stays until a new one can be made

@@ -1,0 +1,187 @@
+"""The train stage: a killed run goes on and ends with the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.errors import UserError
+from pipelines.tracking import Tracker
+from pipelines.train import SECTIONS, main, plan, train_method
+from pipelines.worker import checkpoint_path
+
+ROOT = Path(__file__).parents[2]
+TINY = ["experiment=toy8", "tracking=none", "model.hidden_sizes=[6]", "training.epochs=1"]
+INLINE = [*TINY, "training.workers=0"]
+
+
+@pytest.fixture
+def root(points, tmp_path, monkeypatch) -> Path:
+    """A folder with a split stream in it, and nothing else."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/tasks").symlink_to(points.folder)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_results_are_moved_when_all_seeds_are_whole(root, tools, capsys) -> None:
+    call = tools.invoke(root, SECTIONS, *INLINE, "method=agem", "training.seeds=[0,4]")
+    assert main(call) is None
+    names = {path.name for path in (root / "runs/agem/seed_4").iterdir()}
+    assert names == {"initial.pt", "task_0.pt", "task_1.pt", "task_2.pt"}
+    assert {path.name for path in (root / "runs/agem").iterdir()} == {"seed_0", "seed_4"}
+    assert list((root / ".partial").iterdir()) == []
+    assert {path.name for path in root.iterdir()} == {"data", ".partial", "runs", "timings"}
+    timings = json.loads((root / "timings/agem.json").read_text())
+    assert timings.keys() == {"0", "4"}
+    assert all(t["seconds"] > 0 and t["steps"] > 0 for t in timings.values())
+    said = capsys.readouterr().out
+    assert said.count("train agem seed 4 task ") == 3  # one line a task, with its numbers
+    assert "loss " in said
+    # A second time: the same bytes, and nothing of the first.
+    first = tools.contents(root / "runs")
+    (root / "runs/agem/seed_9").mkdir()
+    main(call)
+    assert tools.contents(root / "runs") == first
+
+
+def test_seeds_of_an_earlier_call_do_not_get_in_the_way(root, tools) -> None:
+    """Interrupted with three seeds, called again with two: the third one's work stays."""
+    runs = plan(tools.invoke(root, SECTIONS, *INLINE, "training.seeds=[0,1,2]"))
+
+    class Enough(Exception):
+        pass
+
+    class Stop(Tracker):
+        def losses(self, run, first_step, losses) -> None:
+            if run.seed == 2:
+                raise Enough
+
+    with pytest.raises(Enough):
+        train_method(runs, 0, 1, root, Stop())
+    assert not (root / "runs").exists()
+    main(tools.invoke(root, SECTIONS, *INLINE, "training.seeds=[0,1]"))
+    assert {path.name for path in (root / "runs/naive").iterdir()} == {"seed_0", "seed_1"}
+    assert runs[2].folder.exists()
+
+
+def test_partial_work_of_another_configuration_is_not_used(root, tools) -> None:
+    def folder(*overrides: str) -> Path:
+        (run, *_) = plan(tools.invoke(root, SECTIONS, *INLINE, *overrides))
+        return run.folder
+
+    base = folder()
+    assert folder() == folder("training.workers=2") == folder("training.seeds=[0,1,2]") == base
+    assert base.parts[0] == ".partial"
+    changed = {
+        folder("training.epochs=2"),
+        folder("model.latent_size=3"),
+        folder("optimizer.lr=0.1"),
+        folder("method=ewc"),
+        folder("method=ewc", "method.strength=3"),
+        folder("training.threads=2"),
+    }
+    assert len(changed | {base}) == 7
+    info = json.loads((root / "data/tasks/stream.json").read_text())
+    (root / "data/tasks").unlink()
+    (root / "data/tasks").mkdir()
+    (root / "data/tasks/stream.json").write_text(json.dumps({**info, "fingerprint": "f" * 64}))
+    assert folder() not in changed | {base}
+
+
+def test_a_diverging_run_is_a_clear_error(root, tools) -> None:
+    call = tools.invoke(
+        root,
+        SECTIONS,
+        *INLINE,
+        "optimizer=sgd",
+        "optimizer.lr=1e30",
+        "training.max_gradient_norm=null",
+        "training.epochs=4",
+    )
+    with pytest.raises(UserError, match=r"method=naive: the loss became (nan|inf)"):
+        main(call)
+
+
+def test_a_killed_worker_is_a_clear_error(root, tools, monkeypatch) -> None:
+    from concurrent.futures.process import BrokenProcessPool
+
+    def broken(*arguments: object) -> None:
+        raise BrokenProcessPool("gone")
+
+    monkeypatch.setattr("pipelines.pool.train_all", broken)
+    with pytest.raises(UserError, match=r"a worker was killed.*fewer training\.workers"):
+        main(tools.invoke(root, SECTIONS, *INLINE))
+
+
+def test_a_sweep_job_writes_into_its_own_folder_and_returns_its_error(root, tools) -> None:
+    call = tools.invoke(root, SECTIONS, *INLINE, "training.seeds=[0]")
+    job = root / "multirun/0"
+    error = main(dataclasses.replace(call, output=job))
+    summary = json.loads((job / "evaluations/naive/summary.json").read_text())
+    assert error == summary["mean"]["final_average_error"]
+    assert {path.name for path in root.iterdir()} == {"data", ".partial", "multirun"}
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_sigkill_and_again_gives_the_same_bits(root, tools) -> None:
+    """Long enough to be killed in between: one epoch takes milliseconds, so take many."""
+    overrides = [*TINY, "training.epochs=60", "method=experience_replay", "training.seeds=[0,1]"]
+    command = [sys.executable, "-m", "pipelines.train", *overrides, "training.workers=2"]
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 90
+    workers: list[int] = []
+    try:
+        while not list((root / ".partial").glob("*/seed_*/task_0.pt")):
+            assert process.poll() is None, "ended before its first checkpoint"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        workers = children(process.pid)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(workers) >= 2
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.02)
+    assert not (root / "runs").exists()
+    unfinished = sorted((root / ".partial").glob("*/seed_*"))
+    assert unfinished
+    assert not all(checkpoint_path(folder, 2).exists() for folder in unfinished)
+
+    main(tools.invoke(root, SECTIONS, *overrides, "training.workers=0"))  # goes on
+    resumed = tools.contents(root / "runs")
+    (root / "runs").rename(root / "old")
+    main(tools.invoke(root, SECTIONS, *overrides, "training.workers=0"))  # from the start
+    assert tools.contents(root / "runs") == resumed
+    assert len(resumed) == 2 * 4
+    weights = torch.load(root / "runs/experience_replay/seed_1/task_2.pt", weights_only=True)
+    assert weights["metadata"]["steps"] > 0
