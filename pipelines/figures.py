@@ -6,16 +6,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from insituml import plots
 from pipelines.leaderboard import read_matrices
 from pipelines.task_files import Stream
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ERROR = "mean squared error"
 
@@ -73,7 +70,7 @@ def draw_figures(
     }
     if sequential:
         figures["forgetting_curves"] = plots.forgetting_curves(sequential, log=True, **shared)
-        figures["training_loss"] = _loss_history(sequential, summaries, stream, root)
+        _loss_history(sequential, summaries, stream, root, folder)
     for name, figure in figures.items():
         plots.save(figure, folder / f"{name}.png")
     for future in pending:
@@ -113,17 +110,22 @@ def draw_method(
 
 
 def _loss_history(
-    methods: Iterable[str], summaries: dict[str, dict[str, Any]], stream: Stream, root: Path
-) -> Figure:
+    methods: Iterable[str],
+    summaries: dict[str, dict[str, Any]],
+    stream: Stream,
+    root: Path,
+    folder: Path,
+) -> None:
     """Draw the training loss of the first seed, of methods that share the tasks' boundaries."""
     histories = {m: np.load(root / "evaluations" / m / "loss_history.npy")[None] for m in methods}
     boundaries = next(summaries[m]["task_steps"][:-1] for m in histories)
-    return plots.loss_history(
+    figure = plots.loss_history(
         histories,
         task_boundaries=boundaries,
         task_names=stream.task_names,
         title=stream.info["name"],
     )
+    plots.save(figure, folder / "training_loss.png")
 
 
 def _reconstructions(
