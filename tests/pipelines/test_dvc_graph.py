@@ -128,6 +128,14 @@ def test_a_section_tracked_in_part_is_read_in_that_part_only(tools, tmp_path) ->
     assert tools.contents(stream.folder) == before
 
 
+def test_generate_tracks_the_whole_description_of_the_data() -> None:
+    """Its source refers to path and component, which stand beside it, in some files alone."""
+    files = tracked("generate", data="pic", experiment="pic")
+    assert files["conf/data/pic.yaml"] is None
+    text = (CONF / "data/pic.yaml").read_text()
+    assert {"path", "component"} == set(re.findall(r"\$\{data\.(\w+)\}", text))
+
+
 def test_plot_tracks_the_keys_of_pipeline_yaml_that_it_reads() -> None:
     assert tracked("plot")["conf/pipeline.yaml"] == ["methods"]
     source = (ROOT / "pipelines/plot.py").read_text()
