@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from insituml.gradients import (
     QuadraticPenalty,
     diagonal_fisher,
     evaluation_mode,
+    per_sample_losses,
     project,
     project_layerwise,
     reference_gradient,
@@ -38,8 +39,9 @@ class CallOrderError(RuntimeError):
 class ContinualLearner(nn.Module):
     """A model with its loss, which every continual-learning method can train.
 
-    Subclasses define :meth:`encode` and :meth:`decode`, or override :meth:`loss` alone: the
-    methods ask for nothing else, except that latent storage needs the former two.
+    Subclasses define :meth:`encode` and :meth:`decode`; or :meth:`output` and :meth:`objective`;
+    or override :meth:`loss` alone. The methods ask for nothing else, except that those which
+    compare outputs (distillation) need :meth:`output`, and latent storage the first two.
 
     Parameters
     ----------
@@ -119,11 +121,39 @@ class ContinualLearner(nn.Module):
         encoded = self.encode(x)
         return encoded, self.decode(encoded), None
 
+    def output(self, batch: Batch) -> Tensor:
+        """Return what the loss is computed from, ``(n, ...)``; by default the reconstruction."""
+        return reconstruction(self, batch[0])
+
+    def objective(self, output: Tensor, batch: Batch) -> Tensor:
+        """Mean loss of an output, a scalar; by default the reconstruction loss of the inputs."""
+        return self.reconstruction_loss(output, batch[0].to(output.device))
+
     def loss(self, batch: Batch) -> Tensor:
-        """Mean loss of a batch, a scalar; by default the reconstruction loss of its inputs."""
-        x = batch[0]
-        decoded = reconstruction(self, x)
-        return self.reconstruction_loss(decoded, x.to(decoded.device))
+        """Mean loss of a batch, a scalar: the :meth:`objective` of its :meth:`output`."""
+        return self.objective(self.output(batch), batch)
+
+    def loss_and_output(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return both from one forward pass; from two where a subclass overrides :meth:`loss`."""
+        if type(self).loss is not ContinualLearner.loss:
+            return self.loss(batch), self.output(batch)
+        output = self.output(batch)
+        return self.objective(output, batch), output
+
+    def sample(self, conditions: Batch, *, generator: torch.Generator) -> Tensor:
+        """Draw inputs ``(n, ...)`` from the model, for generative replay.
+
+        Parameters
+        ----------
+        conditions
+            The columns of a batch after its inputs, each ``(n, ...)``.
+        generator
+            Source of all randomness.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot draw samples; generative replay needs a learner with "
+            "sample(conditions, generator=...), such as a conditional flow"
+        )
 
     # The original interface: elastic weight consolidation
 
@@ -308,6 +338,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         yield
 
 
+def sample_losses(
+    learner: ContinualLearner, batch: Batch, weights: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """Return each sample's own loss, ``(n,)``, without a graph; ``weights`` replace its own."""
+    return per_sample_losses(learner, lambda module, part: module.loss(part), batch, weights)  # type: ignore[operator]
+
+
 def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that training changes, in order."""
     return [p for p in module.parameters() if p.requires_grad]
@@ -335,7 +372,8 @@ def reconstruction(learner: nn.Module, x: Tensor) -> Tensor:
     if not isinstance(output, tuple):
         raise TypeError(
             f"{type(learner).__name__}.forward returned a {type(output).__name__}; expected "
-            "(encoded, decoded, indices or None). Override loss(batch) for another objective."
+            "(encoded, decoded, indices or None). Override output(batch) and objective(output, "
+            "batch), or loss(batch) alone, for another objective."
         )
     return output[1]
 

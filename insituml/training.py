@@ -145,8 +145,9 @@ def _train_epoch(
         if max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
         optimizer.step()
+        method.after_step(learner)
         if observe:
-            method.observe(batch)
+            method.observe(learner, batch)
         losses.append(loss.detach())
     return losses
 

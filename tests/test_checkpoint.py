@@ -115,7 +115,7 @@ def test_the_same_state_gives_the_same_bytes(method: str, tmp_path: Path) -> Non
             "replay": lambda generator: ExperienceReplay(1000, generator=generator),
         }[method](generator=seeded(1))
         learner = MLP(3, (4,), 2)
-        made.observe((x,))
+        made.observe(learner, (x,))
         made.end_task(learner, Task(0, "", (x,), (x,)))
         path = tmp_path / f"{k}.pt"
         save_checkpoint(path, learner, **parts(learner, made), metadata=METADATA)

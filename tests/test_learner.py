@@ -80,7 +80,7 @@ def test_hand_written_ewc_loop_equals_the_method(online: bool) -> None:
     options = {"gamma": 0.6} if online else {}
     method = (OnlineEWC if online else EWC)(3.0, generator=seeded(0), **options)
     assert_same_bits(trained(make_learner(), method, tasks), learner.state_dict())
-    held, expected = method.penalty.state_dict(), learner._penalty.state_dict()
+    held, expected = method.anchor.state_dict(), learner._penalty.state_dict()
     assert_same_bits(held["precision"], expected["precision"])
     assert_same_bits(held["centre"], expected["centre"])
     plain = trained(make_learner(), EWC(0.0, generator=seeded(0)), tasks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -52,6 +53,8 @@ class Noisy(ContinualLearner):
 
 
 METHODS = {
+    "Combined": {"methods": [partial(ExperienceReplay, 9, 3), partial(EWC, 2.0)]},
+    "Cumulative": {},
     "Naive": {},
     "Joint": {},
     "EWC": {"strength": 2.0, "fisher_samples": 8},
@@ -205,7 +208,10 @@ class Recording(Method):
         assert all(p.grad is not None for p in learner.parameters())
         self.calls.append("correct")
 
-    def observe(self, batch):
+    def after_step(self, learner):
+        self.calls.append("after")
+
+    def observe(self, learner, batch):
         self.calls.append("observe")
         self.seen += batch[1].tolist()
 
@@ -226,7 +232,7 @@ def run_with(method, tasks, learner=None, *, lr: float = 0.02, **options):
 def test_hooks_are_called_in_order_and_observe_sees_each_sample_once() -> None:
     method, tasks = Recording(), make_tasks(2, samples=10)
     run_with(method, tasks, epochs=3)
-    first, later = ["loss", "correct", "observe"] * 2, ["loss", "correct"] * 4
+    first, later = ["loss", "correct", "after", "observe"] * 2, ["loss", "correct", "after"] * 4
     expected = [call for k in (0, 1) for call in (f"begin {k}", *first, *later, f"end {k}")]
     assert method.calls == expected
     assert sorted(method.seen) == [*range(10), *range(100, 110)]
@@ -270,7 +276,7 @@ def test_observe_comes_after_the_step() -> None:
     weights = [learner.encoder.layers[0].weight.detach().clone()]
 
     class Look(Naive):
-        def observe(self, batch):
+        def observe(self, learner, batch):
             now = learner.encoder.layers[0].weight
             assert not torch.equal(now, weights[0])
             weights[0] = now.detach().clone()

@@ -29,3 +29,8 @@ class Task:
     name: str
     train: Batch
     test: Batch
+
+
+def joined(batch: Batch, more: Batch) -> Batch:
+    """Return one batch of both, ``more`` at the end and taken to the first's device and dtype."""
+    return tuple(torch.cat([new, old.to(new)]) for new, old in zip(batch, more, strict=True))

@@ -2,6 +2,7 @@
 
 from insituml.gradients.fisher import diagonal_fisher, evaluation_mode
 from insituml.gradients.penalty import QuadraticPenalty
+from insituml.gradients.per_sample import per_sample_losses
 from insituml.gradients.projection import project, project_layerwise
 from insituml.gradients.reference import reference_gradient
 
@@ -9,6 +10,7 @@ __all__ = [
     "QuadraticPenalty",
     "diagonal_fisher",
     "evaluation_mode",
+    "per_sample_losses",
     "project",
     "project_layerwise",
     "reference_gradient",

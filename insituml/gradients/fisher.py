@@ -13,7 +13,7 @@ LossOf = Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
 """``loss(module, batch) -> scalar``, a mean over the batch's samples."""
 
 
-class _Loss(nn.Module):
+class Loss(nn.Module):
     """Make ``loss(module, batch)`` a forward pass, which is what ``functional_call`` swaps."""
 
     def __init__(self, module: nn.Module, loss: LossOf) -> None:
@@ -84,7 +84,7 @@ def diagonal_fisher(
     if chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}; expected 1 or more")
 
-    wrapped = _Loss(module, loss)
+    wrapped = Loss(module, loss)
     weights = {name: p.detach() for name, p in wrapped.named_parameters() if p.requires_grad}
 
     def sample_loss(weights: dict[str, Tensor], *sample: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from insituml.methods.agem import AGEM
 from insituml.methods.agem_layerwise import AGEMLayerwise
 from insituml.methods.base import Method
+from insituml.methods.combined import Combined
+from insituml.methods.cumulative import Cumulative
 from insituml.methods.ewc import EWC
 from insituml.methods.experience_replay import ExperienceReplay
 from insituml.methods.joint import Joint
@@ -15,6 +17,8 @@ __all__ = [
     "EWC",
     "SGEM",
     "AGEMLayerwise",
+    "Combined",
+    "Cumulative",
     "ExperienceReplay",
     "Joint",
     "Method",

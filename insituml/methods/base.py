@@ -16,7 +16,8 @@ class Method:
     """What keeps a learner from forgetting.
 
     The trainer alone zeroes gradients, calls backward, clips and steps the optimizer. It calls
-    the hooks in the order in which they stand here.
+    the hooks in the order in which they stand here. :class:`~insituml.methods.Combined` runs
+    several methods at once, so each changes only what its hook hands it.
 
     Parameters
     ----------
@@ -26,6 +27,9 @@ class Method:
 
     sequential = True
     """Whether tasks are learned one after the other, so that forgetting has a meaning."""
+
+    needs_output = False
+    """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""
 
     def __init__(self, *, generator: torch.Generator) -> None:
         self.generator = generator
@@ -37,14 +41,43 @@ class Method:
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         """Prepare for a task, before its first batch."""
 
+    def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
+        """Return the batch that the learner's loss is taken on; replay adds samples at its end."""
+        return batch
+
+    def penalty(
+        self, learner: ContinualLearner, batch: Batch, output: Tensor | None
+    ) -> Tensor | None:
+        """Return what is added to the learner's loss, a scalar; None for nothing.
+
+        Parameters
+        ----------
+        learner
+            The learner.
+        batch
+            As :meth:`join` returned it.
+        output
+            ``learner.output(batch)`` where the method's :attr:`needs_output` is true, else None.
+        """
+        return None
+
     def loss(self, learner: ContinualLearner, batch: Batch) -> Tensor:
-        """Return what to minimise on a batch, a scalar."""
-        return learner.loss(batch)
+        """Return what to minimise on a batch, a scalar; made of :meth:`join`, :meth:`penalty`."""
+        batch = self.join(learner, batch)
+        if self.needs_output:
+            loss, output = learner.loss_and_output(batch)
+        else:
+            loss, output = learner.loss(batch), None
+        penalty = self.penalty(learner, batch, output)
+        return loss if penalty is None else loss + penalty.to(loss.device)
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
-        """Change ``p.grad`` after backward, before the optimizer's step."""
+        """Change ``p.grad`` after backward, before clipping and the optimizer's step."""
 
-    def observe(self, batch: Batch) -> None:
+    def after_step(self, learner: ContinualLearner) -> None:
+        """Look at the parameters, or change them, after each step of the optimizer."""
+
+    def observe(self, learner: ContinualLearner, batch: Batch) -> None:
         """Look at a batch after the step on it; called for the first epoch of a task only.
 
         Later epochs would show the same samples again.

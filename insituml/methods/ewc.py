@@ -55,33 +55,33 @@ class EWC(Method):
         self.strength = strength
         self.fisher_samples = fisher_samples
         self.chunk_size = chunk_size
-        self.penalty: QuadraticPenalty | None = None
+        self.anchor: QuadraticPenalty | None = None
 
-    def loss(self, learner: ContinualLearner, batch: Batch) -> Tensor:
-        loss = learner.loss(batch)
-        if self.penalty is None:
-            return loss
-        penalty = self.penalty.value(dict(learner.named_parameters()))
-        return loss + self.strength * penalty.to(loss.device)
+    def penalty(
+        self, learner: ContinualLearner, batch: Batch, output: Tensor | None
+    ) -> Tensor | None:
+        if self.anchor is None:
+            return None
+        return self.strength * self.anchor.value(dict(learner.named_parameters()))
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         fisher = self._fisher(learner, task)
         parameters = dict(learner.named_parameters())
-        if self.penalty is None:
-            self.penalty = QuadraticPenalty.at_anchor(fisher, parameters)
+        if self.anchor is None:
+            self.anchor = QuadraticPenalty.at_anchor(fisher, parameters)
         else:
-            self.penalty = self._updated(self.penalty, fisher, parameters)
+            self.anchor = self._updated(self.anchor, fisher, parameters)
 
     def state_dict(self) -> dict[str, Any]:
-        penalty = self.penalty.state_dict() if self.penalty is not None else None
+        penalty = self.anchor.state_dict() if self.anchor is not None else None
         return {**super().state_dict(), "penalty": penalty}
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
-        self.penalty = None
+        self.anchor = None
         if state["penalty"] is not None:
             parameters = dict(learner.named_parameters())
-            self.penalty = QuadraticPenalty.from_state_dict(state["penalty"], parameters)
+            self.anchor = QuadraticPenalty.from_state_dict(state["penalty"], parameters)
 
     def _updated(
         self, penalty: QuadraticPenalty, fisher: dict[str, Tensor], parameters: dict[str, Any]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from insituml.data.task import Batch, Task
+from insituml.data.task import Batch, Task, joined
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
@@ -48,16 +47,13 @@ class ExperienceReplay(Method):
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         self.task = task.index
 
-    def loss(self, learner: ContinualLearner, batch: Batch) -> Tensor:
+    def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
         # During the first task there is nothing to remember.
-        if self.task > 0 and len(self.memory) > 0:
-            replayed = self.memory.sample(self.replay_size or len(batch[0]))
-            batch = tuple(
-                torch.cat([new, old.to(new)]) for new, old in zip(batch, replayed, strict=True)
-            )
-        return learner.loss(batch)
+        if self.task == 0 or len(self.memory) == 0:
+            return batch
+        return joined(batch, self.memory.sample(self.replay_size or len(batch[0])))
 
-    def observe(self, batch: Batch) -> None:
+    def observe(self, learner: ContinualLearner, batch: Batch) -> None:
         self.memory.add(batch, self.task)
 
     def state_dict(self) -> dict[str, Any]:

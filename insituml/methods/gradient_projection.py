@@ -84,12 +84,13 @@ class GradientProjection(Method):
         """Correct ``gradients`` in place."""
         raise NotImplementedError
 
-    def loss(self, learner: ContinualLearner, batch: Batch) -> Tensor:
-        loss = learner.loss(batch)
+    def penalty(
+        self, learner: ContinualLearner, batch: Batch, output: Tensor | None
+    ) -> Tensor | None:
         if self.latent_weight == 0 or len(self.memory) == 0:
-            return loss
+            return None
         latent = self.reference_data()[0].to(next(learner.parameters()).device)
-        return loss + self.latent_weight * latent_loss(learner, latent, mse_loss).to(loss.device)
+        return self.latent_weight * latent_loss(learner, latent, mse_loss)
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
         if len(self.memory) == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from functools import partial
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from insituml.methods import (
     EWC,
     SGEM,
     AGEMLayerwise,
+    Combined,
+    Cumulative,
     ExperienceReplay,
     Joint,
     Method,
@@ -55,12 +58,18 @@ class Regressor(ContinualLearner):
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return self.head(self.body(x))
 
-    def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        x, y = batch
-        return mse_loss(self(x), y)
+    def output(self, batch: tuple[Tensor, ...]) -> Tensor:
+        return self(batch[0])
+
+    def objective(self, output: Tensor, batch: tuple[Tensor, ...]) -> Tensor:
+        return mse_loss(output, batch[1])
 
 
 FACTORIES = {
+    "combined": lambda g: Combined(
+        [partial(ExperienceReplay, 9, 3), partial(EWC, 2.0), partial(AGEM, 9, 3)], generator=g
+    ),
+    "cumulative": lambda g: Cumulative(generator=g),
     "naive": lambda g: Naive(generator=g),
     "joint": lambda g: Joint(generator=g),
     "ewc": lambda g: EWC(2.0, fisher_samples=8, generator=g),
@@ -210,7 +219,7 @@ def test_fisher_samples_are_drawn_at_random_from_the_task() -> None:
     def estimate(samples, seed):
         method = EWC(1.0, fisher_samples=samples, generator=seeded(seed))
         method.end_task(Identity(), task)
-        return method.penalty.precision["w"].item()
+        return method.anchor.precision["w"].item()
 
     everything = x.square().mean().item()
     assert estimate(None, 0) == pytest.approx(everything)
@@ -226,7 +235,7 @@ def test_loading_the_state_before_the_first_task_forgets_the_anchor() -> None:
     empty = method.state_dict()
     method.end_task(learner, make_tasks()[0])
     method.load_state_dict(empty, learner)
-    assert method.penalty is None
+    assert method.anchor is None
 
 
 # Experience replay
@@ -237,7 +246,7 @@ def test_replay_joins_the_batch_with_a_draw_from_the_memory() -> None:
     method = ExperienceReplay(12, 5, generator=seeded(0))
     method.begin_task(learner, tasks[0])
     first = tuple(t[:10] for t in tasks[0].train)
-    method.observe(first)
+    method.observe(learner, first)
     assert torch.equal(method.loss(learner, first), learner.loss(first))  # nothing to remember yet
     method.begin_task(learner, tasks[1])
     batch = tuple(t[:4] for t in tasks[1].train)
@@ -273,7 +282,7 @@ def test_replay_reaches_every_stored_sample_equally_often() -> None:
             return batch[0].sum()
 
     method = ExperienceReplay(40, 4, generator=seeded(0))
-    method.observe((torch.arange(40.0),))
+    method.observe(Recording(), (torch.arange(40.0),))
     method.begin_task(Recording(), make_tasks()[1])
     trials = 1000
     for _ in range(trials):
@@ -433,6 +442,7 @@ def test_memory_bytes_by_hand() -> None:
     expected = {
         "naive": 0,
         "joint": 0,
+        "cumulative": 0,
         "agem": 9 * row,
         "sgem": 9 * row,
         "agem_layerwise": 9 * row,

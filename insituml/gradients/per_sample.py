@@ -1,0 +1,51 @@
+"""The loss of each sample by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from insituml.gradients.fisher import Loss, LossOf, evaluation_mode
+
+
+def per_sample_losses(
+    module: nn.Module,
+    loss: LossOf,
+    batch: tuple[Tensor, ...],
+    weights: Mapping[str, Tensor] | None = None,
+    *,
+    batched: bool = True,
+) -> Tensor:
+    """Evaluate the loss of each sample of a batch, without a graph and in ``eval`` mode.
+
+    Parameters
+    ----------
+    module
+        Its mode is restored afterwards.
+    loss
+        ``loss(module, batch) -> scalar``; called with batches of one sample.
+    batch
+        Tensors whose first dimension are the n samples, on the module's device.
+    weights
+        Parameters to use in place of the module's own, by name.
+    batched
+        Use ``vmap``; False takes the samples one by one, for losses that ``vmap`` cannot batch.
+
+    Returns
+    -------
+    Tensor
+        ``(n,)``.
+    """
+    wrapped = Loss(module, loss)
+    replaced = {f"module.{name}": value for name, value in (weights or {}).items()}
+
+    def one(*sample: Tensor) -> Tensor:
+        return functional_call(wrapped, replaced, tuple(t.unsqueeze(0) for t in sample))
+
+    with evaluation_mode(module), torch.no_grad():
+        if batched:
+            return vmap(one, randomness="different")(*batch)
+        return torch.stack([one(*sample) for sample in zip(*batch, strict=True)])

@@ -1,0 +1,98 @@
+"""Several methods at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch, Task
+from insituml.learner import ContinualLearner
+from insituml.methods.base import Method
+
+
+class Combined(Method):
+    """Run methods side by side, such as EWC with replay, or A-GEM with distillation.
+
+    Each hook runs method by method in the order given: batches are joined one after the other,
+    penalties added up, gradients corrected in turn. Where a correction must have the last word,
+    its method stands last.
+
+    Parameters
+    ----------
+    methods
+        Functions of ``generator`` that make the methods, as ``functools.partial(EWC, 100.0)``.
+    generator
+        Shared by all of them, in order.
+
+    Raises
+    ------
+    ValueError
+        If there is no method, or more than one decides what is trained on (Joint, Cumulative).
+    """
+
+    def __init__(
+        self, methods: Sequence[Callable[..., Method]], *, generator: torch.Generator
+    ) -> None:
+        super().__init__(generator=generator)
+        if not methods:
+            raise ValueError("methods is empty; expected at least one to combine")
+        self.methods = [make(generator=generator) for make in methods]
+        schedulers = [m for m in self.methods if type(m).schedule is not Method.schedule]
+        if len(schedulers) > 1:
+            names = " and ".join(type(m).__name__ for m in schedulers)
+            raise ValueError(f"{names} each decide what to train on; combine at most one of them")
+        self.scheduler = schedulers[0] if schedulers else self.methods[0]
+        self.sequential = all(m.sequential for m in self.methods)
+        self.needs_output = any(m.needs_output for m in self.methods)
+
+    def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
+        return self.scheduler.schedule(tasks, epochs)
+
+    def begin_task(self, learner: ContinualLearner, task: Task) -> None:
+        for method in self.methods:
+            method.begin_task(learner, task)
+
+    def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
+        for method in self.methods:
+            batch = method.join(learner, batch)
+        return batch
+
+    def penalty(
+        self, learner: ContinualLearner, batch: Batch, output: Tensor | None
+    ) -> Tensor | None:
+        total: Tensor | None = None
+        for method in self.methods:
+            added = method.penalty(learner, batch, output if method.needs_output else None)
+            if added is not None:
+                total = added if total is None else total + added.to(total.device)
+        return total
+
+    def correct_gradients(self, learner: ContinualLearner) -> None:
+        for method in self.methods:
+            method.correct_gradients(learner)
+
+    def after_step(self, learner: ContinualLearner) -> None:
+        for method in self.methods:
+            method.after_step(learner)
+
+    def observe(self, learner: ContinualLearner, batch: Batch) -> None:
+        for method in self.methods:
+            method.observe(learner, batch)
+
+    def end_task(self, learner: ContinualLearner, task: Task) -> None:
+        for method in self.methods:
+            method.end_task(learner, task)
+
+    def state_dict(self) -> dict[str, Any]:
+        states = [method.state_dict() for method in self.methods]
+        for state in states:
+            del state["generator"]
+        return {**super().state_dict(), "methods": states}
+
+    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
+        for method, own in zip(self.methods, state["methods"], strict=True):
+            method.load_state_dict({**own, "generator": state["generator"]}, learner)
+        super().load_state_dict(state, learner)
