@@ -96,7 +96,7 @@ class Run:
             self.method,
             tasks,
             self.optimizer,
-            **{"epochs": 2, "batch_size": 5, **options},
+            **{"epochs": 2, "batch_size": 4, **options},
             generator=self.generator,
             report=self.report,
         )
