@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -261,7 +261,7 @@ class ContinualLearner(nn.Module):
         """
         if self._reference is None:
             raise CallOrderError(_missing_call("overwrite_grad", "calculate_ref_gradients"))
-        gradients = gradients_of(self)
+        gradients = gradients_of(trainable_parameters(self))
         pieces = self._reference.split([g.numel() for g in gradients])
         reference = [
             piece.view_as(g).to(g.device) for piece, g in zip(pieces, gradients, strict=True)
@@ -287,7 +287,7 @@ class ContinualLearner(nn.Module):
             raise CallOrderError(
                 _missing_call("overwrite_grad_layerwise", "calculate_ref_gradients_layerwise")
             )
-        project_layerwise(gradients_of(self), self._layerwise_reference)
+        project_layerwise(gradients_of(trainable_parameters(self)), self._layerwise_reference)
 
     def _reference_of(
         self,
@@ -350,10 +350,10 @@ def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if p.requires_grad]
 
 
-def gradients_of(module: nn.Module) -> list[Tensor]:
-    """Return the gradients of the trainable parameters; one that is missing becomes zeros."""
+def gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Return the parameters' gradients; one that is missing becomes zeros."""
     gradients = []
-    for parameter in trainable_parameters(module):
+    for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         gradients.append(parameter.grad)

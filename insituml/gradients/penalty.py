@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml.gradients.projection import dot
+
 
 @dataclass(frozen=True)
 class QuadraticPenalty:
@@ -77,14 +79,11 @@ class QuadraticPenalty:
 
     def value(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Evaluate the penalty, differentiable in ``parameters``; on the first one's device."""
-        terms = []
-        for name, precision in self.precision.items():
-            parameter = parameters[name]
-            offset = parameter - self.centre[name].to(parameter.device)
-            terms.append((precision.to(parameter.device) * offset.square()).sum())
-        first = terms[0]
-        total = torch.stack([term.to(first.device) for term in terms]).sum()
-        return 0.5 * (total + self.constant.to(total))
+        where = [parameters[name] for name in self.precision]
+        precision = [a.to(p.device) for a, p in zip(self.precision.values(), where, strict=True)]
+        centre = [self.centre[n].to(parameters[n].device) for n in self.precision]
+        value: Tensor = _Parabola.apply(precision, centre, *where)
+        return value + (0.5 * self.constant).to(value)
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and dictionaries of tensors only."""
@@ -104,3 +103,20 @@ class QuadraticPenalty:
             return {name: value.to(parameters[name].device) for name, value in tensors.items()}
 
         return cls(place(state["precision"]), place(state["centre"]), state["constant"])
+
+
+class _Parabola(torch.autograd.Function):
+    """``½ Σᵢ Aᵢ (θᵢ − μᵢ)²`` as one node: its gradient ``A (θ − μ)`` is known on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, precision: list[Tensor], centre: list[Tensor], *where: Tensor) -> Tensor:
+        offsets = torch._foreach_sub(where, centre)
+        ctx.slopes = torch._foreach_mul(offsets, precision)
+        return 0.5 * dot(offsets, ctx.slopes)
+
+    @staticmethod
+    def backward(ctx: Any, factor: Tensor) -> Any:
+        slopes = ctx.slopes
+        if len({s.device for s in slopes}) == 1:
+            return None, None, *torch._foreach_mul(slopes, factor)
+        return None, None, *(slope * factor.to(slope.device) for slope in slopes)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors
 
 
 def dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
     """Inner product of two lists of tensors taken as one long vector each."""
-    device = left[0].device
-    products = [torch.sum(a * b).to(device) for a, b in zip(left, right, strict=True)]
-    return torch.stack(products).sum()
+    # Not torch.dot: its last bits depend on where in memory the tensors lie.
+    return (_flat(left) * _flat(right)).sum()
 
 
 def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
@@ -32,10 +32,10 @@ def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
     ----------
     Chaudhry et al., "Efficient Lifelong Learning with A-GEM", ICLR 2019, eq. 11.
     """
-    reference = [past.to(g.device) for past, g in zip(reference, gradients, strict=True)]
-    conflict = _conflict(dot(gradients, reference), dot(reference, reference))
-    for gradient, past in zip(gradients, reference, strict=True):
-        gradient.sub_(past * conflict.to(gradient.device))
+    reference = _beside(gradients, reference)
+    new, past = _flat(gradients), _flat(reference)
+    conflict = _conflict((new * past).sum(), (past * past).sum())
+    _add(gradients, reference, [-conflict] * len(gradients))
 
 
 def project_layerwise(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
@@ -43,11 +43,31 @@ def project_layerwise(gradients: Sequence[Tensor], reference: Sequence[Tensor]) 
 
     Layers that agree with the past keep their full gradient though another layer conflicts.
     """
-    for gradient, past in zip(gradients, reference, strict=True):
-        project([gradient], [past])
+    reference = _beside(gradients, reference)
+    device = gradients[0].device
+    products, squares = (
+        torch.stack([part.sum().to(device) for part in torch._foreach_mul(left, reference)])
+        for left in (list(gradients), reference)
+    )
+    _add(gradients, reference, (-_conflict(products, squares)).unbind())
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    """One long vector on the first tensor's device."""
+    device = tensors[0].device
+    return _flatten_dense_tensors([tensor.to(device) for tensor in tensors])
+
+
+def _beside(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> list[Tensor]:
+    return [past.to(g.device) for past, g in zip(reference, gradients, strict=True)]
 
 
 def _conflict(product: Tensor, squared_norm: Tensor) -> Tensor:
     # The floor makes 0/0 of a zero reference 0 and leaves every other quotient as it is.
     floor = torch.finfo(squared_norm.dtype).tiny
     return product.clamp(max=0) / squared_norm.clamp(min=floor)
+
+
+def _add(gradients: Sequence[Tensor], reference: list[Tensor], factors: Sequence[Tensor]) -> None:
+    factors = [factor.to(g.device) for factor, g in zip(factors, gradients, strict=True)]
+    torch._foreach_addcmul_(list(gradients), reference, factors)

@@ -35,16 +35,21 @@ def reference_gradient(
         If there is no batch.
     """
     parameters = list(parameters)
-    count, total, sums = 0, None, [torch.zeros_like(p) for p in parameters]
+    count, total, sums = 0, torch.zeros(()), list[Tensor]()
     for batch in batches:
         weight = len(batch[0])
         value = loss(batch)
-        gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+        gradients = torch.autograd.grad(
+            value, parameters, allow_unused=True, materialize_grads=True
+        )
+        if count == 0:
+            count, total, sums = weight, value.detach(), list(gradients)
+            continue
+        # The mean so far moves towards the new one by the new one's share of the samples.
         count += weight
-        total = value.detach() * weight if total is None else total + value.detach() * weight
-        for running, gradient in zip(sums, gradients, strict=True):
-            if gradient is not None:
-                running.add_(gradient, alpha=weight)
-    if total is None:
+        share = weight / count
+        total = torch.lerp(total, value.detach(), share)
+        torch._foreach_lerp_(sums, gradients, share)
+    if count == 0:
         raise ValueError("the reference data are empty; store samples of a past task first")
-    return total / count, [running / count for running in sums]
+    return total, sums

@@ -100,7 +100,7 @@ class GradientProjection(Method):
         _, reference = reference_gradient(
             lambda batch: self.reference_loss(learner, batch), parameters, zip(*data, strict=True)
         )
-        self.project(gradients_of(learner), reference)
+        self.project(gradients_of(parameters), reference)
 
     def reference_loss(self, learner: ContinualLearner, batch: Batch) -> Tensor:
         """Return the loss on stored samples."""
