@@ -69,6 +69,9 @@ METHODS = {
         "latent_weight": 0.3,
     },
     "ExperienceReplay": {"memory_size": 9, "replay_size": 3},
+    "LwF": {"strength": 2.0},
+    "DER": {"memory_size": 9, "replay_size": 3},
+    "DERPlusPlus": {"memory_size": 9, "replay_size": 3},
 }
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9),

@@ -5,22 +5,28 @@ from insituml.methods.agem_layerwise import AGEMLayerwise
 from insituml.methods.base import Method
 from insituml.methods.combined import Combined
 from insituml.methods.cumulative import Cumulative
+from insituml.methods.der import DER
+from insituml.methods.der_plus_plus import DERPlusPlus
 from insituml.methods.ewc import EWC
 from insituml.methods.experience_replay import ExperienceReplay
 from insituml.methods.joint import Joint
+from insituml.methods.lwf import LwF
 from insituml.methods.naive import Naive
 from insituml.methods.online_ewc import OnlineEWC
 from insituml.methods.sgem import SGEM
 
 __all__ = [
     "AGEM",
+    "DER",
     "EWC",
     "SGEM",
     "AGEMLayerwise",
     "Combined",
     "Cumulative",
+    "DERPlusPlus",
     "ExperienceReplay",
     "Joint",
+    "LwF",
     "Method",
     "Naive",
     "OnlineEWC",

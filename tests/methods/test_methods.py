@@ -17,13 +17,16 @@ from insituml.gradients import QuadraticPenalty, diagonal_fisher, project, proje
 from insituml.learner import ContinualLearner
 from insituml.methods import (
     AGEM,
+    DER,
     EWC,
     SGEM,
     AGEMLayerwise,
     Combined,
     Cumulative,
+    DERPlusPlus,
     ExperienceReplay,
     Joint,
+    LwF,
     Method,
     Naive,
     OnlineEWC,
@@ -78,6 +81,9 @@ FACTORIES = {
     "sgem": lambda g: SGEM(9, 3, 2, generator=g),
     "agem_layerwise": lambda g: AGEMLayerwise(9, 3, 4, generator=g),
     "experience_replay": lambda g: ExperienceReplay(9, 3, generator=g),
+    "lwf": lambda g: LwF(2.0, generator=g),
+    "der": lambda g: DER(9, 3, generator=g),
+    "der_plus_plus": lambda g: DERPlusPlus(9, 3, generator=g),
 }
 
 

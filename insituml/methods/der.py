@@ -1,0 +1,101 @@
+"""Dark experience replay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from insituml.data.task import Batch, Task
+from insituml.learner import CallOrderError, ContinualLearner
+from insituml.memory import ReservoirMemory
+from insituml.methods.base import Method
+
+
+class DER(Method):
+    """Keep the outputs on stored samples close to what they were when the samples were seen.
+
+    The loss is ``L + alpha · mean (f(x') − z')²``, where f is ``learner.output`` and (x', z') are
+    drawn from a reservoir of samples and of the outputs that training gave on them.
+
+    Parameters
+    ----------
+    memory_size
+        Samples in the reservoir; each is stored with its labels and its output.
+    replay_size
+        Samples drawn with each batch; None: as many as the batch has.
+    alpha
+        Weight of the mean squared difference, 0 or more.
+    generator
+        Chooses the samples stored and drawn.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1 or ``alpha`` is negative.
+
+    References
+    ----------
+    Buzzega et al., "Dark experience for general continual learning: a strong, simple baseline",
+    NeurIPS 2020, eq. 5.
+    """
+
+    needs_output = True
+
+    def __init__(
+        self,
+        memory_size: int,
+        replay_size: int | None = None,
+        alpha: float = 0.5,
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(generator=generator)
+        if replay_size is not None and replay_size < 1:
+            raise ValueError(f"replay_size is {replay_size}; expected 1 or more, or null")
+        if alpha < 0:
+            raise ValueError(f"alpha is {alpha}; expected 0 or more")
+        self.memory = ReservoirMemory(memory_size, generator=generator)
+        self.replay_size = replay_size
+        self.alpha = alpha
+        self.task = 0
+        self._output: Tensor | None = None
+
+    def begin_task(self, learner: ContinualLearner, task: Task) -> None:
+        self.task = task.index
+
+    def penalty(
+        self, learner: ContinualLearner, batch: Batch, output: Tensor | None
+    ) -> Tensor | None:
+        assert output is not None
+        self._output = output.detach()
+        # During the first task there is nothing to remember.
+        if self.task == 0 or len(self.memory) == 0:
+            return None
+        *past, stored = self.draw(batch)
+        now = learner.output(tuple(past))
+        return self.alpha * mse_loss(now, stored.to(now.device))
+
+    def draw(self, batch: Batch) -> Batch:
+        """Return stored samples, their outputs in the last column, on the batch's device."""
+        samples = self.memory.sample(self.replay_size or len(batch[0]))
+        return tuple(t.to(batch[0].device) for t in samples)
+
+    def observe(self, learner: ContinualLearner, batch: Batch) -> None:
+        if self._output is None:
+            raise CallOrderError(
+                f"{type(self).__name__}.observe stores the output of the step's loss; call "
+                "loss(learner, batch) on the same batch first"
+            )
+        # What other methods joined stands behind the batch's own rows.
+        self.memory.add((*batch, self._output[: len(batch[0])]), self.task)
+        self._output = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "memory": self.memory.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
+        super().load_state_dict(state, learner)
+        self.memory.load_state_dict(state["memory"])

@@ -1,0 +1,161 @@
+"""Dark experience replay: outputs are stored as training gave them, and the loss compares them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from insituml.data.task import Batch, Task
+from insituml.learner import CallOrderError
+from insituml.methods import DER, EWC, Combined, DERPlusPlus, ExperienceReplay
+from insituml.models import MLP
+from insituml.training import train
+
+CLASSES = [DER, DERPlusPlus]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make_tasks(count: int = 2, samples: int = 12) -> list[Task]:
+    generator, tasks = seeded(3), []
+    for k in range(count):
+        x = torch.randn(samples, 4, generator=generator, dtype=torch.float64) + k
+        y = torch.arange(samples) + 100 * k
+        tasks.append(Task(k, f"task {k}", (x, y), (x[:3], y[:3])))
+    return tasks
+
+
+def make_learner() -> MLP:
+    return MLP(4, (5,), 2, "tanh").double()
+
+
+class Recording(MLP):
+    """Notes the output of every batch that contains labels, by label."""
+
+    def __init__(self) -> None:
+        super().__init__(4, (5,), 2, "tanh")
+        self.double()
+        self.given: dict[int, list[Tensor]] = {}
+        self.passes: list[int] = []
+
+    def output(self, batch: Batch) -> Tensor:
+        output = super().output(batch)
+        self.passes.append(len(output))
+        for label, row in zip(batch[1].tolist(), output.detach(), strict=True):
+            self.given.setdefault(label, []).append(row)
+        return output
+
+
+def fit(learner, method, tasks: list[Task], *, epochs: int = 1) -> None:
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.05)
+    options = {"epochs": epochs, "batch_size": 5, "generator": seeded(1)}
+    list(train(learner, method, tasks, optimizer, **options))
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("beside", [False, True])
+def test_stored_outputs_are_those_of_the_step_on_the_sample(cls, beside: bool) -> None:
+    learner = Recording()
+    if beside:  # replay in front of it: joined rows must not shift what is stored
+        both = Combined([partial(ExperienceReplay, 30, 4), partial(cls, 100)], generator=seeded(0))
+        method, whole = both.methods[1], both
+    else:
+        method = whole = cls(100, generator=seeded(0))
+    fit(learner, whole, make_tasks(), epochs=3)
+    (x, labels, outputs), tasks = method.memory.all()
+    assert sorted(labels.tolist()) == [*range(12), *range(100, 112)]
+    assert torch.equal(tasks, labels // 100)
+    for label, sample, stored in zip(labels.tolist(), x, outputs, strict=True):
+        # The first pass of a label is the step that met it; later ones had other weights.
+        assert torch.equal(stored, learner.given[label][0])
+        assert not torch.equal(stored, learner.given[label][-1])
+        assert torch.equal(sample, make_tasks()[label // 100].train[0][label % 100])
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_the_loss_by_hand(cls) -> None:
+    tasks, learner, alpha, beta = make_tasks(), make_learner(), 0.7, 0.3
+    options = {} if cls is DER else {"beta": beta}
+    method = cls(50, 4, alpha, **options, generator=seeded(0))
+    method.begin_task(learner, tasks[0])
+    assert torch.equal(method.loss(learner, tasks[0].train), learner.loss(tasks[0].train))
+    method.observe(learner, tasks[0].train)
+    with torch.no_grad():
+        before = learner(tasks[0].train[0])[1].clone()
+        for p in learner.parameters():
+            p.mul_(1.2)
+    method.begin_task(learner, tasks[1])
+    state = method.generator.get_state()
+    loss = method.loss(learner, tasks[1].train)
+    method.generator.set_state(state)
+    draws = [torch.randperm(12, generator=method.generator)[:4] for _ in range(2)]
+    x = tasks[0].train[0]
+    expected = (learner(tasks[1].train[0])[1] - tasks[1].train[0]).square().mean()
+    first = learner(x[draws[0]])[1] - before[draws[0]]
+    expected = expected + alpha * first.square().mean()
+    if cls is DERPlusPlus:
+        second = learner(x[draws[1]])[1] - x[draws[1]]
+        expected = expected + beta * second.square().mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    assert loss.requires_grad
+    assert not any(column.requires_grad for column in method.memory.all()[0])
+
+
+def test_only_the_replayed_samples_cost_a_forward_pass_more() -> None:
+    learner, tasks = Recording(), make_tasks()
+    method = DER(50, 4, generator=seeded(0))
+    fit(learner, method, tasks[:1])
+    assert learner.passes == [5, 5, 2]
+    learner.passes.clear()
+    fit(learner, method, tasks[1:])
+    assert learner.passes == [5, 4, 5, 4, 2, 4]
+
+
+def test_beside_ewc_the_loss_is_the_sum_of_its_parts() -> None:
+    tasks, learner = make_tasks(), make_learner()
+    both = Combined([partial(EWC, 5.0), partial(DER, 50, 4, 0.7)], generator=seeded(0))
+    fit(learner, both, tasks[:1])
+    with torch.no_grad():
+        for p in learner.parameters():
+            p.mul_(1.2)
+    both.begin_task(learner, tasks[1])
+    ewc, der = both.methods
+    state = both.generator.get_state()
+    loss = both.loss(learner, tasks[1].train)
+    both.generator.set_state(state)
+    x, _, stored = der.memory.sample(4)
+    parts = [
+        learner.loss(tasks[1].train),
+        5.0 * ewc.anchor.value(dict(learner.named_parameters())),
+        0.7 * mse_loss(learner(x)[1], stored),
+    ]
+    assert min(part.item() for part in parts) > 1e-6
+    torch.testing.assert_close(loss, sum(parts), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_observing_without_the_loss_says_what_is_missing(cls) -> None:
+    tasks = make_tasks()
+    method = cls(50, generator=seeded(0))
+    with pytest.raises(CallOrderError, match=rf"{cls.__name__}\.observe .* call loss"):
+        method.observe(make_learner(), tasks[0].train)
+
+
+@pytest.mark.parametrize(
+    "cls, options, said",
+    [
+        (DER, {"alpha": -0.1}, "alpha is -0.1; expected 0 or more"),
+        (DER, {"replay_size": 0}, "replay_size is 0; expected 1 or more"),
+        (DERPlusPlus, {"beta": -1.0}, "beta is -1.0; expected 0 or more"),
+        (DERPlusPlus, {"memory_size": 0}, "capacity is 0"),
+    ],
+)
+def test_impossible_options_are_refused(cls, options, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        cls(**{"memory_size": 10, **options}, generator=seeded(0))
