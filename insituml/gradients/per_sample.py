@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from insituml.gradients.fisher import Loss, LossOf, evaluation_mode
+from insituml.gradients.evaluation_mode import evaluation_mode
+from insituml.gradients.loss_module import Loss, LossOf
 
 
 def per_sample_losses(

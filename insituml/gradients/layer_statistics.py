@@ -1,0 +1,211 @@
+"""What a layer saw and what came back to it, as matrices.
+
+The gradient of one sample by the weight of a linear or convolutional layer is a product of two
+matrices, ``Σ_l g_l x_lᵀ`` over the places l at which the weight is used. Importance, Kronecker
+factors and gradient memories are statistics of these x and g.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from insituml.gradients.loss_module import LossOf
+from insituml.gradients.patches import CONVOLUTIONS, TRANSPOSED, convolution_patches
+
+
+@dataclass
+class LayerCalls:
+    """Each call of one layer during a forward pass, in order.
+
+    Attributes
+    ----------
+    layer
+        The layer.
+    inputs
+        Detached, ``(n, ...)``.
+    outputs
+        Shapes of the outputs.
+    edges
+        Where the outputs stand in the graph of gradients; None where they need none.
+    output_gradients
+        ``(n, ...)``, empty after a forward pass alone.
+    separable
+        Whether every input had the samples first, so that their gradients can be told apart.
+    """
+
+    layer: nn.Module
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[torch.Size] = field(default_factory=list)
+    edges: list[GradientEdge | None] = field(default_factory=list)
+    output_gradients: list[Tensor] = field(default_factory=list)
+    separable: bool = True
+
+    def input_matrix(self, part: slice = slice(None)) -> Tensor:
+        """Return x of a part of the samples, ``(n, features, places)``; see the module's text.
+
+        The features are the inputs of a linear layer, the flattened patch of a convolution, the
+        input channels of a transposed convolution. Several calls add their places.
+        """
+        calls = zip(self.inputs, self.outputs, strict=True)
+        return self._join([self._inputs(x[part], shape) for x, shape in calls])
+
+    def gradient_matrix(self, part: slice = slice(None)) -> Tensor:
+        """Return g of a part of the samples, ``(n, features, places)``.
+
+        The features are the outputs of a linear layer, the output channels of a convolution, the
+        flattened patch of a transposed convolution's output.
+        """
+        calls = zip(self.output_gradients, self.inputs, strict=True)
+        return self._join([self._gradients(g[part], x.shape) for g, x in calls])
+
+    def weight_factors(self, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Return the two matrices of which the weight's gradient is ``left @ right.mT``."""
+        x, g = self.input_matrix(part), self.gradient_matrix(part)
+        return (x, g) if isinstance(self.layer, TRANSPOSED) else (g, x)
+
+    def bias_gradients(self, part: slice = slice(None)) -> Tensor:
+        """Return the gradient of each sample by the bias, ``(n, features)``."""
+        sums = []
+        for gradient in self.output_gradients:
+            sums.append(self._by_place(gradient[part]).sum(2))
+        return torch.stack(sums).sum(0)
+
+    @staticmethod
+    def _join(matrices: list[Tensor]) -> Tensor:
+        return matrices[0] if len(matrices) == 1 else torch.cat(matrices, dim=2)
+
+    def _inputs(self, x: Tensor, output: torch.Size) -> Tensor:
+        if isinstance(self.layer, CONVOLUTIONS):
+            return convolution_patches(self.layer, x, output[2:])
+        return self._by_place(x)
+
+    def _gradients(self, gradient: Tensor, inputs: torch.Size) -> Tensor:
+        if isinstance(self.layer, TRANSPOSED):
+            return convolution_patches(self.layer, gradient, inputs[2:])
+        return self._by_place(gradient)
+
+    def _by_place(self, values: Tensor) -> Tensor:
+        """Return ``(n, features, places)``; a linear layer has its features last."""
+        if isinstance(self.layer, nn.Linear):
+            return values.reshape(len(values), -1, values.shape[-1]).mT
+        return values.flatten(2)
+
+
+def supported_layers(module: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers with a matrix form, by name.
+
+    These are linear layers, and ungrouped convolutions and transposed convolutions with zero
+    padding, whose weight is an ordinary parameter that no other layer shares.
+    """
+    holders = Counter(id(p) for _, p in module.named_parameters(remove_duplicate=False))
+    found = {}
+    for name, layer in module.named_modules():
+        own = dict(layer.named_parameters(recurse=False))
+        if (
+            _has_matrix_form(layer)
+            and "weight" in own
+            and not own.keys() - {"weight", "bias"}
+            and all(holders[id(p)] == 1 for p in own.values())
+        ):
+            found[name] = layer
+    return found
+
+
+def _has_matrix_form(layer: nn.Module) -> bool:
+    if isinstance(layer, CONVOLUTIONS + TRANSPOSED):
+        return layer.groups == 1 and layer.padding_mode == "zeros"
+    return isinstance(layer, nn.Linear)
+
+
+def forward_statistics(
+    module: nn.Module,
+    loss: LossOf,
+    batch: tuple[Tensor, ...],
+    layers: Mapping[str, nn.Module],
+) -> dict[str, LayerCalls]:
+    """Evaluate the loss of a batch without gradients; return each used layer's inputs."""
+    with torch.no_grad(), _recording(layers, len(batch[0])) as calls:
+        loss(module, batch)
+    return {name: found for name, found in calls.items() if found.inputs and found.separable}
+
+
+def layer_statistics(
+    module: nn.Module,
+    loss: LossOf,
+    batch: tuple[Tensor, ...],
+    layers: Mapping[str, nn.Module],
+) -> dict[str, LayerCalls]:
+    """Return inputs and per-sample output gradients of each used layer on one batch.
+
+    Parameters
+    ----------
+    module
+        The whole model.
+    loss
+        A mean over the batch's n samples, none of which depends on its neighbours: n times the
+        gradient by a layer's output is then that of each sample's own loss.
+    batch
+        Columns of n samples, on the parameters' device.
+    layers
+        Of :func:`supported_layers`.
+
+    Returns
+    -------
+    dict
+        Without the layers that the loss did not call, called with nothing to train, or called
+        with an input whose first dimension is not the batch's samples.
+    """
+    count = len(batch[0])
+    with torch.enable_grad(), _recording(layers, count) as calls:
+        value = loss(module, batch) * count
+    used = {
+        name: found
+        for name, found in calls.items()
+        if found.inputs and found.separable and None not in found.edges
+    }
+    edges: list[Any] = [edge for c in used.values() for edge in c.edges]
+    if not edges or not value.requires_grad:
+        return {}
+    gradients = iter(torch.autograd.grad(value, edges, allow_unused=True))
+    for c in used.values():
+        for x, shape in zip(c.inputs, c.outputs, strict=True):
+            gradient = next(gradients)
+            c.output_gradients.append(x.new_zeros(shape) if gradient is None else gradient)
+    return used
+
+
+@contextmanager
+def _recording(layers: Mapping[str, nn.Module], count: int) -> Iterator[dict[str, LayerCalls]]:
+    calls = {name: LayerCalls(layer) for name, layer in layers.items()}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
+            x = args[0] if args else kwargs["input"]
+            spatial = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)  # type: ignore[arg-type]
+            if x.dim() < 2 or len(x) != count or (spatial and x.dim() != spatial + 2):
+                calls[name].separable = False
+            calls[name].inputs.append(x.detach())
+            calls[name].outputs.append(output.shape)
+            # The edge, not the tensor: a later in-place activation would move the latter on.
+            edge = get_gradient_edge(output) if output.requires_grad else None
+            calls[name].edges.append(edge)
+
+        return hook
+
+    handles = [
+        layer.register_forward_hook(record(name), with_kwargs=True)
+        for name, layer in layers.items()
+    ]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
