@@ -132,7 +132,9 @@ def test_works_with_a_users_learner_and_frozen_parameters(name: str, frozen: boo
     run(learner, method, tasks)
     for parameter_name, p in learner.named_parameters():
         fixed = frozen and parameter_name.startswith("body")
-        assert torch.equal(p, before[parameter_name]) == fixed, parameter_name
+        # Batch normalisation takes any constant away: only rounding moves the bias before it.
+        if fixed or parameter_name != "body.0.bias":
+            assert torch.equal(p, before[parameter_name]) == fixed, parameter_name
         assert torch.isfinite(p).all()
     plain = Regressor()
     if frozen:
