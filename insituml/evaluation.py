@@ -15,22 +15,16 @@ Errors = Callable[[ContinualLearner, Batch], dict[str, Tensor]]
 """``errors(learner, batch) -> {metric: (n,)}``, one number a sample."""
 
 
-def reconstruction_errors(learner: ContinualLearner, batch: Batch) -> dict[str, Tensor]:
-    """Mean squared, mean absolute and largest absolute error of each sample's reconstruction."""
-    decoded = reconstruction(learner, batch[0])
-    difference = (decoded - batch[0].to(decoded.device)).flatten(start_dim=1)
-    return {
-        "mse": difference.square().mean(dim=1),
-        "l1": difference.abs().mean(dim=1),
-        "linf": difference.abs().amax(dim=1),
-    }
+def own_errors(learner: ContinualLearner, batch: Batch) -> dict[str, Tensor]:
+    """Return what the learner itself says it is judged by."""
+    return learner.errors(batch)
 
 
 def held_out_errors(
     learner: ContinualLearner,
     task: Task,
     *,
-    errors: Errors = reconstruction_errors,
+    errors: Errors = own_errors,
     batch_size: int = 256,
 ) -> dict[str, float]:
     """Mean over a task's held-out samples of each error, in evaluation mode."""
@@ -46,7 +40,7 @@ def loss_matrix(
     learners: Sequence[ContinualLearner],
     tasks: Sequence[Task],
     *,
-    errors: Errors = reconstruction_errors,
+    errors: Errors = own_errors,
     batch_size: int = 256,
 ) -> dict[str, np.ndarray]:
     """Error of every learner on every task's held-out data.
@@ -58,7 +52,7 @@ def loss_matrix(
     tasks
         The stream.
     errors
-        Errors of each sample.
+        Errors of each sample; by default those of ``learner.errors``, the main one first.
     batch_size
         Samples evaluated at once.
 
@@ -107,10 +101,23 @@ def reconstruct(learner: ContinualLearner, inputs: Tensor, *, batch_size: int = 
     return torch.cat(parts)
 
 
+def draw_samples(
+    learner: ContinualLearner,
+    conditions: Batch,
+    *,
+    generator: torch.Generator,
+    batch_size: int = 256,
+) -> Tensor:
+    """Draw a sample for each condition, in evaluation mode; the result is on the CPU."""
+    with evaluating(learner):
+        batches = _batches(learner, conditions, batch_size)
+        return torch.cat([learner.sample(part, generator=generator).cpu() for part in batches])
+
+
 def _latents(learner: ContinualLearner, task: Task, batch_size: int) -> Tensor:
     with evaluating(learner):
         batches = _batches(learner, task.test, batch_size)
-        return torch.cat([learner.encode(batch[0]).cpu().double() for batch in batches])
+        return torch.cat([learner.latents(batch).cpu().double() for batch in batches])
 
 
 def _batches(learner: ContinualLearner, samples: Batch, batch_size: int) -> Iterator[Batch]:

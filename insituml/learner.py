@@ -68,6 +68,9 @@ class ContinualLearner(nn.Module):
     constructor_arguments: dict[str, Any]
     metadata: dict[str, Any]
 
+    generative = False
+    """Whether figures show what :meth:`sample` draws in place of reconstructions."""
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         # Remembered so that a checkpoint can build the model again. A generator only draws the
         # initial weights, which a checkpoint replaces. (deepcopy calls this with no arguments.)
@@ -154,6 +157,24 @@ class ContinualLearner(nn.Module):
             f"{type(self).__name__} cannot draw samples; generative replay needs a learner with "
             "sample(conditions, generator=...), such as a conditional flow"
         )
+
+    def errors(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the learner is judged by, ``{metric: (n,)}``: the main metric first.
+
+        Lower is better. By default the mean squared, mean absolute and largest absolute error of
+        each sample's reconstruction: ``mse``, ``l1`` and ``linf``.
+        """
+        decoded = reconstruction(self, batch[0])
+        difference = (decoded - batch[0].to(decoded.device)).flatten(start_dim=1)
+        return {
+            "mse": difference.square().mean(dim=1),
+            "l1": difference.abs().mean(dim=1),
+            "linf": difference.abs().amax(dim=1),
+        }
+
+    def latents(self, batch: Batch) -> Tensor:
+        """Return the latents whose drift is measured, ``(n, size)``; by default the encoding."""
+        return self.encode(batch[0])
 
     # The original interface: elastic weight consolidation
 

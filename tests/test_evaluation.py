@@ -9,11 +9,11 @@ from torch import nn
 
 from insituml.data.task import Task
 from insituml.evaluation import (
+    draw_samples,
     held_out_errors,
     latent_drift_matrix,
     loss_matrix,
     reconstruct,
-    reconstruction_errors,
 )
 from insituml.learner import ContinualLearner
 
@@ -47,7 +47,7 @@ def test_errors_of_each_sample_by_hand() -> None:
             return x, torch.zeros_like(x), None
 
     x = torch.tensor([[[1.0, -2.0], [3.0, 0.0]], [[0.0, 0.0], [0.0, -4.0]]])
-    errors = reconstruction_errors(Zero(), (x,))
+    errors = Zero().errors((x,))
     assert errors["mse"].tolist() == [14 / 4, 4.0]
     assert errors["l1"].tolist() == [6 / 4, 1.0]
     assert errors["linf"].tolist() == [3.0, 4.0]
@@ -133,3 +133,51 @@ def test_mode_is_restored_after_an_error() -> None:
         held_out_errors(learner, make_task(0, 1.0), errors=lambda learner, batch: 1 / 0)
     assert learner.training
     assert torch.is_grad_enabled()
+
+
+class Judged(Shift):
+    """Says itself what it is judged by, what its latents are, and draws samples."""
+
+    def errors(self, batch):
+        assert not self.training
+        return {"own": batch[1], "other": self.offset + batch[0][:, 0]}
+
+    def latents(self, batch):
+        return (self.scale * batch[1])[:, None]
+
+    def sample(self, conditions, *, generator):
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        return conditions[0] + torch.rand(len(conditions[0]), generator=generator)
+
+
+def judged_task(index: int, *values: float) -> Task:
+    column = torch.tensor(values)
+    return Task(index, "task", (column[:, None],) * 2, (column[:, None], 10 * column))
+
+
+def test_a_learner_says_what_it_is_judged_by() -> None:
+    tasks = [judged_task(0, 1.0, 2.0), judged_task(1, 3.0, 5.0)]
+    matrices = loss_matrix([Judged(offset=1.0), Judged(offset=2.0)], tasks)
+    assert list(matrices) == ["own", "other"]  # the main one first
+    np.testing.assert_allclose(matrices["own"], [[15, 40], [15, 40]])
+    np.testing.assert_allclose(matrices["other"], [[2.5, 5], [3.5, 6]])
+
+
+def test_drift_is_that_of_the_latents_a_learner_names() -> None:
+    drift = latent_drift_matrix(
+        [Judged(), Judged(scale=3.0)], [judged_task(0, 1.0, 3.0), judged_task(1, 0.0, 1.0)]
+    )
+    # z moves from 10 x to 30 x: by the root mean square of 20 x, over the spread of 10 x.
+    assert drift[1, 0] == pytest.approx(20 * np.sqrt(5) / 10)
+
+
+def test_samples_are_drawn_batch_by_batch_from_one_generator() -> None:
+    learner = Judged().train()
+    conditions = torch.arange(5.0)
+    drawn = draw_samples(
+        learner, (conditions,), generator=torch.Generator().manual_seed(1), batch_size=2
+    )
+    expected = conditions + torch.rand(5, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(drawn, expected)
+    assert learner.training

@@ -11,7 +11,7 @@ from torch.nn.functional import l1_loss, mse_loss
 from torch.utils.data import Dataset, TensorDataset
 
 from insituml.data.task import Task
-from insituml.evaluation import reconstruct, reconstruction_errors
+from insituml.evaluation import reconstruct
 from insituml.gradients import diagonal_fisher
 from insituml.learner import CallOrderError, ContinualLearner, gradients_of, trainable_parameters
 from insituml.memory import EpisodicMemory, EpisodicMemoryDataset
@@ -343,7 +343,7 @@ def test_a_forward_without_a_reconstruction_is_refused() -> None:
         lambda: learner.loss((x,)),
         lambda: learner.estimate_fisher(x, mse_loss),
         lambda: learner.calculate_ref_gradients(x),
-        lambda: reconstruction_errors(learner, (x,)),
+        lambda: learner.errors((x,)),
         lambda: reconstruct(learner, x),
     ):
         with pytest.raises(TypeError, match=r"Bare.forward returned a Tensor; expected \(encoded"):
