@@ -37,6 +37,7 @@ OWNERS = {
     "matplotlib": ["insituml/plots/"],
     "openpmd_api": ["insituml/data/openpmd_series.py", "insituml/stream/"],
     "mlflow": ["pipelines/tracking.py"],
+    "zuko": ["insituml/models/coupling.py"],
 }
 PIPELINES_ALONE = ["hydra", "omegaconf", "dvc", "pydantic", "pandas", "pipelines", "tqdm"]
 PIPELINES_ALONE += ["sklearn", "filelock"]

@@ -2,6 +2,7 @@
 
 from insituml.learner import ContinualLearner
 from insituml.models.autoencoder import AutoEncoder2D, AutoEncoder3D
+from insituml.models.conditional_flow import ConditionalFlow
 from insituml.models.mlp import MLP
 
-__all__ = ["MLP", "AutoEncoder2D", "AutoEncoder3D", "ContinualLearner"]
+__all__ = ["MLP", "AutoEncoder2D", "AutoEncoder3D", "ConditionalFlow", "ContinualLearner"]
