@@ -57,6 +57,9 @@ from avalanche.training.templates import SupervisedTemplate
 MARGIN = 0.5
 """Of GEM's constraints."""
 
+DAMPING = 0.1
+"""Of SI's importance, as insituml has it by default."""
+
 
 class Reconstruction(nn.Module):
     """Show Avalanche a learner as the function from inputs to reconstructions."""
@@ -108,7 +111,7 @@ def plugins_of(setting: Setting, run: Run) -> list[SupervisedPlugin]:
     if run.method == "SynapticIntelligence":
         if run.mended:
             SynapticIntelligencePlugin.extract_weights = staticmethod(copy_weights)
-        return [SynapticIntelligencePlugin(si_lambda=2 * run.strength)]
+        return [SynapticIntelligencePlugin(si_lambda=run.strength, eps=DAMPING)]
     if run.method == "LwF":
         plugin = LwFPlugin(alpha=run.strength)
         if run.mended:

@@ -34,7 +34,7 @@ def method_of(setting: Setting, run: Run) -> Method:
         "ExperienceReplay": replay,
         "SynapticIntelligence": strength,
         "LwF": strength,
-        "DER": {**replay, **strength},
+        "DER": {**replay, "alpha": run.strength},
     }
     cls = getattr(insituml.methods, run.method)
     return cls(**options[run.method], generator=torch.Generator().manual_seed(run.seed + 1))

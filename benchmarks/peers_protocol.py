@@ -14,7 +14,7 @@ class Run:
     method
         Name in :mod:`insituml.methods`.
     strength
-        λ of EWC's ``λ/2 Σ F (θ − θ*)²``, c of SI's ``c Σ Ω (θ − θ*)²``, weight of distillation.
+        λ of the penalty ``λ/2 Σ F (θ − θ*)²`` of EWC and SI, weight of distillation.
     seed
         Of the weights, the order of the samples, and the method.
     mended
