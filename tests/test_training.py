@@ -55,6 +55,8 @@ class Noisy(ContinualLearner):
 METHODS = {
     "Combined": {"methods": [partial(ExperienceReplay, 9, 3), partial(EWC, 2.0)]},
     "Cumulative": {},
+    "GEM": {"memory_size": 9, "total_tasks": 3, "reference_size": 2},
+    "SynapticIntelligence": {"strength": 2.0},
     "Naive": {},
     "Joint": {},
     "EWC": {"strength": 2.0, "fisher_samples": 8},

@@ -1,5 +1,6 @@
 """The mathematics of continual learning as functions on tensors."""
 
+from insituml.gradients.cone import project_onto_cone
 from insituml.gradients.evaluation_mode import evaluation_mode
 from insituml.gradients.fisher import diagonal_fisher
 from insituml.gradients.importance import mean_gradient_power
@@ -16,5 +17,6 @@ __all__ = [
     "per_sample_losses",
     "project",
     "project_layerwise",
+    "project_onto_cone",
     "reference_gradient",
 ]

@@ -79,11 +79,22 @@ class QuadraticPenalty:
 
     def value(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Evaluate the penalty, differentiable in ``parameters``; on the first one's device."""
+        value: Tensor = _Parabola.apply(*self._beside(parameters))
+        return value + (0.5 * self.constant).to(value)
+
+    @torch.no_grad()
+    def slopes(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the penalty's gradient, ``Aᵢ (θᵢ − μᵢ)``, by name."""
+        precision, centre, *where = self._beside(parameters)
+        slopes = torch._foreach_mul(torch._foreach_sub(where, centre), precision)
+        return dict(zip(self.precision, slopes, strict=True))
+
+    def _beside(self, parameters: Mapping[str, Tensor]) -> tuple[Any, ...]:
+        """Return precisions, centres and then each parameter, on the parameters' devices."""
         where = [parameters[name] for name in self.precision]
         precision = [a.to(p.device) for a, p in zip(self.precision.values(), where, strict=True)]
-        centre = [self.centre[n].to(parameters[n].device) for n in self.precision]
-        value: Tensor = _Parabola.apply(precision, centre, *where)
-        return value + (0.5 * self.constant).to(value)
+        centre = [self.centre[n].to(p.device) for n, p in zip(self.precision, where, strict=True)]
+        return precision, centre, *where
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and dictionaries of tensors only."""

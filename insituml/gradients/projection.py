@@ -12,7 +12,7 @@ from torch._utils import _flatten_dense_tensors
 def dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
     """Inner product of two lists of tensors taken as one long vector each."""
     # Not torch.dot: its last bits depend on where in memory the tensors lie.
-    return (_flat(left) * _flat(right)).sum()
+    return (flat(left) * flat(right)).sum()
 
 
 def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
@@ -33,7 +33,7 @@ def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
     Chaudhry et al., "Efficient Lifelong Learning with A-GEM", ICLR 2019, eq. 11.
     """
     reference = _beside(gradients, reference)
-    new, past = _flat(gradients), _flat(reference)
+    new, past = flat(gradients), flat(reference)
     conflict = _conflict((new * past).sum(), (past * past).sum())
     _add(gradients, reference, [-conflict] * len(gradients))
 
@@ -52,8 +52,8 @@ def project_layerwise(gradients: Sequence[Tensor], reference: Sequence[Tensor]) 
     _add(gradients, reference, (-_conflict(products, squares)).unbind())
 
 
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    """One long vector on the first tensor's device."""
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """Return all tensors as one long vector on the first one's device."""
     device = tensors[0].device
     return _flatten_dense_tensors([tensor.to(device) for tensor in tensors])
 

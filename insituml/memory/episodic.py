@@ -104,7 +104,11 @@ class EpisodicMemory:
         if not tasks:
             raise ValueError("the memory is empty; call store_task(samples) first")
         chosen = int(torch.randint(len(tasks), (), generator=self.generator))
-        return self._storage.read(self._draw(self._rows(tasks[chosen])))
+        return self.reference_of(tasks[chosen])
+
+    def reference_of(self, task: int) -> Batch:
+        """Return a random sample of one stored task, a key of :meth:`counts` (GEM's)."""
+        return self._storage.read(self._draw(self._rows(task)))
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -9,16 +9,19 @@ from insituml.methods.der import DER
 from insituml.methods.der_plus_plus import DERPlusPlus
 from insituml.methods.ewc import EWC
 from insituml.methods.experience_replay import ExperienceReplay
+from insituml.methods.gem import GEM
 from insituml.methods.joint import Joint
 from insituml.methods.lwf import LwF
 from insituml.methods.naive import Naive
 from insituml.methods.online_ewc import OnlineEWC
 from insituml.methods.sgem import SGEM
+from insituml.methods.synaptic_intelligence import SynapticIntelligence
 
 __all__ = [
     "AGEM",
     "DER",
     "EWC",
+    "GEM",
     "SGEM",
     "AGEMLayerwise",
     "Combined",
@@ -30,4 +33,5 @@ __all__ = [
     "Method",
     "Naive",
     "OnlineEWC",
+    "SynapticIntelligence",
 ]

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml.data.task import Batch, Task
+from insituml.data.task import Task
 from insituml.gradients import QuadraticPenalty, diagonal_fisher
 from insituml.learner import ContinualLearner
-from insituml.methods.base import Method
+from insituml.methods.anchored import Anchored
 
 
-class EWC(Method):
+class EWC(Anchored):
     """Tie each parameter to its value after every past task, by its Fisher information.
 
     The loss is ``L + strength/2 Σₖ Σᵢ Fₖᵢ (θᵢ − θₖᵢ)²``: one anchor per task, at the cost of one.
@@ -47,22 +47,11 @@ class EWC(Method):
         *,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(generator=generator)
-        if strength < 0:
-            raise ValueError(f"strength is {strength}; expected 0 or more")
+        super().__init__(strength, generator=generator)
         if fisher_samples is not None and fisher_samples < 1:
             raise ValueError(f"fisher_samples is {fisher_samples}; expected 1 or more, or null")
-        self.strength = strength
         self.fisher_samples = fisher_samples
         self.chunk_size = chunk_size
-        self.anchor: QuadraticPenalty | None = None
-
-    def penalty(
-        self, learner: ContinualLearner, batch: Batch, output: Tensor | None
-    ) -> Tensor | None:
-        if self.anchor is None:
-            return None
-        return self.strength * self.anchor.value(dict(learner.named_parameters()))
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         fisher = self._fisher(learner, task)
@@ -71,17 +60,6 @@ class EWC(Method):
             self.anchor = QuadraticPenalty.at_anchor(fisher, parameters)
         else:
             self.anchor = self._updated(self.anchor, fisher, parameters)
-
-    def state_dict(self) -> dict[str, Any]:
-        penalty = self.anchor.state_dict() if self.anchor is not None else None
-        return {**super().state_dict(), "penalty": penalty}
-
-    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
-        super().load_state_dict(state, learner)
-        self.anchor = None
-        if state["penalty"] is not None:
-            parameters = dict(learner.named_parameters())
-            self.anchor = QuadraticPenalty.from_state_dict(state["penalty"], parameters)
 
     def _updated(
         self, penalty: QuadraticPenalty, fisher: dict[str, Tensor], parameters: dict[str, Any]

@@ -19,6 +19,7 @@ from insituml.methods import (
     AGEM,
     DER,
     EWC,
+    GEM,
     SGEM,
     AGEMLayerwise,
     Combined,
@@ -30,6 +31,7 @@ from insituml.methods import (
     Method,
     Naive,
     OnlineEWC,
+    SynapticIntelligence,
 )
 from insituml.models import MLP
 from insituml.training import train
@@ -72,6 +74,8 @@ FACTORIES = {
     "combined": lambda g: Combined(
         [partial(ExperienceReplay, 9, 3), partial(EWC, 2.0), partial(AGEM, 9, 3)], generator=g
     ),
+    "gem": lambda g: GEM(9, 3, 2, margin=0.1, generator=g),
+    "synaptic_intelligence": lambda g: SynapticIntelligence(2.0, generator=g),
     "cumulative": lambda g: Cumulative(generator=g),
     "naive": lambda g: Naive(generator=g),
     "joint": lambda g: Joint(generator=g),
@@ -490,6 +494,6 @@ def test_constructor_errors(build, message: str) -> None:
 def test_penalty_is_saved_with_the_method() -> None:
     learner, method = Regressor(), EWC(1.0, generator=seeded(0))
     method.end_task(learner, make_tasks()[0])
-    state = method.state_dict()["penalty"]
+    state = method.state_dict()["anchor"]
     restored = QuadraticPenalty.from_state_dict(state, dict(learner.named_parameters()))
     assert restored.precision.keys() == dict(learner.named_parameters()).keys()
