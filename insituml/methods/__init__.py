@@ -12,6 +12,7 @@ from insituml.methods.experience_replay import ExperienceReplay
 from insituml.methods.gem import GEM
 from insituml.methods.joint import Joint
 from insituml.methods.lwf import LwF
+from insituml.methods.mas import MAS
 from insituml.methods.naive import Naive
 from insituml.methods.online_ewc import OnlineEWC
 from insituml.methods.sgem import SGEM
@@ -22,6 +23,7 @@ __all__ = [
     "DER",
     "EWC",
     "GEM",
+    "MAS",
     "SGEM",
     "AGEMLayerwise",
     "Combined",

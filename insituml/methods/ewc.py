@@ -11,6 +11,7 @@ from insituml.data.task import Task
 from insituml.gradients import QuadraticPenalty, diagonal_fisher
 from insituml.learner import ContinualLearner
 from insituml.methods.anchored import Anchored
+from insituml.methods.sampling import check_sample_count, draw
 
 
 class EWC(Anchored):
@@ -25,7 +26,8 @@ class EWC(Anchored):
     fisher_samples
         Samples of each task the Fisher information is estimated from; None: all.
     chunk_size
-        Per-sample gradients held at once; 1 for layers and losses ``vmap`` cannot batch.
+        Per-sample gradients held at once where there is no closed form; 1 for layers and losses
+        ``vmap`` cannot batch.
     generator
         Chooses the samples for the Fisher information.
 
@@ -48,8 +50,7 @@ class EWC(Anchored):
         generator: torch.Generator,
     ) -> None:
         super().__init__(strength, generator=generator)
-        if fisher_samples is not None and fisher_samples < 1:
-            raise ValueError(f"fisher_samples is {fisher_samples}; expected 1 or more, or null")
+        check_sample_count("fisher_samples", fisher_samples)
         self.fisher_samples = fisher_samples
         self.chunk_size = chunk_size
 
@@ -67,10 +68,7 @@ class EWC(Anchored):
         return penalty.with_anchor(fisher, parameters)
 
     def _fisher(self, learner: ContinualLearner, task: Task) -> dict[str, Tensor]:
-        samples = task.train
-        if self.fisher_samples is not None:
-            order = torch.randperm(len(samples[0]), generator=self.generator)
-            samples = tuple(t[order[: self.fisher_samples]] for t in samples)
+        samples = draw(task.train, self.fisher_samples, generator=self.generator)
         return diagonal_fisher(
             learner,
             lambda model, batch: model.loss(batch),  # type: ignore[operator]
