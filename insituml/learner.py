@@ -360,10 +360,21 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def sample_losses(
-    learner: ContinualLearner, batch: Batch, weights: Mapping[str, Tensor] | None = None
+    learner: ContinualLearner,
+    batch: Batch,
+    weights: Mapping[str, Tensor] | None = None,
+    *,
+    batched: bool = True,
 ) -> Tensor:
-    """Return each sample's own loss, ``(n,)``, without a graph; ``weights`` replace its own."""
-    return per_sample_losses(learner, lambda module, part: module.loss(part), batch, weights)  # type: ignore[operator]
+    """Return each sample's own loss, ``(n,)``, without a graph; ``weights`` replace its own.
+
+    ``batched=False`` takes the samples one by one, for losses ``vmap`` cannot batch.
+    """
+
+    def loss(module: nn.Module, part: Batch) -> Tensor:
+        return module.loss(part)  # type: ignore[operator]
+
+    return per_sample_losses(learner, loss, batch, weights, batched=batched)
 
 
 def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:

@@ -51,6 +51,10 @@ class Noisy(ContinualLearner):
     def decode(self, latent: Tensor) -> Tensor:
         return self.outer(latent)
 
+    def sample(self, conditions: tuple[Tensor, ...], *, generator: torch.Generator) -> Tensor:
+        latent = torch.randn(len(conditions[0]), 6, generator=generator)
+        return self.decode(latent) + conditions[0].unsqueeze(1) / 100
+
 
 METHODS = {
     "Combined": {"methods": [partial(ExperienceReplay, 9, 3), partial(EWC, 2.0)]},
@@ -74,6 +78,9 @@ METHODS = {
     "LwF": {"strength": 2.0},
     "DER": {"memory_size": 9, "replay_size": 3},
     "DERPlusPlus": {"memory_size": 9, "replay_size": 3},
+    "MIR": {"memory_size": 9, "replay_size": 3, "candidates": 5},
+    "GenerativeReplay": {"memory_size": 9, "replay_size": 3},
+    "WeightAveraging": {"decay": 0.9, "strength": 2.0, "adopt": True},
 }
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9),
@@ -355,14 +362,14 @@ def test_memory_mapped_tensors(tmp_path) -> None:
             columns.append(torch.from_numpy(np.load(path, mmap_mode="c")))
         mapped.append(Task(task.index, task.name, tuple(columns), task.test))
     for name in METHODS:
-        here, there = Run(name, MLP(4, (5,), 2)), Run(name, MLP(4, (5,), 2))
+        here, there = Run(name, Noisy()), Run(name, Noisy())
         list(here.go(tasks))
         list(there.go(mapped))
         assert same(here.state(), there.state()), name
 
 
 @pytest.mark.parametrize("downsampling", ["strided", "pool"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [n for n in METHODS if n != "GenerativeReplay"])  # it samples
 def test_every_method_trains_an_autoencoder(name: str, downsampling: str, tmp_path) -> None:
     tasks = make_tasks(2, samples=6, shape=(1, 5, 6))
     learner = AutoEncoder2D((1, 5, 6), (3,), 4, downsampling=downsampling)

@@ -47,6 +47,10 @@ def per_sample_losses(
         return functional_call(wrapped, replaced, tuple(t.unsqueeze(0) for t in sample))
 
     with evaluation_mode(module), torch.no_grad():
-        if batched:
+        if not batched:
+            return torch.stack([one(*sample) for sample in zip(*batch, strict=True)])
+        try:
             return vmap(one, randomness="different")(*batch)
-        return torch.stack([one(*sample) for sample in zip(*batch, strict=True)])
+        except RuntimeError as error:
+            error.add_note("If vmap cannot batch this loss, batched=False does without vmap.")
+            raise

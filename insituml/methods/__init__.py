@@ -10,13 +10,16 @@ from insituml.methods.der_plus_plus import DERPlusPlus
 from insituml.methods.ewc import EWC
 from insituml.methods.experience_replay import ExperienceReplay
 from insituml.methods.gem import GEM
+from insituml.methods.generative_replay import GenerativeReplay
 from insituml.methods.joint import Joint
 from insituml.methods.lwf import LwF
 from insituml.methods.mas import MAS
+from insituml.methods.mir import MIR
 from insituml.methods.naive import Naive
 from insituml.methods.online_ewc import OnlineEWC
 from insituml.methods.sgem import SGEM
 from insituml.methods.synaptic_intelligence import SynapticIntelligence
+from insituml.methods.weight_averaging import WeightAveraging
 
 __all__ = [
     "AGEM",
@@ -24,16 +27,19 @@ __all__ = [
     "EWC",
     "GEM",
     "MAS",
+    "MIR",
     "SGEM",
     "AGEMLayerwise",
     "Combined",
     "Cumulative",
     "DERPlusPlus",
     "ExperienceReplay",
+    "GenerativeReplay",
     "Joint",
     "LwF",
     "Method",
     "Naive",
     "OnlineEWC",
     "SynapticIntelligence",
+    "WeightAveraging",
 ]

@@ -33,6 +33,14 @@ class Teacher:
         if self.model is not None:
             _move(self.model, learner)
 
+    def move_towards(self, learner: ContinualLearner, share: float) -> None:
+        """Move each parameter by a share of its distance to the learner's; copy the buffers."""
+        model = self._held()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(model.parameters()), list(learner.parameters()), share)
+            if buffers := list(model.buffers()):
+                torch._foreach_copy_(buffers, list(learner.buffers()))
+
     def output(self, batch: Batch) -> Tensor:
         """Return the copy's ``output(batch)``, without a graph."""
         with torch.no_grad():

@@ -21,18 +21,21 @@ from insituml.methods import (
     EWC,
     GEM,
     MAS,
+    MIR,
     SGEM,
     AGEMLayerwise,
     Combined,
     Cumulative,
     DERPlusPlus,
     ExperienceReplay,
+    GenerativeReplay,
     Joint,
     LwF,
     Method,
     Naive,
     OnlineEWC,
     SynapticIntelligence,
+    WeightAveraging,
 )
 from insituml.models import MLP
 from insituml.training import train
@@ -70,6 +73,10 @@ class Regressor(ContinualLearner):
     def objective(self, output: Tensor, batch: tuple[Tensor, ...]) -> Tensor:
         return mse_loss(output, batch[1])
 
+    def sample(self, conditions: tuple[Tensor, ...], *, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(len(conditions[0]), 4, generator=generator)
+        return noise + conditions[0] * self.body[0].weight.sum(dim=0)
+
 
 FACTORIES = {
     "combined": lambda g: Combined(
@@ -90,6 +97,9 @@ FACTORIES = {
     "lwf": lambda g: LwF(2.0, generator=g),
     "der": lambda g: DER(9, 3, generator=g),
     "der_plus_plus": lambda g: DERPlusPlus(9, 3, generator=g),
+    "mir": lambda g: MIR(9, 3, 5, generator=g),
+    "generative_replay": lambda g: GenerativeReplay(9, 3, generator=g),
+    "weight_averaging": lambda g: WeightAveraging(0.9, 2.0, generator=g),
 }
 
 

@@ -1,0 +1,88 @@
+"""Generative replay: the past as the learner itself remembers it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from insituml.data.task import Batch, Task, joined
+from insituml.learner import ContinualLearner
+from insituml.memory import ReservoirMemory
+from insituml.methods.base import Method
+from insituml.methods.teacher import Teacher
+
+
+class GenerativeReplay(Method):
+    """Join each batch with inputs that the model of the last task draws for past conditions.
+
+    Only conditions are stored (a batch's columns after its inputs: times, labels), a reservoir of
+    those of past tasks. The learner must be able to draw inputs for them, ``learner.sample``.
+
+    Parameters
+    ----------
+    memory_size
+        Conditions in the reservoir.
+    replay_size
+        Samples drawn with each batch; None: as many as the batch has.
+    generator
+        Chooses the conditions and draws the samples.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1; at the first task, if the learner cannot sample or the task has
+        no conditions.
+
+    References
+    ----------
+    Shin et al., "Continual learning with deep generative replay", NeurIPS 2017.
+    """
+
+    def __init__(
+        self, memory_size: int, replay_size: int | None = None, *, generator: torch.Generator
+    ) -> None:
+        super().__init__(generator=generator)
+        if replay_size is not None and replay_size < 1:
+            raise ValueError(f"replay_size is {replay_size}; expected 1 or more, or null")
+        self.memory = ReservoirMemory(memory_size, generator=generator)
+        self.replay_size = replay_size
+        self.teacher = Teacher()
+
+    def begin_task(self, learner: ContinualLearner, task: Task) -> None:
+        if type(learner).sample is ContinualLearner.sample:
+            raise ValueError(
+                f"{type(learner).__name__} cannot draw samples; generative replay needs a learner "
+                "with sample(conditions, generator=...), such as a conditional flow"
+            )
+        if len(task.train) < 2:
+            raise ValueError(
+                f"task {task.index} ({task.name}) has inputs only; generative replay draws inputs "
+                "for conditions: give each sample at least one further column"
+            )
+        self.teacher.follow(learner)
+
+    def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
+        if not self.teacher:
+            return batch
+        remembered = self.memory.sample(self.replay_size or len(batch[0]))
+        conditions = tuple(t.to(batch[0].device) for t in remembered)
+        drawn = self.teacher.sample(conditions, generator=self.generator)
+        return joined(batch, (drawn, *conditions))
+
+    def end_task(self, learner: ContinualLearner, task: Task) -> None:
+        # Not sample by sample while training: the old model knows no condition of a new task.
+        self.memory.add(task.train[1:], task.index)
+        self.teacher.copy_of(learner)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "memory": self.memory.state_dict(),
+            "teacher": self.teacher.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
+        super().load_state_dict(state, learner)
+        self.memory.load_state_dict(state["memory"])
+        self.teacher.load_state_dict(state["teacher"], learner)

@@ -1,0 +1,95 @@
+"""Maximally interfered retrieval: replay what the next step would harm most."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch, joined
+from insituml.gradients import evaluation_mode
+from insituml.learner import ContinualLearner, sample_losses
+from insituml.methods.experience_replay import ExperienceReplay
+
+
+class MIR(ExperienceReplay):
+    """Replay those stored samples whose loss a step on the new batch alone would raise most.
+
+    The step is virtual, ``θ − virtual_rate · ∇L(batch)``. Losses and gradient are those of
+    ``eval`` mode: nothing of the learner changes, and no sample's loss depends on its neighbours.
+
+    Parameters
+    ----------
+    memory_size, replay_size, generator
+        As in :class:`~insituml.methods.ExperienceReplay`.
+    candidates
+        Samples drawn from the memory to choose from; None: four times as many as are replayed.
+    virtual_rate
+        Learning rate of the virtual step, above 0. Near the optimizer's own for SGD; larger for
+        Adam, which moves parameters by its rate however small their gradient.
+    batched
+        Evaluate the candidates' losses by ``vmap``; False takes them one by one, for losses that
+        ``vmap`` cannot batch.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, there are fewer candidates than are replayed, or ``virtual_rate`` is
+        not positive.
+
+    References
+    ----------
+    Aljundi et al., "Online continual learning with maximally interfered retrieval", NeurIPS 2019,
+    criterion MI-1.
+    """
+
+    def __init__(
+        self,
+        memory_size: int,
+        replay_size: int | None = None,
+        candidates: int | None = None,
+        virtual_rate: float = 0.1,
+        batched: bool = True,
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(memory_size, replay_size, generator=generator)
+        if candidates is not None and candidates < (replay_size or 1):
+            raise ValueError(
+                f"candidates is {candidates}; expected at least the {replay_size or 1} replayed"
+            )
+        if virtual_rate <= 0:
+            raise ValueError(f"virtual_rate is {virtual_rate}; expected a learning rate above 0")
+        self.candidates = candidates
+        self.virtual_rate = virtual_rate
+        self.batched = batched
+
+    def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
+        if self.task == 0 or len(self.memory) == 0:
+            return batch
+        size = self.replay_size or len(batch[0])
+        drawn = self.memory.sample(self.candidates or 4 * size)
+        drawn = tuple(t.to(batch[0].device) for t in drawn)
+        if len(drawn[0]) > size:
+            most = self.interference(learner, batch, drawn).topk(size).indices
+            drawn = tuple(t[most.to(t.device)] for t in drawn)
+        return joined(batch, drawn)
+
+    def interference(self, learner: ContinualLearner, batch: Batch, samples: Batch) -> Tensor:
+        """Return by how much a step on ``batch`` alone would raise each sample's loss, ``(n,)``."""
+        weights = self._after_virtual_step(learner, batch)
+        after = sample_losses(learner, samples, weights, batched=self.batched)
+        return after - sample_losses(learner, samples, batched=self.batched)
+
+    def _after_virtual_step(self, learner: ContinualLearner, batch: Batch) -> dict[str, Tensor]:
+        weights = {name: p for name, p in learner.named_parameters() if p.requires_grad}
+        with evaluation_mode(learner):
+            loss = learner.loss(batch)
+        # Not backward(): the gradients of the real step are not to be touched.
+        gradients = torch.autograd.grad(
+            loss, list(weights.values()), allow_unused=True, materialize_grads=True
+        )
+        with torch.no_grad():
+            moved = torch._foreach_add(
+                list(weights.values()), list(gradients), alpha=-self.virtual_rate
+            )
+        return dict(zip(weights, moved, strict=True))

@@ -1,0 +1,97 @@
+"""Weight averaging: a slowly moving average of the weights as teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from insituml.data.task import Batch, Task
+from insituml.learner import ContinualLearner
+from insituml.methods.base import Method
+from insituml.methods.teacher import Teacher
+
+
+class WeightAveraging(Method):
+    """Keep the outputs close to those of an exponential moving average of the weights.
+
+    After step t = 1, 2, ... the average moves by ``θ̄ ← d θ̄ + (1 − d) θ`` with
+    ``d = min(decay, (1 + t) / (10 + t))``, and copies the learner's buffers. The smaller decay at
+    the start lets it leave the random initial weights. From the second task on the loss is
+    ``L + strength · mean (f(x) − f̄(x))²``, where f is ``learner.output``.
+
+    Parameters
+    ----------
+    decay
+        Share of the average that each step keeps, in [0, 1).
+    strength
+        Weight of the mean squared difference, 0 or more; 0 only averages.
+    adopt
+        Give the learner the averaged weights at the end of each task.
+    generator
+        Not used: nothing is random.
+
+    Raises
+    ------
+    ValueError
+        If ``decay`` or ``strength`` is outside its range.
+
+    References
+    ----------
+    Tarvainen & Valpola, "Mean teachers are better role models", NeurIPS 2017; Arani et al.,
+    "Learning fast, learning slow" (CLS-ER), ICLR 2022, for continual learning.
+    """
+
+    def __init__(
+        self,
+        decay: float = 0.999,
+        strength: float = 1.0,
+        adopt: bool = False,
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(generator=generator)
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"decay is {decay}; expected 0 or more and below 1")
+        if strength < 0:
+            raise ValueError(f"strength is {strength}; expected 0 or more")
+        self.decay = decay
+        self.strength = strength
+        self.adopt = adopt
+        self.needs_output = strength > 0
+        self.average = Teacher()
+        self.steps = 0
+        self.task = 0
+
+    def begin_task(self, learner: ContinualLearner, task: Task) -> None:
+        self.task = task.index
+        if self.average:
+            self.average.follow(learner)
+        else:
+            self.average.copy_of(learner)
+
+    def penalty(
+        self, learner: ContinualLearner, batch: Batch, output: Tensor | None
+    ) -> Tensor | None:
+        if output is None or self.task == 0:  # in the first task there is nothing to remember
+            return None
+        return self.strength * mse_loss(output, self.average.output(batch).to(output.device))
+
+    def after_step(self, learner: ContinualLearner) -> None:
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self.average.move_towards(learner, 1.0 - decay)
+
+    def end_task(self, learner: ContinualLearner, task: Task) -> None:
+        if self.adopt and self.average.model is not None:
+            learner.load_state_dict(self.average.model.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "average": self.average.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
+        super().load_state_dict(state, learner)
+        self.average.load_state_dict(state["average"], learner)
+        self.steps = state["steps"]
