@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods import EWC, Combined, GenerativeReplay, Naive
-from insituml.models import MLP
+from insituml.models import MLP, ConditionalFlow
 from insituml.training import train
 
 
@@ -164,3 +164,26 @@ def test_a_task_without_conditions_is_refused() -> None:
 def test_impossible_sizes_are_refused(sizes) -> None:
     with pytest.raises(ValueError, match="is 0; expected 1"):
         GenerativeReplay(*sizes, generator=seeded(0))
+
+
+def test_a_conditional_flow_replays_what_it_knew() -> None:
+    tasks, errors = make_tasks(), {}
+    for name, method in {
+        "naive": Naive(generator=seeded(0)),
+        "replay": GenerativeReplay(64, generator=seeded(0)),
+    }.items():
+        learner = ConditionalFlow(2, 2, couplings=2, hidden_sizes=(8,), bins=4)
+        fit(learner, method, tasks[:1], epochs=5)
+        old = copy.deepcopy(learner)
+        fit(learner, method, tasks[1:], epochs=5)
+        errors[name] = learner.loss(tasks[0].test).item() - old.loss(tasks[0].test).item()
+    assert errors["replay"] < 0.5 * errors["naive"]
+    # What is replayed are the old flow's own samples.
+    method = GenerativeReplay(64, 5, generator=seeded(0))
+    method.end_task(old, tasks[0])
+    state = method.generator.get_state()
+    x, c = method.join(learner, tuple(t[:3] for t in tasks[1].train))
+    method.generator.set_state(state)
+    conditions = method.memory.sample(5)
+    assert torch.equal(c[3:], conditions[0])
+    assert torch.equal(x[3:], old.sample(conditions, generator=method.generator))
