@@ -93,10 +93,13 @@ def validate(section: type[Section], values: dict[str, Any], name: str) -> Any:
 def validate_target(node: dict[str, Any], name: str) -> None:
     """Check a ``_target_`` node's arguments against the signature of what it builds.
 
+    Nodes among its arguments, and in lists of them, are checked in the same way.
+
     Raises
     ------
     UserError
-        If the target cannot be imported, or an argument is unknown or has the wrong type.
+        If the target cannot be imported, an argument is unknown or has the wrong type, or a node
+        is built where a function that builds it is expected.
     """
     path = node.get("_target_")
     try:
@@ -115,11 +118,27 @@ def validate_target(node: dict[str, Any], name: str) -> None:
                 f"{name}.{key} is not an option of {node['_target_']}; "
                 f"accepted: {', '.join(sorted(parameters))}"
             )
-        if key in hints:
+        for place, nested in _nodes(value, f"{name}.{key}"):
+            _check_partial(nested, place, hints.get(key))
+            validate_target(nested, place)
+        if key in hints and not _nodes(value, ""):
             try:
                 TypeAdapter(hints[key]).validate_python(value)
             except ValidationError as error:
                 raise UserError(_explain(error, f"{name}.{key}")) from error
+
+
+def _nodes(value: Any, name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the ``_target_`` nodes that a value is, or that a list holds, and their places."""
+    entries = [(f"{name}.{i}", v) for i, v in enumerate(value)] if isinstance(value, list) else []
+    return [(n, v) for n, v in [(name, value), *entries] if isinstance(v, dict) and "_target_" in v]
+
+
+def _check_partial(node: dict[str, Any], name: str, hint: Any) -> None:
+    """Where a function is expected, or a list of them, a node must not be built at once."""
+    kinds = [typing.get_origin(h) for h in (hint, *typing.get_args(hint))]
+    if Callable in kinds and not node.get("_partial_"):
+        raise UserError(f"{name} is built by what it is given to; it needs {name}._partial_=true")
 
 
 def _functions(target: Any) -> list[Callable[..., Any]]:
@@ -166,6 +185,9 @@ def _explain(error: ValidationError, name: str, section: type[Section] = Section
             lines.append(f"{where} is not a key of {parent}; accepted: {accepted}")
         elif problem["type"] == "missing":
             lines.append(f"{where} is missing; give it a value")
+        elif problem["type"] == "callable_type":
+            given = f"{where} is {problem['input']!r}"
+            lines.append(f"{given}; expected a node with _target_ and _partial_: true")
         else:
             lines.append(f"{where} is {problem['input']!r}: {problem['msg'].lower()}")
     return "; ".join(lines)

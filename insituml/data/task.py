@@ -33,4 +33,8 @@ class Task:
 
 def joined(batch: Batch, more: Batch) -> Batch:
     """Return one batch of both, ``more`` at the end and taken to the first's device and dtype."""
-    return tuple(torch.cat([new, old.to(new)]) for new, old in zip(batch, more, strict=True))
+    # From page-locked memory the copy to a device need not wait.
+    return tuple(
+        torch.cat([new, old.to(new, non_blocking=old.is_pinned())])
+        for new, old in zip(batch, more, strict=True)
+    )

@@ -1,6 +1,20 @@
 """Memories: stored samples of past tasks in preallocated tensors."""
 
+from insituml.memory.base import Memory
 from insituml.memory.episodic import EpisodicMemory, EpisodicMemoryDataset
+from insituml.memory.herding import HerdingMemory
+from insituml.memory.loss_aware import LossAwareMemory
+from insituml.memory.quota import QuotaMemory
 from insituml.memory.reservoir import ReservoirMemory
+from insituml.memory.ring import RingMemory
 
-__all__ = ["EpisodicMemory", "EpisodicMemoryDataset", "ReservoirMemory"]
+__all__ = [
+    "EpisodicMemory",
+    "EpisodicMemoryDataset",
+    "HerdingMemory",
+    "LossAwareMemory",
+    "Memory",
+    "QuotaMemory",
+    "ReservoirMemory",
+    "RingMemory",
+]

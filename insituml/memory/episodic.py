@@ -75,7 +75,7 @@ class EpisodicMemory:
         share = self._end_rows[slot] - self._first_rows[slot]
         chosen = draw_without_replacement(len(samples[0]), share, self.generator)
         rows = self._first_rows[slot] + torch.arange(len(chosen))
-        self._storage.write(rows, tuple(t[chosen.to(t.device)] for t in samples))
+        self._storage.write(rows, samples, chosen)
         self._filled[slot] = len(chosen)
         self.tasks_seen += 1
 

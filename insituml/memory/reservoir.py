@@ -8,83 +8,65 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch
-from insituml.memory.storage import SampleStorage, draw_without_replacement, own_generator
+from insituml.memory.base import Memory
 
 
-class ReservoirMemory:
+class ReservoirMemory(Memory):
     """After n samples, each of them is stored with probability ``capacity / n``.
 
-    Parameters
-    ----------
-    capacity
-        Samples stored at most.
-    generator
-        Chooses which samples are kept and drawn; None: its own, with seed 0.
-
-    Raises
-    ------
-    ValueError
-        If ``capacity`` is below 1.
+    Parameters as in :class:`~insituml.memory.base.Memory`.
 
     References
     ----------
     Vitter, "Random sampling with a reservoir", ACM TOMS 1985, algorithm R.
     """
 
-    def __init__(self, capacity: int, *, generator: torch.Generator | None = None) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity is {capacity}; expected 1 sample or more")
-        self.capacity = capacity
-        self.generator = own_generator(generator)
+    def __init__(self, capacity: int | None = None, **options: Any) -> None:
+        super().__init__(capacity, **options)
         self.samples_seen = 0
-        self._storage = SampleStorage(capacity)
-        self._task_of_row = torch.full((capacity,), -1, dtype=torch.int64)
 
-    def add(self, samples: Batch, task: int) -> None:
-        """Offer samples of a task to the memory, in order."""
-        count = len(samples[0])
-        seen = self.samples_seen + torch.arange(count)
-        # Algorithm R: sample number t goes to a row drawn from 0..t, if there is such a row;
-        # while the memory fills up, to row t itself.
-        drawn = (
-            torch.rand(count, generator=self.generator, dtype=torch.float64) * (seen + 1)
-        ).long()
-        rows = torch.where(seen < self.capacity, seen, drawn)
-        # Of two samples for one row the later wins: keep the last of each row only.
-        winner = dict(zip(rows.tolist(), range(count), strict=True))
-        kept = {row: sample for row, sample in winner.items() if row < self.capacity}
+    def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
+        capacity, count = self._allocate(samples), len(samples[0])
+        rows, chosen = reservoir_slots(self.samples_seen, count, capacity, self.generator)
+        self._write(rows, samples, chosen, task)
         self.samples_seen += count
-        if kept:
-            rows, chosen = torch.tensor(list(kept)), torch.tensor(list(kept.values()))
-            self._storage.write(rows, tuple(t[chosen.to(t.device)] for t in samples))
-            self._task_of_row[rows] = task
-
-    def __len__(self) -> int:
-        """Return the number of samples stored."""
-        return min(self.samples_seen, self.capacity)
-
-    def counts(self) -> dict[int, int]:
-        """Return how many stored samples each task has."""
-        tasks, counts = self._task_of_row[: len(self)].unique(return_counts=True)
-        return dict(zip(tasks.tolist(), counts.tolist(), strict=True))
-
-    def sample(self, size: int) -> Batch:
-        """Draw from the whole memory without replacement: ``min(size, len(self))`` samples."""
-        return self._storage.read(draw_without_replacement(len(self), size, self.generator))
-
-    def all(self) -> tuple[Batch, Tensor]:
-        """Return every stored sample and the task each is of."""
-        rows = torch.arange(len(self))
-        return self._storage.read(rows), self._task_of_row[rows].clone()
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "storage": self._storage.state_dict(),
-            "task_of_row": self._task_of_row,
-            "samples_seen": self.samples_seen,
-        }
+        return {**super().state_dict(), "samples_seen": self.samples_seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._storage.load_state_dict(state["storage"])
-        self._task_of_row = state["task_of_row"].clone()
+        super().load_state_dict(state)
         self.samples_seen = state["samples_seen"]
+
+
+def reservoir_slots(
+    seen: int, count: int, slots: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Say where algorithm R puts the next samples of a stream.
+
+    Parameters
+    ----------
+    seen
+        Samples that came before.
+    count
+        Samples that come now.
+    slots
+        Size of the reservoir.
+
+    Returns
+    -------
+    tuple
+        The slots that change, ascending and each once, and the sample that each one gets; both
+        ``(m,)`` with ``m <= count``.
+    """
+    number = seen + torch.arange(count)
+    # Sample number t goes to a slot drawn from 0..t, if there is such a slot; while the
+    # reservoir fills up, to slot t itself.
+    uniform = torch.rand(count, generator=generator, dtype=torch.float64)
+    slot = torch.where(number < slots, number, (uniform * (number + 1)).long())
+    chosen = (slot < slots).nonzero().flatten()
+    ordered, order = slot[chosen].sort(stable=True)
+    # Of several samples for one slot the last wins.
+    is_last = torch.ones(len(ordered), dtype=torch.bool)
+    is_last[:-1] = ordered[1:] != ordered[:-1]
+    return ordered[is_last], chosen[order[is_last]]

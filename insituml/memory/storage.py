@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,31 +10,118 @@ from torch import Tensor
 
 from insituml.data.task import Batch
 
+Places = Tensor | slice
+
+STORED_AS = {"float32": torch.float32, "float16": torch.float16}
+
 
 class SampleStorage:
-    """A fixed number of rows, allocated when the first samples show their shape.
+    """A fixed number of rows, allocated when the first samples show their shape and dtype.
 
     Parameters
     ----------
     capacity
         Rows.
+    capacity_bytes
+        In its place, an upper bound in bytes: as many rows as fit, what ``row_overhead`` says
+        included. Exactly one of the two must be given.
+    dtype
+        What floating-point columns are stored as, ``"float32"`` or ``"float16"``; None: as they
+        arrive. They are given back in the dtype in which they arrived. Other columns stay.
+    device
+        Where the rows live, as ``"cpu"`` or ``"cuda"``; None: where the samples are, so that
+        writing never waits for a device. (With ``"cpu"`` and samples on a GPU it does.)
+    pin
+        Keep rows in the CPU's page-locked memory, and give batches back in it: their copy to a
+        GPU need not wait. Implies ``device="cpu"``. Does nothing where CUDA is not available.
+    row_overhead
+        Bytes a row that the owner keeps beside the samples.
+
+    Raises
+    ------
+    ValueError
+        If not exactly one capacity is given, it is below 1, or another option is unknown or
+        does not work here.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(
+        self,
+        capacity: int | None = None,
+        *,
+        capacity_bytes: int | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+        pin: bool = False,
+        row_overhead: int = 0,
+    ) -> None:
+        if (capacity is None) == (capacity_bytes is None):
+            raise ValueError(
+                f"capacity is {capacity} and capacity_bytes {capacity_bytes}; expected exactly "
+                "one of them, a number of samples or of bytes"
+            )
+        if capacity is not None and capacity < 1:
+            raise ValueError(f"capacity is {capacity}; expected 1 sample or more")
+        if dtype is not None and dtype not in STORED_AS:
+            raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(STORED_AS)}, or None")
         self.capacity = capacity
         self.columns: list[Tensor] = []
+        self._capacity_bytes = capacity_bytes
+        self._stored_as = None if dtype is None else STORED_AS[dtype]
+        self._device = _usable("cpu" if device is None and pin else device)
+        if pin and self._device != torch.device("cpu"):
+            raise ValueError(f"pin is True with device={device!r}; only rows on the cpu are pinned")
+        self._pin = pin and torch.cuda.is_available()
+        self._row_overhead = row_overhead
+        self._arrived_as: list[torch.dtype] = []
+        self._is_placed = False
 
-    def write(self, rows: Tensor, samples: Batch) -> None:
-        """Copy samples into the given rows (each row once).
+    def allocate(self, samples: Batch) -> int:
+        """Make room for rows like these samples, at the first call; return the number of rows.
 
         Raises
         ------
         ValueError
-            If the samples' shapes differ from those stored before.
+            If not one row fits into ``capacity_bytes``.
         """
-        if not self.columns:
-            # Zeros, not whatever the memory held: unused rows are part of a checkpoint's bytes.
-            self.columns = [t.new_zeros((self.capacity, *t.shape[1:])) for t in samples]
+        if not self._is_placed:
+            device = self._device or samples[0].device
+            if not self.columns:
+                self._arrived_as = [t.dtype for t in samples]
+                dtypes = [self._stored_dtype(t.dtype) for t in samples]
+                rows = self._rows_for([t.shape[1:] for t in samples], dtypes)
+                # Zeros, not what the memory held: unused rows are part of a checkpoint's bytes.
+                self.columns = [
+                    torch.zeros((rows, *t.shape[1:]), dtype=dtype, device=device)
+                    for t, dtype in zip(samples, dtypes, strict=True)
+                ]
+            # A loaded checkpoint's rows lie where it was read.
+            self.columns = [column.to(device) for column in self.columns]
+            if self._pin:
+                self.columns = [column.pin_memory() for column in self.columns]
+            self.capacity = len(self.columns[0])
+            self._is_placed = True
+        assert self.capacity is not None
+        return self.capacity
+
+    def write(self, rows: Places, samples: Batch, chosen: Places | None = None) -> None:
+        """Copy samples into rows.
+
+        Parameters
+        ----------
+        rows
+            ``(m,)``, on the CPU, ascending, each once; or a slice of m rows.
+        samples
+            Tensors ``(n, ...)``.
+        chosen
+            ``(m,)``, or a slice: the places of the samples to copy; None: all of them.
+
+        Raises
+        ------
+        ValueError
+            If the samples' shapes differ from those stored before, or a value is too large for
+            float16. (On a GPU, where looking would mean to wait, it becomes infinite instead.)
+        """
+        self.allocate(samples)
         expected = [tuple(column.shape[1:]) for column in self.columns]
         arrived = [tuple(t.shape[1:]) for t in samples]
         if arrived != expected:
@@ -41,8 +129,21 @@ class SampleStorage:
                 f"samples of shape {arrived} do not fit a memory that holds {expected}; "
                 "use one memory per stream"
             )
+        rows, chosen = _simplest(rows), _simplest(slice(None) if chosen is None else chosen)
         for column, values in zip(self.columns, samples, strict=True):
-            column[rows.to(column.device)] = values.detach().to(column)
+            values = _taken(values.detach(), chosen)
+            stored = values.to(column)
+            if stored.dtype == torch.float16 and not stored.is_cuda:
+                _check_range(values, stored)
+            if isinstance(rows, slice):
+                column[rows] = stored  # several times as fast as by index
+            else:
+                column.index_copy_(0, _on(rows, column.device), stored)
+
+    def keep(self, rows: Tensor) -> None:
+        """Move these rows to the front, in this order; those behind them may be written anew."""
+        for column in self.columns:
+            column[: len(rows)] = _taken(column, rows)
 
     def read(self, rows: Tensor) -> Batch:
         """Return the given rows, one contiguous tensor a column.
@@ -54,19 +155,56 @@ class SampleStorage:
         """
         if not self.columns:
             raise ValueError("the memory is empty; store samples of a task first")
-        return tuple(column[rows.to(column.device)] for column in self.columns)
+        batch = []
+        for column, dtype in zip(self.columns, self._arrived_as, strict=True):
+            values = _taken(column, rows).to(dtype)
+            batch.append(values.pin_memory() if self._pin else values)
+        return tuple(batch)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"columns": self.columns}
+        return {
+            "columns": self.columns,
+            "arrived_as": [str(dtype).removeprefix("torch.") for dtype in self._arrived_as],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        rows = {len(column) for column in state["columns"]}
-        if rows - {self.capacity}:
+        columns: list[Tensor] = state["columns"]
+        arrived_as = [getattr(torch, name) for name in state["arrived_as"]]
+        for column, arrived in zip(columns, arrived_as, strict=True):
+            if column.dtype != self._stored_dtype(arrived):
+                raise ValueError(
+                    f"the stored memory holds {column.dtype}, this one "
+                    f"{self._stored_dtype(arrived)}; resume with the dtype it was trained with"
+                )
+        if columns:
+            rows = self._rows_for([c.shape[1:] for c in columns], [c.dtype for c in columns])
+            if len(columns[0]) != rows:
+                raise ValueError(
+                    f"the stored memory has {len(columns[0])} rows, this one {rows}; resume with "
+                    "the memory size it was trained with"
+                )
+            self.capacity = rows
+        self.columns = [column.clone() for column in columns]
+        self._arrived_as = arrived_as
+        self._is_placed = False
+
+    def _stored_dtype(self, arrived: torch.dtype) -> torch.dtype:
+        if self._stored_as is None or not arrived.is_floating_point:
+            return arrived
+        return self._stored_as
+
+    def _rows_for(self, shapes: list[torch.Size], dtypes: list[torch.dtype]) -> int:
+        if self._capacity_bytes is None:
+            assert self.capacity is not None
+            return self.capacity
+        sizes = [math.prod(s) * d.itemsize for s, d in zip(shapes, dtypes, strict=True)]
+        row = sum(sizes) + self._row_overhead
+        if row > self._capacity_bytes:
             raise ValueError(
-                f"the stored memory has {rows.pop()} rows, this one {self.capacity}; resume with "
-                "the memory size it was trained with"
+                f"capacity_bytes is {self._capacity_bytes}, but one sample takes {row}; give at "
+                "least that much"
             )
-        self.columns = [column.clone() for column in state["columns"]]
+        return self._capacity_bytes // row
 
 
 def draw_without_replacement(count: int, size: int, generator: torch.Generator) -> Tensor:
@@ -77,3 +215,43 @@ def draw_without_replacement(count: int, size: int, generator: torch.Generator) 
 def own_generator(generator: torch.Generator | None) -> torch.Generator:
     """Return the generator, or a new one with seed 0."""
     return generator if generator is not None else torch.Generator().manual_seed(0)
+
+
+def _usable(device: str | None) -> torch.device | None:
+    if device is None:
+        return None
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device is {device!r}, which does not work here ({reason}); use cpu, or None for "
+            "where the samples are"
+        ) from error
+
+
+def _on(rows: Tensor, device: torch.device) -> Tensor:
+    # CUDA stages pageable memory before the call returns: no wait, and no race.
+    return rows.to(device, non_blocking=device.type == "cuda")
+
+
+def _simplest(places: Places) -> Places:
+    """Return consecutive places as a slice."""
+    if isinstance(places, slice) or len(places) == 0 or not bool((places.diff() == 1).all()):
+        return places
+    return slice(int(places[0]), int(places[-1]) + 1)
+
+
+def _taken(values: Tensor, places: Places) -> Tensor:
+    if isinstance(places, slice):
+        return values[places]
+    # Copies whole rows at once; values[places] takes up to six times as long.
+    return values.index_select(0, _on(places, values.device))
+
+
+def _check_range(values: Tensor, stored: Tensor) -> None:
+    if bool(stored.isinf().any()) and bool(values.isfinite().all()):
+        raise ValueError(
+            f"a value of magnitude {values.abs().max():.3g} does not fit dtype=float16 (at most "
+            "65504); normalise the data or use float32"
+        )

@@ -12,16 +12,13 @@ from insituml.data.task import Batch, Task
 from insituml.gradients import reference_gradient
 from insituml.learner import (
     ContinualLearner,
-    evaluating,
     gradients_of,
     latent_loss,
     trainable_parameters,
 )
 from insituml.memory import EpisodicMemory
 from insituml.methods.base import Method
-
-BATCH = 64
-"""Samples per forward pass, as ``calculate_ref_gradients`` has by default."""
+from insituml.methods.encoding import BATCH, encoded
 
 
 class GradientProjection(Method):
@@ -111,7 +108,7 @@ class GradientProjection(Method):
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         samples = task.train
         if self.store == "latent":
-            samples = (_encoded(learner, samples[0]), *samples[1:])
+            samples = (encoded(learner, samples[0]), *samples[1:])
         self.memory.store_task(samples)
 
     def state_dict(self) -> dict[str, Any]:
@@ -120,9 +117,3 @@ class GradientProjection(Method):
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
         self.memory.load_state_dict(state["memory"])
-
-
-def _encoded(learner: ContinualLearner, x: Tensor) -> Tensor:
-    device = next(learner.parameters()).device
-    with evaluating(learner):
-        return torch.cat([learner.encode(part.to(device)) for part in x.split(BATCH)])

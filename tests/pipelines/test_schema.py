@@ -110,3 +110,42 @@ def test_options_of_base_classes_are_accepted() -> None:
 def test_types_of_base_class_options_are_checked() -> None:
     node = {"_target_": MLP, "input_shape": [2], "ewc_lambda": "strong"}
     assert "model.ewc_lambda is 'strong'" in message(validate_target, node, "model")
+
+
+REPLAY = {"_target_": "insituml.methods.ExperienceReplay", "memory_size": 6}
+RING = {"_target_": "insituml.memory.RingMemory", "_partial_": True}
+
+
+@pytest.mark.parametrize(
+    "memory, expected",
+    [
+        ({**RING, "_target_": "insituml.memory.Ring"}, "method.memory._target_ is 'insituml.memor"),
+        ({**RING, "capacity_byte": 3}, "method.memory.capacity_byte is not an option of insituml."),
+        ({**RING, "capacity_bytes": "1 GB"}, "method.memory.capacity_bytes is '1 GB': input sho"),
+        (
+            {**RING, "selection": "nearest"},
+            "accepted: capacity, capacity_bytes, device, dtype",
+        ),
+        ({"_target_": RING["_target_"]}, "method.memory is built by what it is given to; it needs"),
+        ("ring", "method.memory is 'ring'; expected a node with _target_ and _partial_: true"),
+        ({"size": 3}, "method.memory is {'size': 3}; expected a node with _target_ and _partial_"),
+    ],
+)
+def test_nested_targets_are_checked_in_the_same_way(memory: Any, expected: str) -> None:
+    validate_target({**REPLAY, "memory": RING}, "method")
+    herding = {**RING, "_target_": "insituml.memory.HerdingMemory", "selection": "nearest"}
+    validate_target({**REPLAY, "memory": herding}, "method")
+    said = message(validate_target, {**REPLAY, "memory": memory}, "method")
+    assert expected in said
+    assert "\n" not in said
+
+
+def test_nested_targets_in_lists_are_checked() -> None:
+    replay = {**REPLAY, "_partial_": True, "memory": RING}
+    node = {"_target_": "insituml.methods.Combined", "methods": [replay]}
+    validate_target(node, "method")
+    wrong = {**replay, "memory": {**RING, "pin": "perhaps"}}
+    said = message(validate_target, {**node, "methods": [replay, wrong]}, "method")
+    assert said.startswith("method.methods.1.memory.pin is 'perhaps'")
+    said = message(validate_target, {**node, "methods": [REPLAY]}, "method")
+    assert said.endswith("it needs method.methods.0._partial_=true")

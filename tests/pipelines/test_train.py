@@ -132,6 +132,40 @@ def test_a_sweep_job_writes_into_its_own_folder_and_returns_its_error(root, tool
     assert {path.name for path in root.iterdir()} == {"data", ".partial", "multirun"}
 
 
+KIND = "method.memory._target_=insituml.memory."
+REPLAY = ["method=experience_replay", "training.memory_size=9", "training.seeds=[0]"]
+
+
+def replay_memory(root: Path, tools, *overrides: str) -> dict:
+    """Return the memory's state at the end of a training run."""
+    main(tools.invoke(root, SECTIONS, *INLINE, *REPLAY, *overrides))
+    file = root / "runs/experience_replay/seed_0/task_2.pt"
+    return torch.load(file, weights_only=True)["method"]["memory"]
+
+
+def test_the_kind_of_memory_is_chosen_on_the_command_line(root, tools) -> None:
+    ring = replay_memory(root, tools, f"{KIND}RingMemory")
+    assert ring["task_of_row"].tolist() == [2] * 9  # a task has more than nine samples
+    quota = replay_memory(root, tools, f"{KIND}QuotaMemory", "method.memory.dtype=float16")
+    assert quota["task_of_row"].sort().values.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert quota["storage"]["columns"][0].dtype == torch.float16
+    options = [f"{KIND}HerdingMemory", "+method.memory.selection=nearest", "method.store=latent"]
+    herding = replay_memory(root, tools, *options, "model.latent_size=3")
+    (latents,) = herding["storage"]["columns"]
+    assert latents.shape == (9, 3)
+
+
+def test_the_capacity_of_a_memory_is_given_in_bytes(root, tools) -> None:
+    options = [f"{KIND}LossAwareMemory", "+method.memory.exponent=2.0", "method.memory_size=null"]
+    memory = replay_memory(root, tools, *options, "method.memory.capacity_bytes=500")
+    tensors = [*memory["storage"]["columns"], memory["task_of_row"], memory["keys"]]
+    size = sum(t.numel() * t.element_size() for t in tensors)
+    assert memory["filled"] == len(memory["keys"]) > 3
+    assert 500 - size // len(memory["keys"]) < size <= 500
+    with pytest.raises(UserError, match="capacity is None and capacity_bytes None; expected exac"):
+        plan(tools.invoke(root, SECTIONS, *INLINE, *REPLAY, "method.memory_size=null"))
+
+
 def alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

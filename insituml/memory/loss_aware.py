@@ -1,0 +1,98 @@
+"""Loss-aware memory: what is learned badly is stored with higher probability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch
+from insituml.memory.base import Memory
+
+
+class LossAwareMemory(Memory):
+    """A weighted reservoir; the weight of a sample is ``loss ** exponent``.
+
+    What it holds is distributed as if its samples had been drawn from everything seen one after
+    the other, without replacement, each time in proportion to the weights of those left.
+
+    Parameters
+    ----------
+    capacity
+        Samples stored at most.
+    exponent
+        0: a uniform reservoir; the larger, the more the largest losses prevail.
+    **options
+        Further parameters of :class:`~insituml.memory.base.Memory`.
+
+    Raises
+    ------
+    ValueError
+        If ``exponent`` is negative, and as in :class:`~insituml.memory.base.Memory`.
+
+    Notes
+    -----
+    A loss is that of the time when the sample was offered. :meth:`add` decides on the CPU: with
+    losses on a GPU it waits for them.
+
+    References
+    ----------
+    Efraimidis & Spirakis, "Weighted random sampling with a reservoir", Information Processing
+    Letters 2006, algorithm A-Res.
+    """
+
+    needs_losses = True
+    row_overhead = 16
+
+    def __init__(
+        self, capacity: int | None = None, *, exponent: float = 1.0, **options: Any
+    ) -> None:
+        super().__init__(capacity, **options)
+        if exponent < 0:
+            raise ValueError(f"exponent is {exponent}; expected 0 or more")
+        self.exponent = exponent
+        self._keys = torch.empty(0, dtype=torch.float64)
+
+    def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
+        capacity, count, filled = self._allocate(samples), len(samples[0]), len(self)
+        if len(self._keys) == 0:
+            self._keys = torch.zeros(capacity, dtype=torch.float64)
+        keys = self._draw_keys(_checked(losses, count))
+        # The largest keys stay, of those stored and those that come.
+        candidates = torch.cat([self._keys[:filled], keys])
+        enters = torch.zeros(len(candidates), dtype=torch.bool)
+        enters[candidates.topk(min(capacity, len(candidates))).indices] = True
+        chosen = enters[filled:].nonzero().flatten()
+        replaced = (~enters[:filled]).nonzero().flatten()
+        rows = torch.cat([replaced, filled + torch.arange(len(chosen) - len(replaced))])
+        self._write(rows, samples, chosen, task)
+        self._keys[rows] = keys[chosen]
+
+    def _draw_keys(self, losses: Tensor) -> Tensor:
+        """Return the logarithms of ``u ** (1 / weight)``, u being uniform in (0, 1)."""
+        smallest = torch.finfo(torch.float64).tiny  # a loss of 0 comes last, but can be stored
+        weights = losses.clamp(min=smallest).pow(self.exponent).clamp(min=smallest)
+        uniform = torch.rand(len(losses), generator=self.generator, dtype=torch.float64)
+        return (uniform.log() / weights).clamp(min=torch.finfo(torch.float64).min)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "keys": self._keys}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._keys = state["keys"].clone()
+
+
+def _checked(losses: Tensor | None, count: int) -> Tensor:
+    if losses is None or tuple(losses.shape) != (count,):
+        arrived = None if losses is None else tuple(losses.shape)
+        raise ValueError(f"losses are {arrived} for {count} samples; expected one number each")
+    losses = losses.detach().to("cpu", torch.float64)
+    # not all(...): a loss that is no number is wrong, too
+    if not bool(((losses >= 0) & losses.isfinite()).all()):
+        raise ValueError(
+            f"the losses lie between {losses.min()} and {losses.max()}; expected finite numbers "
+            "of 0 or more (a log-likelihood may be negative: use another memory)"
+        )
+    return losses

@@ -1,0 +1,40 @@
+"""What a learner makes of a task's samples, in evaluation mode and without a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch
+from insituml.learner import ContinualLearner, evaluating, sample_losses
+
+BATCH = 64
+"""Samples per forward pass, as ``calculate_ref_gradients`` has by default."""
+
+
+def encoded(learner: ContinualLearner, x: Tensor) -> Tensor:
+    """Return the latents ``(n, latent_size)`` of inputs ``(n, ...)``."""
+    device = next(learner.parameters()).device
+    with evaluating(learner):
+        return torch.cat([learner.encode(part.to(device)) for part in x.split(BATCH)])
+
+
+def features(learner: ContinualLearner, samples: Batch) -> Tensor:
+    """Return the latents ``(n, d)`` of samples, or the outputs of a learner without encoder."""
+    if type(learner).encode is not ContinualLearner.encode:
+        return encoded(learner, samples[0])
+    with evaluating(learner):
+        return torch.cat([learner.output(part).flatten(1) for part in _parts(learner, samples)])
+
+
+def losses(learner: ContinualLearner, samples: Batch) -> Tensor:
+    """Return each sample's own loss, ``(n,)``."""
+    return torch.cat([sample_losses(learner, part) for part in _parts(learner, samples)])
+
+
+def _parts(learner: ContinualLearner, samples: Batch) -> Iterator[Batch]:
+    device = next(learner.parameters()).device
+    for parts in zip(*(column.split(BATCH) for column in samples), strict=True):
+        yield tuple(part.to(device) for part in parts)

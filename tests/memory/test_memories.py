@@ -1,0 +1,155 @@
+"""What holds for every kind of memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from insituml.memory import (
+    HerdingMemory,
+    LossAwareMemory,
+    Memory,
+    QuotaMemory,
+    ReservoirMemory,
+    RingMemory,
+)
+
+KINDS = [HerdingMemory, LossAwareMemory, QuotaMemory, ReservoirMemory, RingMemory]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def offer(memory: Memory, task: int, count: int = 20, batch: int = 7) -> None:
+    """Show a task whole: samples 1000 · task + place, in two columns that tell their place."""
+    number = 1000 * task + torch.arange(count)
+    samples = (number.float().view(-1, 1).expand(-1, 3).contiguous(), number)
+    losses = torch.rand(count, generator=seeded(task))
+    for rows in torch.arange(count).split(batch):
+        part = tuple(t[rows] for t in samples)
+        memory.add(part, task, losses[rows] if memory.needs_losses else None)
+    features = torch.randn(count, 2, generator=seeded(task)) if memory.needs_features else None
+    memory.finish_task(samples, task, features)
+
+
+def filled(kind: Callable[..., Memory], tasks: int = 3, **options: Any) -> Memory:
+    memory = kind(**{"capacity": 10, "generator": seeded(0), **options})
+    for task in range(tasks):
+        offer(memory, task)
+    return memory
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_stay_together_and_know_their_task(kind) -> None:
+    memory = filled(kind)
+    (x, number), tasks = memory.all()
+    assert len(number.unique()) == len(number) == len(memory) == memory.capacity == 10
+    assert torch.equal(x, number.float().view(-1, 1).expand(-1, 3))
+    assert torch.equal(tasks, number // 1000)
+    present, counts = tasks.unique(return_counts=True)
+    assert memory.counts() == dict(zip(present.tolist(), counts.tolist(), strict=True))
+    tasks.fill_(9)
+    assert 9 not in memory.counts()  # a copy
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_draws_are_distinct_contiguous_and_uniform_over_the_whole_memory(kind) -> None:
+    memory = filled(kind)
+    stored = memory.all()[0][1].sort().values
+    drawn, trials = torch.zeros(10), 1500
+    for _ in range(trials):
+        x, number = memory.sample(4)
+        assert x.is_contiguous()
+        assert torch.equal(x[:, 0].long(), number)
+        assert len(number.unique()) == 4
+        drawn[torch.searchsorted(stored, number)] += 1
+    p = 4 / 10
+    z = (drawn - trials * p) / math.sqrt(trials * p * (1 - p))
+    assert z.abs().max() < 4.0
+    assert torch.equal(memory.sample(100)[1].sort().values, stored)
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "float16"}, {"capacity": None}], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_goes_on_where_it_was_in_the_middle_of_a_stream(kind, options) -> None:
+    if options == {"capacity": None}:
+        options = {"capacity": None, "capacity_bytes": 10 * (12 + 8 + kind.row_overhead)}
+    first = filled(kind, 2, **options)
+    second = kind(**{"capacity": 10, "generator": seeded(99), **options})
+    second.load_state_dict(first.state_dict())
+    second.generator.set_state(first.generator.get_state())
+    for memory in (first, second):
+        for task in (2, 3):
+            offer(memory, task)
+    assert first.counts() == second.counts()
+    assert len(first) == 10
+    for a, b in zip(first.all()[0], second.all()[0], strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(first.sample(5), second.sample(5), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loading_takes_a_copy(kind) -> None:
+    first, second = filled(kind, 1), kind(10, generator=seeded(0))
+    second.load_state_dict(first.state_dict())
+    before = second.all()
+    for task in (1, 2, 3):
+        offer(first, task)
+    assert torch.equal(second.all()[0][1], before[0][1])
+    assert second.counts() == {0: 10}
+
+
+def size_of(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    if isinstance(value, list):
+        return sum(map(size_of, value))
+    return value.numel() * value.element_size() if isinstance(value, torch.Tensor) else 0
+
+
+@pytest.mark.parametrize("dtype, x_bytes", [(None, 12), ("float16", 6)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_count_all_that_is_kept(kind, dtype: str | None, x_bytes: int) -> None:
+    row = x_bytes + 8 + kind.row_overhead
+    for spare in (0, row - 1):
+        budget = 9 * row + spare
+        memory = filled(kind, capacity=None, capacity_bytes=budget, dtype=dtype)
+        assert memory.capacity == len(memory) == 9
+        assert size_of(memory.state_dict()) == 9 * row
+    with pytest.raises(ValueError, match=f"capacity_bytes is {row - 1}, but one sample takes"):
+        filled(kind, capacity=None, capacity_bytes=row - 1, dtype=dtype)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_memory_with_room_keeps_everything(kind) -> None:
+    memory = filled(kind, 2, capacity=64)
+    expected = [*range(20), *range(1000, 1020)]
+    assert memory.all()[0][1].sort().values.tolist() == expected
+    assert memory.counts() == {0: 20, 1: 20}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_generator_same_bits(kind) -> None:
+    assert torch.equal(filled(kind).all()[0][1], filled(kind).all()[0][1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_memory_and_other_shapes(kind) -> None:
+    memory = kind(4)
+    assert len(memory) == 0
+    assert memory.counts() == {}
+    with pytest.raises(ValueError, match="memory is empty"):
+        memory.sample(2)
+    memory = filled(kind, 1)
+    one = torch.ones(1)
+    store = memory.finish_task if kind is HerdingMemory else memory.add
+    with pytest.raises(ValueError, match="one memory per stream"):
+        store((torch.zeros(1, 5), one), 1, one)
+    with pytest.raises(ValueError, match="expected exactly one of them"):
+        kind()
