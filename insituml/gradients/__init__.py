@@ -4,16 +4,21 @@ from insituml.gradients.cone import project_onto_cone
 from insituml.gradients.evaluation_mode import evaluation_mode
 from insituml.gradients.fisher import diagonal_fisher
 from insituml.gradients.importance import mean_gradient_power
+from insituml.gradients.kronecker import kronecker_fisher, nearest_kronecker
+from insituml.gradients.kronecker_penalty import KroneckerPenalty
 from insituml.gradients.penalty import QuadraticPenalty
 from insituml.gradients.per_sample import per_sample_losses
 from insituml.gradients.projection import project, project_layerwise
 from insituml.gradients.reference import reference_gradient
 
 __all__ = [
+    "KroneckerPenalty",
     "QuadraticPenalty",
     "diagonal_fisher",
     "evaluation_mode",
+    "kronecker_fisher",
     "mean_gradient_power",
+    "nearest_kronecker",
     "per_sample_losses",
     "project",
     "project_layerwise",

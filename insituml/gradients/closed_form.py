@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor
 
 from insituml.gradients.layer_statistics import LayerCalls
-
-BLOCK = 2**20
-"""Numbers held at once while a layer is worked through: few enough to stay in the cache."""
 
 
 def summed_powers(calls: LayerCalls, power: int) -> dict[str, Tensor]:
@@ -43,7 +38,7 @@ def summed_powers(calls: LayerCalls, power: int) -> dict[str, Tensor]:
 
 def _weight(calls: LayerCalls, power: int) -> Tensor:
     total = None
-    for part in _parts(calls):
+    for part in calls.parts():
         left, right = calls.weight_factors(part)
         if left.shape[2] == 1:
             rows, columns = _raised(left.squeeze(2), power), _raised(right.squeeze(2), power)
@@ -54,16 +49,6 @@ def _weight(calls: LayerCalls, power: int) -> Tensor:
         total = added if total is None else total.add_(added.view_as(total))
     assert total is not None
     return total
-
-
-def _parts(calls: LayerCalls) -> Iterator[slice]:
-    count = len(calls.inputs[0])
-    left, right = calls.weight_factors(slice(1))
-    held = left.numel() + right.numel()
-    if left.shape[2] > 1:
-        held += left.shape[1] * right.shape[1]
-    size = max(1, BLOCK // held)
-    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _raised(values: Tensor, power: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ def mean_gradient_power(
     power: int,
     *,
     chunk_size: int = 16,
+    names: Collection[str] | None = None,
 ) -> dict[str, Tensor]:
     """Mean over samples of ``|∂ℓ(x_n, θ)/∂θ_i|^power``, exactly.
 
@@ -53,11 +54,13 @@ def mean_gradient_power(
         takes the samples one by one without ``vmap`` or closed forms, for layers and losses that
         ``vmap`` cannot batch (GRUs, ``.item()``). The result does not depend on it, but for
         rounding.
+    names
+        Parameters to return; None: all that require a gradient.
 
     Returns
     -------
     dict
-        ``{parameter name: mean}`` of every parameter that requires a gradient, on its device.
+        ``{parameter name: mean}`` of each such parameter that requires a gradient, on its device.
 
     Raises
     ------
@@ -72,7 +75,11 @@ def mean_gradient_power(
     if power not in (1, 2):
         raise ValueError(f"power is {power}; expected 1 (absolute values) or 2 (squares)")
 
-    trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    trainable = {
+        name: p
+        for name, p in module.named_parameters()
+        if p.requires_grad and (names is None or name in names)
+    }
     total = {name: torch.zeros_like(p) for name, p in trainable.items()}
     device = next(module.parameters()).device
 
@@ -83,12 +90,13 @@ def mean_gradient_power(
         layers: dict[str, nn.Module] = {}
         size = count
         if chunk_size > 1:
-            layers, size = _trusted_layers(module, loss, rows(0, 2), power)
-        closed = {
-            name
-            for layer in layers
-            for name in (_parameter(layer, "weight"), _parameter(layer, "bias"))
-        }
+            layers, size = trusted_layers(module, loss, rows(0, 2), chunk_size=2)
+            layers = {
+                layer: found
+                for layer, found in layers.items()
+                if any(own in trainable for own in _own_parameters(layer))
+            }
+        closed = {own for layer in layers for own in _own_parameters(layer)}
         other = [name for name in trainable if name not in closed]
         for start in range(0, count if layers else 0, size):
             calls = layer_statistics(module, loss, rows(start, start + size), layers)
@@ -101,15 +109,32 @@ def mean_gradient_power(
     return {name: value.div_(count) for name, value in total.items()}
 
 
-def _trusted_layers(
-    module: nn.Module, loss: LossOf, batch: tuple[Tensor, ...], power: int
+def trusted_layers(
+    module: nn.Module, loss: LossOf, batch: tuple[Tensor, ...], *, chunk_size: int
 ) -> tuple[dict[str, nn.Module], int]:
-    """Return the layers whose closed form equals the per-sample gradients, and a chunk size."""
+    """Find the layers whose statistics give the gradient of each sample.
+
+    Parameters
+    ----------
+    module
+        In ``eval`` mode.
+    loss
+        As in :func:`mean_gradient_power`.
+    batch
+        Two samples, or one where there are no more.
+    chunk_size
+        1 does without ``vmap``. With ``vmap`` a loss that branches on values is refused, which
+        two samples may not show.
+
+    Returns
+    -------
+    layers, size
+        The layers by name, and how many samples to take statistics of at once.
+    """
     layers = supported_layers(module)
     calls = layer_statistics(module, loss, batch, layers)
-    closed = dict(_named_powers(calls, power))
-    # vmap, not a loop: it refuses a loss that branches on values, which two samples may not show.
-    reference = SampleGradients(module, loss, closed).summed_powers(batch, power, 2)
+    closed = dict(_named_powers(calls, 2))
+    reference = SampleGradients(module, loss, closed).summed_powers(batch, 2, chunk_size)
     trusted = dict(calls)
     for name, value in closed.items():
         error, scale = (value - reference[name]).abs().max(), reference[name].max()
@@ -122,14 +147,19 @@ def _trusted_layers(
     return {name: layers[name] for name in trusted}, size
 
 
+def parameter_name(layer: str, own: str) -> str:
+    """Return the name of a layer's parameter in the whole module, which may be the layer."""
+    return f"{layer}.{own}" if layer else own
+
+
+def _own_parameters(layer: str) -> tuple[str, str]:
+    return parameter_name(layer, "weight"), parameter_name(layer, "bias")
+
+
 def _named_powers(calls: dict[str, LayerCalls], power: int) -> Iterable[tuple[str, Tensor]]:
     for layer, found in calls.items():
         for name, value in summed_powers(found, power).items():
-            yield _parameter(layer, name), value
-
-
-def _parameter(layer: str, name: str) -> str:
-    return f"{layer}.{name}" if layer else name
+            yield parameter_name(layer, name), value
 
 
 def _numbers_held(calls: LayerCalls) -> int:
@@ -138,4 +168,5 @@ def _numbers_held(calls: LayerCalls) -> int:
 
 def _add(total: dict[str, Tensor], parts: Iterable[tuple[str, Tensor]] | dict[str, Tensor]) -> None:
     for name, value in parts.items() if isinstance(parts, dict) else parts:
-        total[name] += value
+        if name in total:
+            total[name] += value

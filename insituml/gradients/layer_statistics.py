@@ -20,6 +20,9 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from insituml.gradients.loss_module import LossOf
 from insituml.gradients.patches import CONVOLUTIONS, TRANSPOSED, convolution_patches
 
+BLOCK = 2**20
+"""Numbers held at once while a layer is worked through: few enough to stay in the cache."""
+
 
 @dataclass
 class LayerCalls:
@@ -65,6 +68,17 @@ class LayerCalls:
         """
         calls = zip(self.output_gradients, self.inputs, strict=True)
         return self._join([self._gradients(g[part], x.shape) for g, x in calls])
+
+    def parts(self) -> Iterator[slice]:
+        """Cut the samples so that their matrices, and a product for each sample, fit the cache."""
+        weight = dict(self.layer.named_parameters())["weight"]
+        rows, columns = len(weight), weight[0].numel()
+        shapes = [x.shape for x in self.inputs]
+        if not isinstance(self.layer, TRANSPOSED):
+            shapes = self.outputs
+        places = sum(shape.numel() // shape[0] // rows for shape in shapes)
+        size = max(1, BLOCK // (places * (rows + columns) + (rows * columns if places > 1 else 0)))
+        return (slice(start, start + size) for start in range(0, len(self.inputs[0]), size))
 
     def weight_factors(self, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return the two matrices of which the weight's gradient is ``left @ right.mT``."""

@@ -12,6 +12,7 @@ from insituml.methods.experience_replay import ExperienceReplay
 from insituml.methods.gem import GEM
 from insituml.methods.generative_replay import GenerativeReplay
 from insituml.methods.joint import Joint
+from insituml.methods.kronecker_ewc import KroneckerEWC
 from insituml.methods.lwf import LwF
 from insituml.methods.mas import MAS
 from insituml.methods.mir import MIR
@@ -36,6 +37,7 @@ __all__ = [
     "ExperienceReplay",
     "GenerativeReplay",
     "Joint",
+    "KroneckerEWC",
     "LwF",
     "Method",
     "Naive",

@@ -141,7 +141,7 @@ def test_chunks_of_any_size_give_the_same(name: str, monkeypatch: pytest.MonkeyP
     module, shape = MODELS[name]()
     for held in (1, 500, 3000):
         monkeypatch.setattr(importance, "HELD", held)
-        monkeypatch.setattr("insituml.gradients.closed_form.BLOCK", held)
+        monkeypatch.setattr("insituml.gradients.layer_statistics.BLOCK", held)
         assert_equals_the_loop(module.double(), model_loss, [numbers(11, *shape)])
 
 
@@ -292,3 +292,12 @@ def test_works_where_gradients_are_switched_off() -> None:
 def test_an_unknown_power_is_named() -> None:
     with pytest.raises(ValueError, match="power is 3"):
         mean_gradient_power(MLP(2), model_loss, [numbers(2, 2)], 3)
+
+
+def test_only_the_named_parameters_are_returned() -> None:
+    module, samples = seeded(Mixed), [numbers(9, 3)]
+    everything = mean_gradient_power(module, mean_square, samples, 2)
+    names = {"first.bias", "scale"}
+    some = mean_gradient_power(module, mean_square, samples, 2, names=names)
+    assert some.keys() == names
+    assert all(torch.equal(value, everything[name]) for name, value in some.items())
