@@ -1,6 +1,6 @@
 """Compare insituml with Avalanche 0.6: the same streams, models, optimizer, epochs and memory.
 
-Each training runs in a process of its own with one thread, ours and theirs by turns. Seconds per
+Each method runs in a process of its own with one thread, ours and theirs by turns. Seconds per
 step are of the processor and include the work between tasks, such as the Fisher information. EWC
 and SI use each side's own best strength from one grid. Where Avalanche's method does not work on
 reconstruction, a note says how it fails, and the row is against it with just that mended
@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -135,26 +136,34 @@ def best_strength(side: str, setting: Path, case: Case, seeds: Sequence[int]) ->
     return min(errors, key=lambda strength: mean(errors[strength]))
 
 
+def best_strengths(setting: Path, case: Case, seeds: Sequence[int]) -> dict[str, float]:
+    """Choose for both sides at once: here nothing is timed."""
+    with ThreadPoolExecutor() as pool:
+        found = [pool.submit(best_strength, side, setting, case, seeds) for side in SIDES]
+        return {side: future.result() for side, future in zip(SIDES, found, strict=True)}
+
+
 def compare(
     stream: str, setting: Path, cases: Sequence[Case], seeds: Sequence[int], tuning: Sequence[int]
 ) -> list[Comparison]:
-    """Tune, then train every case with every seed, each in a process of its own."""
+    """Tune, then train every case with every seed, a side's seeds in one new process."""
     found = []
     for case in cases:
         print(f"{stream}: {case.method}", file=sys.stderr, flush=True)
         strengths, notes = dict.fromkeys(SIDES, case.strength), []
         if case.grid:
-            strengths = {side: best_strength(side, setting, case, tuning) for side in SIDES}
+            strengths = best_strengths(setting, case, tuning)
             notes.append("strengths {insituml:g}, {avalanche:g}".format(**strengths))
-        done: dict[str, list[Outcome]] = {side: [] for side in SIDES}
-        for seed in seeds:
-            for side in SIDES:
-                run = Run(case.method, strengths[side], seed, case.mend)
-                done[side] += outcomes(side, setting, [run])
+        ours, theirs = (
+            outcomes(
+                side, setting, [Run(case.method, strengths[side], s, case.mend) for s in seeds]
+            )
+            for side in SIDES
+        )
         if case.mend:
             shipped = Run(case.method, strengths["avalanche"], seeds[0])
             notes.append("as shipped: " + told(outcomes("avalanche", setting, [shipped])[0]))
-        found.append(comparison(stream, case, done["insituml"], done["avalanche"], notes))
+        found.append(comparison(stream, case, ours, theirs, notes))
     return found
 
 
@@ -229,7 +238,9 @@ def main() -> None:
     parser = options(__doc__)
     names = [case.method for case in CASES]
     parser.add_argument("--setup", action="store_true", help="only make the environment")
-    parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="trainings a method (default: %(default)s)"
+    )
     parser.add_argument("--streams", nargs="+", default=STREAMS, choices=STREAMS)
     parser.add_argument("--methods", nargs="+", default=names, choices=names)
     args = parser.parse_args()
