@@ -6,22 +6,39 @@ from insituml.gradients.fisher import diagonal_fisher
 from insituml.gradients.importance import mean_gradient_power
 from insituml.gradients.kronecker import kronecker_fisher, nearest_kronecker
 from insituml.gradients.kronecker_penalty import KroneckerPenalty
+from insituml.gradients.layer_statistics import (
+    forward_statistics,
+    in_block,
+    is_transposed,
+    layer_statistics,
+    parameter_name,
+    supported_layers,
+)
 from insituml.gradients.penalty import QuadraticPenalty
 from insituml.gradients.per_sample import per_sample_losses
 from insituml.gradients.projection import project, project_layerwise
 from insituml.gradients.reference import reference_gradient
+from insituml.gradients.subspace import condensed, extended_basis
 
 __all__ = [
     "KroneckerPenalty",
     "QuadraticPenalty",
+    "condensed",
     "diagonal_fisher",
     "evaluation_mode",
+    "extended_basis",
+    "forward_statistics",
+    "in_block",
+    "is_transposed",
     "kronecker_fisher",
+    "layer_statistics",
     "mean_gradient_power",
     "nearest_kronecker",
+    "parameter_name",
     "per_sample_losses",
     "project",
     "project_layerwise",
     "project_onto_cone",
     "reference_gradient",
+    "supported_layers",
 ]

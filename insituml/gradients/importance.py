@@ -12,6 +12,7 @@ from insituml.gradients.evaluation_mode import evaluation_mode
 from insituml.gradients.layer_statistics import (
     LayerCalls,
     layer_statistics,
+    parameter_name,
     supported_layers,
 )
 from insituml.gradients.loss_module import LossOf
@@ -145,11 +146,6 @@ def trusted_layers(
     held = sum(_numbers_held(found) for found in trusted.values())
     size = max(1, HELD * len(batch[0]) // max(1, held))
     return {name: layers[name] for name in trusted}, size
-
-
-def parameter_name(layer: str, own: str) -> str:
-    """Return the name of a layer's parameter in the whole module, which may be the layer."""
-    return f"{layer}.{own}" if layer else own
 
 
 def _own_parameters(layer: str) -> tuple[str, str]:

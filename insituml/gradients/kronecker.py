@@ -9,10 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from insituml.gradients.evaluation_mode import evaluation_mode
-from insituml.gradients.importance import mean_gradient_power, parameter_name, trusted_layers
-from insituml.gradients.layer_statistics import LayerCalls, layer_statistics
+from insituml.gradients.importance import mean_gradient_power, trusted_layers
+from insituml.gradients.layer_statistics import (
+    LayerCalls,
+    in_block,
+    is_transposed,
+    layer_statistics,
+    parameter_name,
+)
 from insituml.gradients.loss_module import LossOf
-from insituml.gradients.patches import TRANSPOSED
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def kronecker_fisher(
     blocks: dict[str, KroneckerBlock] = {}
     with evaluation_mode(module):
         layers, size = trusted_layers(module, loss, rows(0, 2), chunk_size=min(chunk_size, 2))
-        layers = {n: layer for n, layer in layers.items() if "weight" in _trainable(layer)}
+        layers = {n: layer for n, layer in layers.items() if in_block(layer)}
         for start in range(0, count if layers else 0, size):
             calls = layer_statistics(module, loss, rows(start, start + size), layers)
             for name, found in calls.items():
@@ -108,19 +113,6 @@ def kronecker_fisher(
     return KroneckerFisher(blocks, diagonal)
 
 
-def in_block(layer: nn.Module) -> list[str]:
-    """Return the layer's own parameters that its block covers."""
-    trainable = _trainable(layer)
-    if "weight" not in trainable:
-        return []
-    with_bias = "bias" in trainable and not isinstance(layer, TRANSPOSED)
-    return ["weight", "bias"] if with_bias else ["weight"]
-
-
-def _trainable(layer: nn.Module) -> set[str]:
-    return {name for name, p in layer.named_parameters() if p.requires_grad}
-
-
 def _summed_block(calls: LayerCalls) -> KroneckerBlock:
     """Sum over the samples, not yet divided by their number."""
     inputs: Tensor | None = None
@@ -135,7 +127,7 @@ def _summed_block(calls: LayerCalls) -> KroneckerBlock:
         gradients = added_gradients if gradients is None else gradients.add_(added_gradients)
     assert inputs is not None
     assert gradients is not None
-    if isinstance(calls.layer, TRANSPOSED):
+    if is_transposed(calls.layer):
         return KroneckerBlock(rows=inputs, columns=gradients)
     return KroneckerBlock(rows=gradients, columns=inputs)
 

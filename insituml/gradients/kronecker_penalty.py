@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from insituml.gradients.importance import parameter_name
 from insituml.gradients.kronecker import KroneckerBlock, KroneckerFisher, nearest_kronecker
+from insituml.gradients.layer_statistics import parameter_name
 from insituml.gradients.penalty import QuadraticPenalty
 
 

@@ -139,6 +139,29 @@ def _has_matrix_form(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Linear)
 
 
+def parameter_name(layer: str, own: str) -> str:
+    """Return the name of a layer's parameter in the whole module, which may be the layer."""
+    return f"{layer}.{own}" if layer else own
+
+
+def is_transposed(layer: nn.Module) -> bool:
+    """Tell whether the layer's inputs index the first dimension of its weight."""
+    return isinstance(layer, TRANSPOSED)
+
+
+def in_block(layer: nn.Module) -> list[str]:
+    """Return the trainable parameters that act on the layer's inputs, ``x`` with a 1 appended.
+
+    These are ``weight`` and, if there is one, ``bias``; a transposed convolution's bias acts on
+    its output alone. Nothing for a frozen weight.
+    """
+    trainable = {name for name, p in layer.named_parameters() if p.requires_grad}
+    if "weight" not in trainable:
+        return []
+    with_bias = "bias" in trainable and not is_transposed(layer)
+    return ["weight", "bias"] if with_bias else ["weight"]
+
+
 def forward_statistics(
     module: nn.Module,
     loss: LossOf,

@@ -11,6 +11,7 @@ from insituml.methods.ewc import EWC
 from insituml.methods.experience_replay import ExperienceReplay
 from insituml.methods.gem import GEM
 from insituml.methods.generative_replay import GenerativeReplay
+from insituml.methods.gpm import GPM
 from insituml.methods.joint import Joint
 from insituml.methods.kronecker_ewc import KroneckerEWC
 from insituml.methods.lwf import LwF
@@ -27,6 +28,7 @@ __all__ = [
     "DER",
     "EWC",
     "GEM",
+    "GPM",
     "MAS",
     "MIR",
     "SGEM",
