@@ -10,7 +10,6 @@ from insituml.gradients.layer_statistics import (
     forward_statistics,
     in_block,
     is_transposed,
-    layer_statistics,
     parameter_name,
     supported_layers,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "in_block",
     "is_transposed",
     "kronecker_fisher",
-    "layer_statistics",
     "mean_gradient_power",
     "nearest_kronecker",
     "parameter_name",
