@@ -141,6 +141,8 @@ def _reconstructions(
     }
     kind = stream.info["kind"]
     if kind == "images":
+        if stream.info["permuted"]:
+            order["title"] += ", pixels put back"
         figure = plots.image_grid(originals, guesses, **order)
         plots.save(figure, folder / f"reconstructions_{method}.png")
     elif kind == "points":

@@ -43,9 +43,10 @@ def generate(data: Data, folder: Path) -> dict[str, Any]:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     if data.kind != "field":
-        for name in ("inputs", "labels", "steps"):
-            np.save(folder / f"{name}.npy", getattr(source, name))
-        manifest: dict[str, Any] = {"arrays": True}
+        arrays = {name: values for name, values in vars(source).items() if values is not None}
+        for name, values in arrays.items():
+            np.save(folder / f"{name}.npy", values)
+        manifest: dict[str, Any] = {"arrays": list(arrays)}
     elif data.path is not None:
         # The user's files stay where they are; their digest notices when they change.
         path = Path(data.path)

@@ -14,6 +14,7 @@ from insituml.learner import ContinualLearner
 from pipelines.task_files import Stream
 
 POINTS = 400
+IMAGES = 4
 
 
 def reconstructions(learners: Sequence[ContinualLearner], stream: Stream) -> dict[str, np.ndarray]:
@@ -24,8 +25,9 @@ def reconstructions(learners: Sequence[ContinualLearner], stream: Stream) -> dic
     dict
         ``originals`` ``(K, ...)`` and ``reconstructions`` ``(K tasks, K learners, ...)``: for a
         field the slice through the middle of the last axis, ``(components, nx, ny)``, of the
-        middle held-out step; for images a held-out image of each label, of as many labels as
-        every task has; for points up to 400, as many as every task has.
+        middle held-out step; for images, side by side, a held-out image of each of up to four
+        labels, as many as every task has, permuted pixels put back, channels last if they are
+        three; for points up to 400, as many as every task has.
     """
     shown_rows = _chosen_alike(stream)
     originals, rows = [], []
@@ -58,7 +60,8 @@ def _chosen(stream: Stream, task: int) -> np.ndarray:
         return np.flatnonzero(steps == held_out[len(held_out) // 2])
     labels = stream.array(task, "test_labels")
     if stream.info["kind"] == "images":
-        return np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)])
+        shown = np.unique(labels)[:IMAGES]
+        return np.array([np.flatnonzero(labels == label)[0] for label in shown])
     return np.arange(min(POINTS, len(labels)))
 
 
@@ -68,5 +71,24 @@ def _shape(samples: np.ndarray, stream: Stream, task: int, chosen: np.ndarray) -
         volume = assemble(samples, places, tuple(stream.info["grid"]["shape"]))
         return volume[..., volume.shape[-1] // 2]
     if stream.info["kind"] == "images":
-        return np.concatenate(list(samples[:, 0]), axis=-1)
+        if stream.info["permuted"]:  # nobody recognises a digit whose pixels are shuffled
+            places = np.argsort(stream.array(task, "pixel_order"))
+            flat = samples.reshape(*samples.shape[:2], len(places))
+            samples = flat[:, :, places].reshape(samples.shape)
+        return _side_by_side(samples)
     return samples
+
+
+def _side_by_side(images: np.ndarray) -> np.ndarray:
+    """Join ``(n, channels, h, w)`` to one, NaN in between; four as 2×2, as panels are small."""
+    images = np.moveaxis(images, 1, -1) if images.shape[1] == 3 else images[:, 0]
+    count, height, width = images.shape[:3]
+    columns = 2 if count == 4 else count
+    gap = max(1, height // 14)
+    down, right = height + gap, width + gap
+    shape = (count // columns * down - gap, columns * right - gap, *images.shape[3:])
+    joined = np.full(shape, np.nan, dtype=images.dtype)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        joined[row * down :, column * right :][:height, :width] = image
+    return joined

@@ -19,11 +19,18 @@ class Samples:
         ``(n, ...)``, one row a sample.
     steps
         ``(n,)`` int64: the step of the stream at which each sample is seen.
+    held_out
+        ``(n,)`` bool: the samples that were published to test with; None: there are none.
+    pixel_orders
+        ``(number of steps, pixels)``: the order in which each step shows an image's pixels, so that
+        a step must be a task of its own; None: all as they are.
     """
 
     inputs: np.ndarray
     labels: np.ndarray
     steps: np.ndarray
+    held_out: np.ndarray | None = None
+    pixel_orders: np.ndarray | None = None
 
 
 def toy8(

@@ -37,22 +37,22 @@ class Training(Section):
 
 
 class TimeSplit(Section):
-    """Tasks are consecutive iterations."""
+    """Tasks are consecutive iterations; without a ``holdout``, test data are the published ones."""
 
     by: Literal["time"]
     tasks: Count
-    holdout: Annotated[float, Field(gt=0, lt=1)]
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None
     chunk: list[Count] | None = None
     normalisation: Literal["first_task", "running", "global"]
     seed: int
 
 
 class LabelSplit(Section):
-    """Tasks are groups of labels."""
+    """Tasks are groups of labels; ``holdout`` as for a split by time."""
 
     by: Literal["label"]
     groups: Annotated[list[list[int]], Field(min_length=1)]
-    holdout: Annotated[float, Field(gt=0, lt=1)]
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None
     normalisation: Literal["first_task", "running", "global"]
     seed: int
 

@@ -59,6 +59,8 @@ def split(data: Data, raw: Path, folder: Path) -> dict[str, Any]:
         target.mkdir(parents=True)
         for name, part in (("train", task.train), ("test", task.test)):
             _write(part, name, target, normalisation)
+        for name, values in task.arrays.items():
+            np.save(target / f"{name}.npy", values)
         infos.append(
             {
                 "name": task.name,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ from pipelines.errors import UserError
 from pipelines.schema import Data, LabelSplit
 
 Columns = dict[str, np.ndarray]
+
+NO_TEST_SET = (
+    "data={0} has no test data of its own; set data.split.holdout to the part to hold out, "
+    "such as 0.2"
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,13 @@ class Part:
 
 @dataclass(frozen=True)
 class RawTask:
-    """A task before normalisation; ``facts`` go to ``stream.json``."""
+    """A task before normalisation; ``facts`` go to ``stream.json``, ``arrays`` to files beside."""
 
     name: str
     train: Part
     test: Part
     facts: dict[str, Any]
+    arrays: Columns = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,7 @@ def open_stream(data: Data, raw: Path) -> RawStream:
     try:
         if "reader" in manifest:
             return _field_stream(data, instantiate(manifest["reader"], _convert_="all"))
-        names = ("inputs", "labels", "steps")
-        arrays = {name: np.load(raw / f"{name}.npy", mmap_mode="r") for name in names}
+        arrays = {n: np.load(raw / f"{n}.npy", mmap_mode="r") for n in manifest["arrays"]}
         return _sample_stream(data, **arrays)
     except (ValueError, OSError) as error:
         raise UserError(f"data={data.name}: {error}") from error
@@ -92,6 +97,8 @@ def _field_stream(data: Data, source: FieldSource) -> RawStream:
     split = data.split
     if isinstance(split, LabelSplit):
         raise UserError("data.split.by is label, but a field has no labels; use data.split.by=time")
+    if split.holdout is None:
+        raise UserError(NO_TEST_SET.format(data.name))
     grid = source.grid
     chunk = tuple(split.chunk or grid.shape)
     places = chunk_places(grid.shape, chunk)
@@ -126,17 +133,28 @@ def _field_stream(data: Data, source: FieldSource) -> RawStream:
 
 
 def _sample_stream(
-    data: Data, inputs: np.ndarray, labels: np.ndarray, steps: np.ndarray
+    data: Data,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    steps: np.ndarray,
+    held_out: np.ndarray | None = None,
+    pixel_orders: np.ndarray | None = None,
 ) -> RawStream:
     split = data.split
-    generator = np.random.default_rng(split.seed)
     if isinstance(split, LabelSplit):
         groups = split_by_label(labels, split.groups)
-        names = ["labels " + ", ".join(map(str, group)) for group in split.groups]
+        names = [_label_name(group) for group in split.groups]
     else:
         windows = split_by_time(int(steps.max()) + 1, split.tasks)
         groups = [np.flatnonzero(np.isin(steps, window)) for window in windows]
         names = [f"steps {window[0]}–{window[-1]}" for window in windows]
+        if pixel_orders is not None:
+            if len(windows) < len(pixel_orders):
+                raise UserError(
+                    f"data.split.tasks is {split.tasks}, so that a task would mix permutations; "
+                    f"set it to their number, {len(pixel_orders)}"
+                )
+            names = [f"permutation {k}" for k in range(len(windows))]
 
     def part(rows: np.ndarray) -> Part:
         def read() -> Iterator[Columns]:
@@ -144,17 +162,46 @@ def _sample_stream(
 
         return Part(len(rows), read)
 
+    generator = np.random.default_rng(split.seed)
+
+    def parts(name: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if split.holdout is not None:
+            return hold_out_randomly(rows, split.holdout, generator)
+        if held_out is None:
+            raise UserError(NO_TEST_SET.format(data.name))
+        published = held_out[rows]
+        if published.all() or not published.any():
+            raise UserError(
+                f"data={data.name}: {name} has {np.count_nonzero(~published)} samples to train on "
+                f"and {np.count_nonzero(published)} to test with; a task needs both"
+            )
+        return rows[~published], rows[published]
+
     tasks = [
-        RawTask(name, *map(part, hold_out_randomly(rows, split.holdout, generator)), facts={})
-        for name, rows in zip(names, groups, strict=True)
+        RawTask(
+            name,
+            *map(part, parts(name, rows)),
+            facts={},
+            arrays={} if pixel_orders is None else {"pixel_order": pixel_orders[k]},
+        )
+        for k, (name, rows) in enumerate(zip(names, groups, strict=True))
     ]
     facts = {
         "columns": ["inputs", "labels"],
         "sample_shape": list(inputs.shape[1:]),
         "components": [],
         "unit": "",
+        "permuted": pixel_orders is not None,
     }
     return RawStream(tasks, facts)
+
+
+def _label_name(group: Sequence[int]) -> str:
+    """Name a group of labels; figures have no room for a long list."""
+    first, last = min(group), max(group)
+    if len(group) > 2 and sorted(group) == list(range(first, last + 1)):
+        return f"labels {first}–{last}"
+    return "labels " + ", ".join(map(str, group))
 
 
 def _check_finite(step: Step) -> None:

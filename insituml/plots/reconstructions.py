@@ -147,14 +147,16 @@ def image_grid(
 ) -> Figure:
     """Draw images such as digits, originals on the left, then their reconstructions over time.
 
-    One grey scale for all, from the smallest to the largest value of the originals.
+    One grey scale for all, from the smallest to the largest value of the originals. Colours are
+    red, green and blue from 0 to 1, and cut off there. NaN is left white.
 
     Parameters
     ----------
     originals
-        ``(n_rows, H, W)``.
+        ``(n_rows, H, W)``, or ``(n_rows, H, W, 3)`` in colour.
     reconstructions
-        ``(n_rows, K, H, W)``: the same images by the model after each of K tasks.
+        ``(n_rows, K, H, W)``, or with a last axis of 3: the same images by the model after each of
+        K tasks.
     row_labels, column_labels, learned_at, title
         As for :func:`reconstruction_grid`.
 
@@ -163,10 +165,12 @@ def image_grid(
     ValueError
         If the shapes do not fit each other or the labels.
     """
-    fields, guesses = _image_arrays(originals, reconstructions)
+    fields, guesses = _image_arrays(originals, reconstructions, colour=np.ndim(originals) == 4)
     low, high = float(np.nanmin(fields)), float(np.nanmax(fields))
 
     def draw(axes: Axes, row: int, values: np.ndarray) -> None:
+        if values.ndim == 3:  # in colour, where neither limits nor NaN have an effect
+            values = np.nan_to_num(np.clip(values, 0, 1), nan=1.0)
         axes.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
 
     figure, _ = _grid(
@@ -271,16 +275,20 @@ def _point_color(axes: Axes) -> str:
     return "#0072B2" if spec is not None and spec.colspan.start == 0 else "#D55E00"
 
 
-def _image_arrays(originals: ArrayLike, reconstructions: ArrayLike) -> tuple[np.ndarray, ...]:
+def _image_arrays(
+    originals: ArrayLike, reconstructions: ArrayLike, colour: bool = False
+) -> tuple[np.ndarray, ...]:
     fields = np.asarray(originals, dtype=float)
     guesses = np.asarray(reconstructions, dtype=float)
-    if fields.ndim != 3 or fields.size == 0:
-        raise ValueError(f"originals must have shape (n_rows, H, W), got {fields.shape}")
-    n_rows, height, width = fields.shape
-    if guesses.ndim != 4 or guesses.shape[::2] != (n_rows, height) or guesses.shape[3] != width:
+    last = (3,) if colour else ()
+    if fields.ndim != 3 + colour or fields.shape[3:] != last or fields.size == 0:
+        shape = "(n_rows, H, W, 3)" if colour else "(n_rows, H, W)"
+        raise ValueError(f"originals must have shape {shape}, got {fields.shape}")
+    n_rows, *image = fields.shape
+    if guesses.ndim != fields.ndim + 1 or [len(guesses), *guesses.shape[2:]] != [n_rows, *image]:
         raise ValueError(
-            f"reconstructions must have shape (n_rows, K, H, W) = ({n_rows}, K, {height}, "
-            f"{width}) as the originals, got {guesses.shape}"
+            f"reconstructions must have shape (n_rows, K, H, W{', 3' * colour}) = ({n_rows}, K, "
+            f"{', '.join(map(str, image))}) as the originals, got {guesses.shape}"
         )
     return fields, guesses
 

@@ -27,8 +27,10 @@ EXPERIMENTS = GROUPS["experiment"]
 SWAPPED = [group for group in GROUPS if group != "experiment"]
 SECTIONS = ["data", "model", "method", "optimizer", "training", "tracking"]
 # What data=... leaves open: the user's files.
-NEEDS_PATH = {"efield_npy", "openpmd"}
+NEEDS_PATH = {"efield_npy", "openpmd", "mnist", "permuted_mnist", "cifar10", "cifar100"}
 SHAPES = {"lwfa": [3, 12, 32, 12], "pic": [3, 16, 32, 16], "digits": [1, 8, 8], "toy8": [2]}
+SHAPES |= {"mnist": [1, 28, 28], "cifar100": [3, 32, 32]}
+IMAGES = {"digits", "mnist", "cifar100"}
 
 
 def content(group: str, name: str) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
 def test_models_reconstruct_samples_of_the_shapes_they_are_for(
     experiment, model, tools, tmp_path
 ) -> None:
-    meant_for = {"autoencoder2d": {"digits"}, "autoencoder3d": {"lwfa", "pic"}}
+    meant_for = {"autoencoder2d": IMAGES, "autoencoder3d": {"lwfa", "pic"}}
     call = tools.invoke(tmp_path, ["model"], f"experiment={experiment}", f"model={model}")
     shape = SHAPES[experiment]
     node = call.section("model", tasks=3, sample_shape=shape)
@@ -127,7 +129,7 @@ def test_optimizers_take_their_options(optimizer, tools, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", GROUPS["data"])
-def test_data_sources_are_built(name, tools, tmp_path) -> None:
+def test_data_sources_are_built(name, tools, published, tmp_path) -> None:
     overrides = [f"data={name}"]
     if name in ("efield_npy", "pic"):
         tools.write_fields(tmp_path / "fields")
@@ -139,6 +141,9 @@ def test_data_sources_are_built(name, tools, tmp_path) -> None:
         tools.write_fields(tmp_path / "fields")
         write_series(tmp_path / "series.h5", NpyFolder(tmp_path / "fields"))
         overrides.append(f"data.path={tmp_path / 'series.h5'}")
+    elif name in NEEDS_PATH:
+        write_image_sets(published, tmp_path)
+        overrides.append(f"data.path={tmp_path}")
     data = validate(Data, tools.invoke(tmp_path, ["data"], *overrides).section("data"), "data")
     assert data.name == name
     source = instantiate(data.source, _convert_="all")
@@ -152,6 +157,22 @@ def test_data_sources_are_built(name, tools, tmp_path) -> None:
     else:
         assert len(source.inputs) == len(source.labels) == len(source.steps)
         assert source.inputs.dtype == np.float32
+    if name in NEEDS_PATH & {"mnist", "cifar10", "cifar100"}:
+        groups = [label for group in data.split.groups for label in group]
+        assert sorted(groups) == list(range(20 if name == "cifar100" else 10))
+        assert sorted(set(source.labels.tolist())) == sorted(groups)  # each label in one task
+
+
+def write_image_sets(published: Any, folder: Path) -> None:
+    """Write MNIST, CIFAR-10 and CIFAR-100 with one image of each label in each part."""
+    images, ten, hundred = np.zeros((10, 28, 28)), np.arange(10), np.arange(100)
+    published.write_mnist(folder, (images, ten), (images, ten))
+    pixels = np.zeros((100, 3072), np.uint8)
+    batch = published.cifar_binary(pixels[:10], ten)
+    names = [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]
+    published.write_files(folder, dict.fromkeys(names, batch))
+    batch = published.cifar_binary(pixels, hundred // 5, hundred)
+    published.write_files(folder, dict.fromkeys(["train.bin", "test.bin"], batch))
 
 
 def test_the_files_behind_pipeline_yaml_exist(tmp_path) -> None:

@@ -119,6 +119,23 @@ def test_images_share_the_scale_of_the_originals() -> None:
     assert not grid[0, 0].get_xticks().size
 
 
+def test_images_in_colour_are_cut_off_where_colours_end() -> None:
+    images = RNG.uniform(0, 1, size=(2, 4, 6, 3))
+    images[:, 2] = np.nan  # a gap between images
+    guesses = np.stack([images, images - 0.4, 2 * images], axis=1)
+    grid = panels(plots.image_grid(images, guesses))
+    for row in range(2):
+        shown = np.array([axes.images[0].get_array() for axes in grid[row]])
+        assert (shown[:, 2] == 1).all()
+        rest = [0, 1, 3]
+        np.testing.assert_array_equal(shown[0, rest], images[row, rest])
+        np.testing.assert_array_equal(shown[1:, rest], np.clip(guesses[row][:, rest], 0, 1))
+    with pytest.raises(ValueError, match=r"\(n_rows, H, W, 3\), got \(2, 4, 6, 2\)"):
+        plots.image_grid(images[..., :2], guesses[..., :2])
+    with pytest.raises(ValueError, match=r"K, H, W, 3\) = \(2, K, 4, 6, 3\).*got \(2, 3, 4"):
+        plots.image_grid(images, guesses[..., 0])
+
+
 def test_point_clouds_share_their_axes() -> None:
     points = RNG.normal(size=(2, 50, 2))
     guesses = np.stack([points, points + 1], axis=1)
