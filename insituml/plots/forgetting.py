@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike
 
 from insituml.plots.arrays import mean_and_range, names_of, seed_matrices
 from insituml.plots.loss_matrix import panel_columns
+from insituml.plots.method_style import method_label, method_styles
 from insituml.plots.style import (
     MAX_WIDTH,
+    MOST_BANDS,
     SEQUENTIAL,
+    height_for_labels,
     label_line_ends,
     look,
-    method_label,
-    method_styles,
     settle,
 )
 
@@ -118,8 +119,9 @@ def first_task_error(
 ) -> Figure:
     """Draw how well each method still knows the first task after every later one.
 
-    A line is the mean over seeds, its band the range from the lowest to the highest seed. A
-    method measured after one task only, such as joint training, is a level across the figure.
+    A line is the mean over seeds, its band the range from the lowest to the highest seed; more
+    than ten methods have no bands. A method measured after one task only, such as joint
+    training, is a level across the figure.
 
     Parameters
     ----------
@@ -144,7 +146,7 @@ def first_task_error(
     names = names_of(task_names, count)
     styles = method_styles(arrays)
 
-    figure = Figure(figsize=(9.5, 5.2))
+    figure = Figure(figsize=(9.5, height_for_labels(len(arrays), 5.2)))
     axes = figure.add_subplot()
     if log:
         axes.set_yscale("log")
@@ -155,7 +157,8 @@ def first_task_error(
         measured = np.flatnonzero(np.isfinite(mean))
         if len(measured) == 1 and count > 1:
             mean, low, high = (np.full(count, line[measured[0]]) for line in (mean, low, high))
-        axes.fill_between(range(count), low, high, color=style.color, alpha=0.12, linewidth=0)
+        if len(arrays) <= MOST_BANDS:
+            axes.fill_between(range(count), low, high, color=style.color, alpha=0.12, linewidth=0)
         axes.plot(
             range(count),
             mean,
@@ -166,7 +169,7 @@ def first_task_error(
         )
         if len(measured):
             last = count - 1 if len(measured) == 1 else int(measured[-1])
-            ends.append((last, float(mean[last]), style.label, style.color))
+            ends.append((last, float(mean[last]), style))
     axes.grid(axis="y", which="both")
     axes.set_xlim(-0.15, count - 0.85 if count > 1 else 0.5)
     places = range(0, count, -(-count // 12))

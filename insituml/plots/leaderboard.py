@@ -11,18 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, MultipleLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
-from insituml.plots.style import (
-    MAX_WIDTH,
-    MethodStyle,
-    compact,
-    human_bytes,
-    look,
-    method_label,
-    method_styles,
-    settle,
-)
+from insituml.plots.method_style import MethodStyle, method_label, method_styles
+from insituml.plots.style import MAX_WIDTH, compact, human_bytes, look, settle
 
 _NUMBERS = (
     "final_average_error",
@@ -113,7 +105,13 @@ def leaderboard_figure(
     forgetting.xaxis.set_major_locator(MaxNLocator(3))
     close = gap.get_xlim()[1] - gap.get_xlim()[0] < 3
     gap.xaxis.set_major_locator(MultipleLocator(0.5) if close else MaxNLocator(4))
-    if not log:
+    if log:
+        low, high = error.get_xlim()
+        close = high < 30 * low
+        error.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if close else (1,), numticks=6))
+        error.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value, 1)))
+        error.xaxis.set_minor_locator(NullLocator())
+    else:
         error.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))
     if title:
         figure.suptitle(title)

@@ -16,15 +16,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from insituml.plots.arrays import names_of, square_matrices, square_matrix
-from insituml.plots.style import (
-    MAX_WIDTH,
-    SEQUENTIAL,
-    compact,
-    look,
-    method_label,
-    readable_on,
-    settle,
-)
+from insituml.plots.method_style import method_label
+from insituml.plots.style import MAX_WIDTH, SEQUENTIAL, compact, look, readable_on, settle
 
 _MANY_TASKS = 12  # beyond this, numbers in the cells become too small to read
 
@@ -159,8 +152,14 @@ def loss_matrix_grid(
             outline=1.2 if size > 0.3 else 0.7,
         )
         axes.set_title(method_label(name), fontsize=9, fontweight="bold")
-        lowest = place + columns >= len(arrays)
-        _name_cells(axes, names if place % columns == 0 else None, names if lowest else None)
+        # Names below the last line only: elsewhere they would tear the lines apart.
+        last = place // columns == lines - 1
+        _name_cells(
+            axes,
+            names if place % columns == 0 else None,
+            names if last else None,
+            upright=lines > 1,
+        )
     assert image is not None
     if title:
         figure.suptitle(title)
@@ -243,8 +242,18 @@ def _draw(
     return image
 
 
-def _name_cells(axes: Axes, rows: Sequence[str] | None, columns: Sequence[str] | None) -> None:
-    """Write the names along the axes; none where another panel carries them."""
+def _name_cells(
+    axes: Axes,
+    rows: Sequence[str] | None,
+    columns: Sequence[str] | None,
+    *,
+    upright: bool = False,
+) -> None:
+    """Write the names along the axes; none where another panel carries them.
+
+    Long names stand slanted below few columns. ``upright`` forbids this: slanted names below one
+    panel would push it away from its neighbour.
+    """
     if rows is None:
         axes.set_yticks([])
     else:
@@ -256,8 +265,9 @@ def _name_cells(axes: Axes, rows: Sequence[str] | None, columns: Sequence[str] |
         places = _thinned(len(columns))
         axes.set_xticks(places, [columns[place] for place in places])
         if max(len(name) for name in columns) > 3:
-            axes.tick_params(axis="x", rotation=45 if len(columns) <= 6 else 90)
-            if len(columns) <= 6:
+            slanted = len(columns) <= 6 and not upright
+            axes.tick_params(axis="x", rotation=45 if slanted else 90)
+            if slanted:
                 for label in axes.get_xticklabels():
                     label.set(ha="right", rotation_mode="anchor")
 

@@ -1,12 +1,11 @@
-"""How every figure looks: fonts, method colours and names, number formats, and how it is saved."""
+"""How every figure looks: fonts, number formats, labels beside lines, and how it is saved."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,19 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from insituml.atomic_file import write_atomically
+from insituml.plots.method_style import MethodStyle
 
 DPI = 120
 """Pixels per inch of every saved figure; the widest, 11 inches, is 1320 pixels."""
 
 MAX_WIDTH = 11.0
 """Width of the widest figures, in inches."""
+
+MOST_BANDS = 10
+"""Methods up to which one figure shows the range over seeds; more bands would hide each other."""
 
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
@@ -63,66 +67,6 @@ def look() -> Iterator[None]:
     """Draw with the shared look, whatever the user's own settings; use as ``with`` or decorator."""
     with matplotlib.style.context(["default", _LOOK]):
         yield
-
-
-@dataclass(frozen=True)
-class MethodStyle:
-    """How one method is named and drawn in every figure."""
-
-    label: str
-    color: str
-    marker: str
-    linestyle: Any
-
-
-# Okabe and Ito's palette; relatives share a hue, the two references are black and grey.
-_KNOWN = {
-    "naive": MethodStyle("naive", "#7F7F7F", "x", ":"),
-    "joint": MethodStyle("joint", "#000000", "*", "--"),
-    "ewc": MethodStyle("EWC", "#0072B2", "o", "-"),
-    "online_ewc": MethodStyle("online EWC", "#56B4E9", "s", "--"),
-    "agem": MethodStyle("A-GEM", "#D55E00", "^", "-"),
-    "sgem": MethodStyle("S-GEM", "#E69F00", "v", "--"),
-    "agem_layerwise": MethodStyle("layer-wise A-GEM", "#CC79A7", "D", "-."),
-    "experience_replay": MethodStyle("experience replay", "#009E73", "P", "-"),
-}
-# For names not above: the palette's yellow, darkened to show on white, then other tones.
-_FREE_COLORS = ("#A89A00", "#882255", "#332288", "#44AA99", "#8C510A", "#AA3377", "#4B6A00")
-_FREE_MARKERS = ("X", "<", ">", "h", "p", "d", "8", "H", "o")
-_FREE_LINESTYLES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
-
-
-def method_label(name: str) -> str:
-    """Return what a reader sees for a method's name: ``"agem"`` is A-GEM."""
-    return _KNOWN[name].label if name in _KNOWN else name.replace("_", " ")
-
-
-def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
-    """Give each method its colour, marker and line style.
-
-    The methods of this library always look the same. Other names take the free colours in
-    alphabetical order, so the same set of names looks the same whatever its order; after seven
-    of them the colours come round again with other line styles.
-
-    Parameters
-    ----------
-    names
-        Names of methods, such as ``"online_ewc"``.
-    """
-    names = list(dict.fromkeys(names))
-    unknown = sorted(name for name in names if name not in _KNOWN)
-    invented = {
-        name: MethodStyle(
-            label=method_label(name),
-            color=_FREE_COLORS[place % len(_FREE_COLORS)],
-            marker=_FREE_MARKERS[place % len(_FREE_MARKERS)],
-            linestyle=_FREE_LINESTYLES[
-                (place + place // len(_FREE_COLORS)) % len(_FREE_LINESTYLES)
-            ],
-        )
-        for place, name in enumerate(unknown)
-    }
-    return {name: _KNOWN.get(name) or invented[name] for name in names}
 
 
 def compact(value: float | None, digits: int = 3) -> str:
@@ -195,47 +139,53 @@ def spread(positions: Sequence[float], gap: float) -> np.ndarray:
     return result
 
 
-def label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write each line's name to the right of the axes, level with its end, without overlaps.
+def height_for_labels(count: int, least: float) -> float:
+    """Return a figure's height in inches at which :func:`label_line_ends` is not crowded."""
+    return max(least, (count * 0.21 + 0.6) / 0.75)
 
-    Call it last: the limits of the axes must be final.
+
+def label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, MethodStyle]]) -> None:
+    """Write each line's name and show its look to the right of the axes, level with its end.
+
+    Labels do not overlap. Call it last: the limits of the axes must be final.
 
     Parameters
     ----------
     ends
-        ``(x, y, label, color)`` for each line, in data coordinates.
+        ``(x, y, style)`` for each line, in data coordinates.
     """
     if not ends:
         return
     # Fractions of the axes do not change when the layout resizes them.
     to_axes = axes.transData + axes.transAxes.inverted()
-    starts = to_axes.transform([(x, y) for x, y, _, _ in ends])
+    starts = to_axes.transform([(x, y) for x, y, _ in ends])
     figure = axes.get_figure(root=True)
     assert figure is not None
     height = 0.75 * figure.get_figheight()
     levels = spread(list(starts[:, 1].clip(0, 1)), gap=0.18 / height)
-    for (start_x, start_y), level, (_, _, label, color) in zip(starts, levels, ends, strict=True):
-        axes.annotate(
-            label,
-            xy=(start_x, min(max(start_y, 0), 1)),
-            xytext=(1.05, level),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            va="center",
-            ha="left",
-            color=color,
+    for (start_x, start_y), level, (_, _, style) in zip(starts, levels, ends, strict=True):
+        start = min(max(start_y, 0), 1)
+        leader = Line2D([start_x, 1.06], [start, level], color=style.color, linewidth=0.7)
+        sample = Line2D(
+            [1.06, 1.085, 1.11],
+            [level] * 3,
+            color=style.color,
+            linestyle=style.linestyle,
+            marker=style.marker,
+            markevery=[1],
+        )
+        for line in (leader, sample):
+            line.set_transform(axes.transAxes)
+            figure.add_artist(line)
+        axes.text(
+            1.12,
+            level,
+            style.label,
+            transform=axes.transAxes,
+            va="center_baseline",
+            color=style.color,
             fontsize=9,
             fontweight="bold",
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": color,
-                "linewidth": 0.7,
-                "alpha": 0.7,
-                "shrinkA": 1,
-                "shrinkB": 2,
-                "relpos": (0, 0.5),
-            },
         )
 
 

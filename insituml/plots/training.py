@@ -10,7 +10,15 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from insituml.plots.arrays import mean_and_range, names_of
-from insituml.plots.style import MAX_WIDTH, label_line_ends, look, method_styles, settle
+from insituml.plots.method_style import method_styles
+from insituml.plots.style import (
+    MAX_WIDTH,
+    MOST_BANDS,
+    height_for_labels,
+    label_line_ends,
+    look,
+    settle,
+)
 
 
 @look()
@@ -28,7 +36,7 @@ def loss_history(
 
     The loss is smoothed by a centred running mean over ``window`` steps that stops at task
     boundaries, so the jump to a new task stays sharp. A line is the mean over seeds, its band the
-    range from the lowest to the highest seed.
+    range from the lowest to the highest seed; more than ten methods have no bands.
 
     Parameters
     ----------
@@ -74,7 +82,7 @@ def loss_history(
         raise ValueError(f"window must be at least 1 step, got {window}")
     styles = method_styles(arrays)
 
-    figure = Figure(figsize=(MAX_WIDTH, 5.0))
+    figure = Figure(figsize=(MAX_WIDTH, height_for_labels(len(arrays), 5.0)))
     axes = figure.add_subplot()
     if log:
         axes.set_yscale("log")
@@ -97,23 +105,29 @@ def loss_history(
             color="0.3",
         )
     ends = []
-    for name, array in arrays.items():
+    spacing = max(1, steps // 10)
+    for place, (name, array) in enumerate(arrays.items()):
         style = styles[name]
         mean, low, high = mean_and_range(_smooth(array, edges, window))
         where = np.arange(array.shape[1])
-        axes.fill_between(where, low, high, color=style.color, alpha=0.12, linewidth=0)
+        if len(arrays) <= MOST_BANDS:
+            axes.fill_between(where, low, high, color=style.color, alpha=0.12, linewidth=0)
         axes.plot(
             where,
             mean,
             color=style.color,
             linestyle=style.linestyle,
             linewidth=1.2,
+            marker=style.marker,
+            # Some ten markers a line, each line's at other steps than its neighbours'.
+            markevery=(round((place + 0.5) / len(arrays) * spacing), spacing),
+            markersize=4,
             label=style.label,
         )
         measured = np.flatnonzero(np.isfinite(mean))
         if len(measured):
             last = int(measured[-1])
-            ends.append((last, float(mean[last]), style.label, style.color))
+            ends.append((last, float(mean[last]), style))
     axes.set_xlim(0, steps)
     axes.grid(axis="y")
     smoothed = f", running mean over {window} steps" if window > 1 else ""

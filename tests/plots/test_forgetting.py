@@ -71,7 +71,7 @@ def test_a_method_measured_once_is_a_level() -> None:
 def test_labels_stand_in_the_order_of_the_ends() -> None:
     matrices = {f"method_{index}": np.full((1, 2, 2), 0.5 + 1e-4 * index) for index in range(12)}
     texts = plots.first_task_error(matrices).axes[0].texts
-    heights = [text.xyann[1] for text in texts]  # type: ignore[attr-defined]
+    heights = [text.get_position()[1] for text in texts]
     assert np.diff(heights).min() > 0.02
 
 

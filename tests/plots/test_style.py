@@ -19,16 +19,61 @@ from insituml.plots.style import (
     spread,
 )
 
-OURS = (
+OURS = [
     "naive",
     "joint",
+    "cumulative",
     "ewc",
     "online_ewc",
+    "kronecker_ewc",
+    "mas",
+    "synaptic_intelligence",
     "agem",
     "sgem",
     "agem_layerwise",
+    "gem",
+    "gpm",
     "experience_replay",
-)
+    "mir",
+    "der",
+    "der_plus_plus",
+    "generative_replay",
+    "lwf",
+    "weight_averaging",
+]
+
+# Machado, Oliveira & Fernandes, IEEE TVCG 2009, table 1 at severity 1, on linear RGB.
+VISION = {
+    "normal": np.eye(3),
+    "no red": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "no green": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "no blue": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def lab(color: str, vision: str) -> np.ndarray:
+    """CIE L*a*b* of what somebody sees of a colour; a distance of 2 is just noticeable."""
+    channels = np.array(to_rgb(color))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    seen = (np.array(VISION[vision]) @ linear).clip(0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = (
+        np.cbrt(v) if v > 0.008856 else 7.787 * v + 16 / 116
+        for v in np.array(to_xyz) @ seen / [0.9505, 1.0, 1.089]
+    )
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 @pytest.mark.parametrize(
@@ -42,7 +87,15 @@ OURS = (
         ("experience_replay", "experience replay"),
         ("naive", "naive"),
         ("joint", "joint"),
+        ("der_plus_plus", "DER++"),
+        ("lwf", "LwF"),
+        ("mas", "MAS"),
+        ("kronecker_ewc", "Kronecker EWC"),
+        ("ewc_replay", "EWC + replay"),
+        ("online_ewc_agem_layerwise_lwf", "online EWC + layer-wise A-GEM + LwF"),
+        ("agem_lwf", "A-GEM + LwF"),
         ("my_own_method", "my own method"),
+        ("my_ewc", "my ewc"),
     ],
 )
 def test_labels(name: str, label: str) -> None:
@@ -62,12 +115,30 @@ def test_unknown_methods_do_not_depend_on_order() -> None:
     assert list(forward) == ["b", "ewc", "a", "c"]
 
 
-def test_twelve_methods_are_distinct() -> None:
-    styles = plots.method_styles([*OURS, "one", "two", "three", "four"]).values()
-    colors = np.array([to_rgb(style.color) for style in styles])
-    apart = np.linalg.norm(colors[:, None] - colors[None], axis=-1) + 9 * np.eye(12)
-    assert apart.min() > 0.15
-    assert len({style.marker for style in styles}) == 12
+def test_ours_are_told_apart_without_colour() -> None:
+    styles = plots.method_styles(OURS).values()
+    assert len({style.label for style in styles}) == len(OURS)
+    assert len({(style.marker, str(style.linestyle)) for style in styles}) == len(OURS)
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_families_are_told_apart_by_colour(vision: str) -> None:
+    styles = plots.method_styles(OURS)
+    families = [OURS[3:8], OURS[8:13], OURS[13:18], OURS[18:]]
+    shades = [{styles[name].color for name in members} for members in families]
+    assert [len(colors) for colors in shades] == [2, 2, 2, 2]
+    for place, colors in enumerate(shades):
+        others = [lab(color, vision) for other in shades[:place] for color in other]
+        for color in colors:
+            assert all(np.linalg.norm(lab(color, vision) - other) > 15 for other in others)
+
+
+def test_methods_of_others_differ_from_ours() -> None:
+    styles = plots.method_styles([*OURS, "ewc_replay", "one", "two", "three"])
+    new = list(styles.values())[len(OURS) :]
+    assert len({style.color for style in new}) == len({style.marker for style in new}) == 4
+    assert not {style.color for style in new} & {styles[name].color for name in OURS}
+    assert not {style.marker for style in new} & {styles[name].marker for name in OURS}
 
 
 def test_many_unknown_methods_stay_distinct() -> None:
@@ -146,7 +217,8 @@ def test_line_labels_do_not_overlap() -> None:
         figure = Figure(figsize=(8, 4))
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1])
-        ends = [(1.0, 0.5 + 0.001 * place, f"method {place}", "black") for place in range(12)]
+        styles = plots.method_styles([f"method {place}" for place in range(12)])
+        ends = [(1.0, 0.5 + 0.001 * k, style) for k, style in enumerate(styles.values())]
         label_line_ends(axes, ends)
         figure.draw_without_rendering()
         boxes = sorted(
