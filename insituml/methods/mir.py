@@ -64,7 +64,7 @@ class MIR(ExperienceReplay):
         self.batched = batched
 
     def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
-        if self.task == 0 or len(self.memory) == 0:
+        if not self._remembers():
             return batch
         size = self.replay_size or len(batch[0])
         drawn = self.memory.sample(self.candidates or 4 * size)
