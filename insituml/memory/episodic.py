@@ -62,6 +62,7 @@ class EpisodicMemory:
         edges = [slot * total_mem_size // total_tasks for slot in range(total_tasks + 1)]
         self._first_rows, self._end_rows = edges[:-1], edges[1:]
         self._filled = [0] * total_tasks
+        self._stored_rows = self._all_rows()
 
     def store_task(self, samples: Batch) -> None:
         """Store a random share of a task just learned, evicting the oldest when full.
@@ -78,6 +79,7 @@ class EpisodicMemory:
         self._storage.write(rows, samples, chosen)
         self._filled[slot] = len(chosen)
         self.tasks_seen += 1
+        self._stored_rows = self._all_rows()
 
     def __len__(self) -> int:
         """Return the number of samples stored."""
@@ -92,11 +94,11 @@ class EpisodicMemory:
 
     def all(self) -> Batch:
         """Return every stored sample, oldest task first."""
-        return self._storage.read(self._all_rows())
+        return self._storage.read(self._stored_rows)
 
     def reference(self) -> Batch:
         """Return a random sample of the whole memory (A-GEM's reference data)."""
-        return self._storage.read(self._draw(self._all_rows()))
+        return self._storage.read(self._draw(self._stored_rows))
 
     def reference_of_one_task(self) -> Batch:
         """Return a random sample of one stored task, itself chosen at random (S-GEM's)."""
@@ -121,6 +123,7 @@ class EpisodicMemory:
         self._storage.load_state_dict(state["storage"])
         self._filled = list(state["filled"])
         self.tasks_seen = state["tasks_seen"]
+        self._stored_rows = self._all_rows()
 
     def _all_rows(self) -> Tensor:
         none = torch.empty(0, dtype=torch.int64)

@@ -72,7 +72,8 @@ class _Decoder(nn.Module):
         self.shape = shape
 
     def forward(self, latent: Tensor, indices: None) -> Tensor:
-        return self.layers(latent).unflatten(1, self.shape)
+        flat = self.layers(latent)
+        return flat if len(self.shape) == 1 else flat.unflatten(1, self.shape)
 
 
 def _stack(widths: Sequence[int], activation: str) -> nn.Sequential:
