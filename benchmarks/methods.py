@@ -215,6 +215,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = [*method_rows(2 if arguments.quick else 20), *task_rows(50 if arguments.quick else 500)]
+    if arguments.fisher:
+        from benchmarks.fisher import fisher_rows  # which takes its models from here
+
+        rows += fisher_rows(1 if arguments.quick else 5)
     print_table(rows)
     if arguments.json:
         write_json(rows, arguments.json)
