@@ -59,12 +59,15 @@ class LossAwareMemory(Memory):
         if len(self._keys) == 0:
             self._keys = torch.zeros(capacity, dtype=torch.float64)
         keys = self._draw_keys(_checked(losses, count))
-        # The largest keys stay, of those stored and those that come.
-        candidates = torch.cat([self._keys[:filled], keys])
+        # The largest keys stay, of those stored and those that come; of those stored, at most as
+        # many as come can be displaced, the smallest ones.
+        weakest = self._keys[:filled].topk(min(count, filled), largest=False).indices
+        candidates = torch.cat([self._keys[weakest], keys])
+        room = capacity - filled + len(weakest)
         enters = torch.zeros(len(candidates), dtype=torch.bool)
-        enters[candidates.topk(min(capacity, len(candidates))).indices] = True
-        chosen = enters[filled:].nonzero().flatten()
-        replaced = (~enters[:filled]).nonzero().flatten()
+        enters[candidates.topk(min(room, len(candidates))).indices] = True
+        chosen = enters[len(weakest) :].nonzero().flatten()
+        replaced = weakest[~enters[: len(weakest)]].sort().values
         rows = torch.cat([replaced, filled + torch.arange(len(chosen) - len(replaced))])
         self._write(rows, samples, chosen, task)
         self._keys[rows] = keys[chosen]
@@ -89,10 +92,10 @@ def _checked(losses: Tensor | None, count: int) -> Tensor:
         arrived = None if losses is None else tuple(losses.shape)
         raise ValueError(f"losses are {arrived} for {count} samples; expected one number each")
     losses = losses.detach().to("cpu", torch.float64)
-    # not all(...): a loss that is no number is wrong, too
-    if not bool(((losses >= 0) & losses.isfinite()).all()):
+    smallest, largest = (float(bound) for bound in losses.aminmax()) if count else (0.0, 0.0)
+    if not (smallest >= 0 and largest < float("inf")):  # true for NaN, too
         raise ValueError(
-            f"the losses lie between {losses.min()} and {losses.max()}; expected finite numbers "
-            "of 0 or more (a log-likelihood may be negative: use another memory)"
+            f"the losses lie between {smallest} and {largest}; expected finite numbers of 0 or "
+            "more (a log-likelihood may be negative: use another memory)"
         )
     return losses

@@ -59,14 +59,16 @@ def reservoir_slots(
         The slots that change, ascending and each once, and the sample that each one gets; both
         ``(m,)`` with ``m <= count``.
     """
-    number = seen + torch.arange(count)
     # Sample number t goes to a slot drawn from 0..t, if there is such a slot; while the
     # reservoir fills up, to slot t itself.
+    number = torch.arange(seen, seen + count)
     uniform = torch.rand(count, generator=generator, dtype=torch.float64)
-    slot = torch.where(number < slots, number, (uniform * (number + 1)).long())
+    slot = (uniform * (number + 1)).long()
+    filling = max(0, slots - seen)
+    slot[:filling] = number[:filling]
     chosen = (slot < slots).nonzero().flatten()
     ordered, order = slot[chosen].sort(stable=True)
     # Of several samples for one slot the last wins.
-    is_last = torch.ones(len(ordered), dtype=torch.bool)
+    is_last = torch.ones_like(ordered, dtype=torch.bool)
     is_last[:-1] = ordered[1:] != ordered[:-1]
     return ordered[is_last], chosen[order[is_last]]

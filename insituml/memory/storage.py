@@ -237,9 +237,12 @@ def _on(rows: Tensor, device: torch.device) -> Tensor:
 
 def _simplest(places: Places) -> Places:
     """Return consecutive places as a slice."""
-    if isinstance(places, slice) or len(places) == 0 or not bool((places.diff() == 1).all()):
+    if isinstance(places, slice) or len(places) == 0:
         return places
-    return slice(int(places[0]), int(places[-1]) + 1)
+    first, last = int(places[0]), int(places[-1])
+    if last - first != len(places) - 1 or not bool((places.diff() == 1).all()):
+        return places
+    return slice(first, last + 1)
 
 
 def _taken(values: Tensor, places: Places) -> Tensor:

@@ -47,6 +47,14 @@ def test_each_row_gets_its_sample(rows: list[int], chosen: list[int] | None) -> 
         assert not column[sorted(set(range(8)) - set(rows))].any()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.bool, torch.complex64])
+def test_any_dtype_is_stored(dtype: torch.dtype) -> None:
+    values, rows = torch.randn(3, 2, generator=seeded(1)).to(dtype), torch.tensor([0, 2, 5])
+    storage = SampleStorage(6)
+    storage.write(rows, (values,))
+    assert torch.equal(storage.read(rows)[0], values)
+
+
 def test_what_is_read_is_a_copy() -> None:
     storage = SampleStorage(6)
     storage.write(torch.arange(6), batch())
