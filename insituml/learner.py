@@ -370,11 +370,22 @@ def sample_losses(
 
     ``batched=False`` takes the samples one by one, for losses ``vmap`` cannot batch.
     """
+    if type(learner).loss is not ContinualLearner.loss:
+        return per_sample_losses(learner, _loss, batch, weights, batched=batched)
+    # In eval mode no sample's output depends on its neighbours: one pass serves all of them.
+    return per_sample_losses(learner, _objective, batch, weights, outputs=_output, batched=batched)
 
-    def loss(module: nn.Module, part: Batch) -> Tensor:
-        return module.loss(part)  # type: ignore[operator]
 
-    return per_sample_losses(learner, loss, batch, weights, batched=batched)
+def _loss(learner: nn.Module, batch: Batch) -> Tensor:
+    return learner.loss(batch)  # type: ignore[operator]
+
+
+def _output(learner: nn.Module, batch: Batch) -> Tensor:
+    return learner.output(batch)  # type: ignore[operator]
+
+
+def _objective(learner: nn.Module, batch: Batch) -> Tensor:
+    return learner.objective(batch[0], batch[1:])  # type: ignore[operator]
 
 
 def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:

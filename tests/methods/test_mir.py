@@ -55,6 +55,17 @@ class Itemised(MLP):
         return super().objective(output, batch) * (1 + scale)
 
 
+class LossAlone(MLP):
+    """Overrides the loss itself: nothing says what it is computed from."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        return (self(batch[0])[1] - batch[0]).abs().sum(dim=1).mean()
+
+
+def _double(cls: type[MLP]) -> MLP:
+    return cls(4, (5,), 2).double()
+
+
 def ready(method, learner: ContinualLearner) -> Batch:
     """Let the method see task 0 and begin task 1; return a batch of it."""
     first, second = make_tasks()
@@ -81,7 +92,8 @@ def interference_by_hand(learner: ContinualLearner, batch: Batch, samples: Batch
 
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize(
-    "make", [Normed, lambda: MLP(4, (5,), 2).double(), lambda: Itemised(4, (5,), 2).double()]
+    "make",
+    [Normed, *(partial(_double, cls) for cls in (MLP, Itemised, LossAlone))],
 )
 def test_the_choice_equals_a_loop_over_samples(make, batched: bool) -> None:
     learner, rate = make(), 0.05
