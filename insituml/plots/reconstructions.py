@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +17,8 @@ from insituml.plots.style import DIVERGING, MAX_WIDTH, compact, look
 
 _ROBUST_PERCENTILE = 99.5
 _DASHES = (0, (3, 2))
+_ORIGINAL, _MODEL = "#0072B2", "#D55E00"
+_BENEATH = "0.78"
 _MARGIN = 0.25  # around the original point clouds, as a part of their extent
 
 
@@ -197,10 +199,11 @@ def point_clouds(
     learned_at: Sequence[int] | None = None,
     axis_labels: tuple[str, str] = ("x", "y"),
     title: str = "",
+    beneath: bool = False,
 ) -> Figure:
     """Draw points in the plane, originals on the left, then what the model makes of them.
 
-    All panels share their axes, which frame the originals. Where reconstructed points fall
+    All panels share their axes, which frame the originals. Where points of the model fall
     outside, the panel says how many.
 
     Parameters
@@ -214,6 +217,8 @@ def point_clouds(
         As for :func:`reconstruction_grid`.
     axis_labels
         Names of the two coordinates, with their units.
+    beneath
+        Draw the originals in grey beneath the points of the model, which are called samples.
 
     Raises
     ------
@@ -235,9 +240,10 @@ def point_clouds(
     low, high = middle - size, middle + size
 
     def draw(axes: Axes, row: int, values: np.ndarray) -> None:
-        axes.scatter(
-            values[:, 0], values[:, 1], s=3, linewidths=0, alpha=0.6, color=_point_color(axes)
-        )
+        color = _point_color(axes)
+        if beneath and color != _ORIGINAL:
+            axes.scatter(points[row][:, 0], points[row][:, 1], s=7, linewidths=0, color=_BENEATH)
+        axes.scatter(values[:, 0], values[:, 1], s=3, linewidths=0, alpha=0.6, color=color)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         outside = 1 - float(np.mean(((values >= low) & (values <= high)).all(axis=-1)))
         if outside > 0:
@@ -264,6 +270,7 @@ def point_clouds(
         title=title,
         panel_ratio=1.0,
         ticks=True,
+        keys={"samples": _dot(_MODEL), "originals": _dot(_BENEATH)} if beneath else None,
     )
     figure.supxlabel(axis_labels[0])
     figure.supylabel(axis_labels[1], x=0.008)
@@ -272,7 +279,11 @@ def point_clouds(
 
 def _point_color(axes: Axes) -> str:
     spec = axes.get_subplotspec()
-    return "#0072B2" if spec is not None and spec.colspan.start == 0 else "#D55E00"
+    return _ORIGINAL if spec is not None and spec.colspan.start == 0 else _MODEL
+
+
+def _dot(color: str) -> Line2D:
+    return Line2D([], [], color=color, marker="o", markersize=4, linestyle="none")
 
 
 def _image_arrays(
@@ -316,8 +327,12 @@ def _grid(
     panel_ratio: float,
     ticks: bool,
     right: float = 0.12,
+    keys: Mapping[str, Line2D] | None = None,
 ) -> tuple[Figure, np.ndarray]:
-    """Lay out one row an original, with labels and frames; ``draw`` fills the panels."""
+    """Lay out one row an original, with labels and frames; ``draw`` fills the panels.
+
+    ``keys`` come into the legend.
+    """
     n_rows, count = reconstructions.shape[:2]
     rows = names_of(row_labels, n_rows, "row_labels")
     columns = names_of(
@@ -383,12 +398,16 @@ def _grid(
             axes.set_title(label, fontsize=9, fontweight="bold" if column == 0 else "normal")
     if title:
         figure.suptitle(title, y=1 - 0.1 / height)
+    legend = dict(keys or {})
     if unseen:
         frame = Line2D([], [], color="0.45", linestyle=_DASHES, linewidth=1.0)
+        legend["row's task not yet seen"] = frame
+    if legend:
         figure.legend(
-            [frame],
-            ["row's task not yet seen"],
+            [*legend.values()],
+            [*legend],
             loc="lower right",
+            ncols=len(legend),
             fontsize=8,
             handlelength=3,
             borderaxespad=0.2,

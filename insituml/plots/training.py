@@ -53,7 +53,8 @@ def loss_history(
     window
         Steps to average over: 1 for none; without, a hundredth of the longest history.
     log
-        Logarithmic loss axis.
+        Logarithmic loss axis; linear between −1 and 1 where a loss, such as a negative
+        log-likelihood, is not positive.
 
     Raises
     ------
@@ -84,8 +85,10 @@ def loss_history(
 
     figure = Figure(figsize=(MAX_WIDTH, height_for_labels(len(arrays), 5.0)))
     axes = figure.add_subplot()
-    if log:
+    if log and all((array[np.isfinite(array)] > 0).all() for array in arrays.values()):
         axes.set_yscale("log")
+    elif log:
+        axes.set_yscale("symlog", linthresh=1)
     narrowest = min(right - left for left, right in pairwise(edges)) / steps * 0.8 * MAX_WIDTH
     crowded = 0.08 * max(len(name) for name in names) > narrowest
     for task, (left, right) in enumerate(pairwise(edges)):

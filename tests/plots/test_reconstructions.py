@@ -147,6 +147,24 @@ def test_point_clouds_share_their_axes() -> None:
     assert figure.get_supylabel() == "$x_2$"
 
 
+def test_samples_lie_above_the_originals_of_their_row() -> None:
+    points = RNG.normal(size=(2, 50, 2))
+    guesses = RNG.normal(size=(2, 3, 20, 2))
+    figure = plots.point_clouds(points, guesses, beneath=True, learned_at=[0, 1])
+    grid = panels(figure, 4)
+    for row in range(2):
+        (original,) = grid[row, 0].collections
+        np.testing.assert_array_equal(original.get_offsets(), points[row])
+        for column in range(3):
+            below, above = grid[row, column + 1].collections
+            np.testing.assert_array_equal(below.get_offsets(), points[row])
+            np.testing.assert_array_equal(above.get_offsets(), guesses[row, column])
+    (legend,) = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["samples", "originals", "row's task not yet seen"]
+    assert not plots.point_clouds(points, guesses).legends
+
+
 def test_points_outside_are_counted() -> None:
     points = RNG.normal(size=(1, 100, 2))
     guesses = points[:, None].copy()

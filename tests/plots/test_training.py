@@ -47,6 +47,17 @@ def test_axes_are_labelled_and_the_smoothing_is_told() -> None:
     assert axes.get_yscale() == "log"
 
 
+def test_losses_that_are_not_positive_stay_in_sight() -> None:
+    history = np.array([[300.0, 2.0, -1.5, np.nan]])
+    axes = plots.loss_history({"ewc": history}, task_boundaries=[2], window=1).axes[0]
+    assert axes.get_yscale() == "symlog"
+    low, high = axes.get_ylim()
+    assert low < -1.5
+    assert high > 300
+    linear = plots.loss_history({"ewc": history}, task_boundaries=[2], log=False).axes[0]
+    assert linear.get_yscale() == "linear"
+
+
 def test_histories_may_differ_in_length() -> None:
     histories = {"ewc": np.ones((1, 40)), "joint": np.ones((2, 100))}
     axes = plots.loss_history(histories, task_boundaries=[20, 40, 60, 80], window=7).axes[0]
