@@ -32,7 +32,7 @@ def evaluate_method(name: str, tasks: Path, output: Path, tracker: Tracker) -> d
         Folder of the split stream.
     output
         Gets ``evaluations/<name>``: ``loss_matrix.csv``, ``latent_drift.csv``, ``summary.json``,
-        and the reconstructions of the first seed as arrays.
+        and the reconstructions or samples of the first seed as arrays.
     tracker
         Hears of the results.
 
@@ -48,7 +48,7 @@ def evaluate_method(name: str, tasks: Path, output: Path, tracker: Tracker) -> d
     """
     import torch
 
-    from pipelines.reconstruction import reconstructions
+    from pipelines.reconstruction import examples
 
     torch.set_num_threads(1)
     stream = read_stream(tasks)
@@ -62,7 +62,7 @@ def evaluate_method(name: str, tasks: Path, output: Path, tracker: Tracker) -> d
         shutil.rmtree(target)
     target.mkdir(parents=True)
 
-    losses, drifts, seeds, memory = [], [], {}, 0
+    losses, drifts, seeds, memory, metric = [], [], {}, 0, ""
     identity: dict[str, Any] = {}
     for folder in folders:
         seed = _seed(folder)
@@ -71,19 +71,21 @@ def evaluate_method(name: str, tasks: Path, output: Path, tracker: Tracker) -> d
         result = _evaluate_seed(untrained, learners, stream.tasks())
         losses += _long(result["matrices"], name, seed, first_row=-1)
         drifts += _long({"latent_drift": result["drift"]}, name, seed, first_row=0)
-        seeds[str(seed)] = result["numbers"]
+        seeds[str(seed)], metric = result["numbers"], result["metric"]
         tracker.evaluated(_identity(identity), result["curves"])
         if folder == folders[0]:
-            for key, values in reconstructions(learners, stream).items():
+            for key, values in examples(learners, stream).items():
                 np.save(target / f"{key}.npy", values)
             np.save(target / "loss_history.npy", np.array(identity["loss_history"]))
         numbers = result["numbers"]
         print(
-            f"evaluate {name} seed {seed}: final average error "
+            f"evaluate {name} seed {seed}: final average error ({metric}) "
             f"{numbers['final_average_error']:.4f}, forgetting {numbers['forgetting']:.4f}"
         )
     summary = {
         "method": name,
+        "metric": metric,
+        "generative": learners[-1].generative,
         "memory_bytes": memory,
         "sequential": identity["sequential"],
         "task_steps": [learner.metadata["steps"] for learner in learners],
@@ -105,7 +107,8 @@ def _evaluate_seed(
 
     matrices = loss_matrix([untrained, *learners], tasks)
     drift = latent_drift_matrix(learners, tasks)
-    matrix, baseline = matrices["mse"][1:], matrices["mse"][0]
+    metric = next(iter(matrices))  # the main one comes first
+    matrix, baseline = matrices[metric][1:], matrices[metric][0]
     numbers: dict[str, float | None] = {
         "final_average_error": metrics.final_average_error(matrix),
         "forgetting": metrics.forgetting(matrix),
@@ -116,7 +119,13 @@ def _evaluate_seed(
     curves["average_error_of_seen_tasks"] = [matrix[k, : k + 1].mean() for k in range(len(tasks))]
     curves["latent_drift_of_task_0"] = drift[:, 0]
     curves |= {key: [value] for key, value in numbers.items()}
-    return {"matrices": matrices, "drift": drift, "numbers": numbers, "curves": curves}
+    return {
+        "metric": metric,
+        "matrices": matrices,
+        "drift": drift,
+        "numbers": numbers,
+        "curves": curves,
+    }
 
 
 def _learners(folder: Path, data_fingerprint: str, tasks: int) -> list[ContinualLearner]:

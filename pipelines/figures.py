@@ -14,7 +14,7 @@ from insituml import plots
 from pipelines.leaderboard import read_matrices
 from pipelines.task_files import Stream
 
-ERROR = "mean squared error"
+LABELS = {"mse": "mean squared error", "nll": "negative log-likelihood [nats]"}
 
 
 def draw_figures(
@@ -43,15 +43,15 @@ def draw_figures(
         Processes that draw the methods' own figures; 0: this one.
     """
     names, title = stream.task_names, stream.info["name"]
-    matrices = {m: read_matrices(root, m, "loss_matrix.csv", "mse") for m in summaries}
+    # Methods that are compared share the model, and so the metric.
+    metric = next(summary["metric"] for summary in summaries.values())
+    matrices = {m: read_matrices(root, m, "loss_matrix.csv", metric) for m in summaries}
     means = {m: matrix.mean(axis=0) for m, matrix in matrices.items()}
     sequential = {m: r for m, r in matrices.items() if summaries[m]["sequential"]}
-    scale = {
-        "vmin": float(min(matrix.min() for matrix in means.values())),
-        "vmax": float(max(matrix.max() for matrix in means.values())),
-    }
+    error: dict[str, Any] = {"metric_label": LABELS.get(metric, metric)}
+    scale = _scale(means, metric)
     own = [
-        (method, mean, scale, summaries[method]["sequential"], stream, root, folder)
+        (method, mean, {**error, **scale}, summaries[method], stream, root, folder)
         for method, mean in means.items()
     ]
     if workers == 0:
@@ -62,14 +62,15 @@ def draw_figures(
         pool = ProcessPoolExecutor(workers, get_context("spawn"))
         pending = [pool.submit(draw_method, *arguments) for arguments in own]
 
-    shared: dict[str, Any] = {"task_names": names, "title": title, "metric_label": ERROR}
+    shared: dict[str, Any] = {"task_names": names, "title": title, **error}
+    log = scale["log"]
     figures = {
-        "leaderboard": plots.leaderboard_figure(rows, metric_label=ERROR, title=title),
-        "loss_matrices": plots.loss_matrix_grid(means, log=True, **scale, **shared),
-        "first_task_error": plots.first_task_error(matrices, log=True, **shared),
+        "leaderboard": plots.leaderboard_figure(rows, title=title, **error),
+        "loss_matrices": plots.loss_matrix_grid(means, **scale, **shared),
+        "first_task_error": plots.first_task_error(matrices, log=log, **shared),
     }
     if sequential:
-        figures["forgetting_curves"] = plots.forgetting_curves(sequential, log=True, **shared)
+        figures["forgetting_curves"] = plots.forgetting_curves(sequential, log=log, **shared)
         _loss_history(sequential, summaries, stream, root, folder)
     for name, figure in figures.items():
         plots.save(figure, folder / f"{name}.png")
@@ -82,23 +83,21 @@ def draw_figures(
 def draw_method(
     method: str,
     matrix: np.ndarray,
-    scale: dict[str, float],
-    sequential: bool,
+    scale: dict[str, Any],
+    summary: dict[str, Any],
     stream: Stream,
     root: Path,
     folder: Path,
 ) -> None:
-    """Draw the figures of one method: loss matrix, latent drift, reconstructions."""
-    names = stream.task_names
+    """Draw the figures of one method: loss matrix, latent drift, reconstructions or samples."""
+    names, sequential = stream.task_names, summary["sequential"]
     heading = f"{plots.method_label(method)} on {stream.info['name']}"
     parts = [f"part {k + 1} of {len(names)}" for k in range(len(names))]
     figure = plots.loss_matrix_heatmap(
         matrix,
         task_names=names,
         title=heading,
-        metric_label=ERROR,
         trained_labels=None if sequential else parts,
-        log=True,
         **scale,
     )
     plots.save(figure, folder / f"loss_matrix_{method}.png")
@@ -106,7 +105,7 @@ def draw_method(
     drift = read_matrices(root, method, "latent_drift.csv", "latent_drift").mean(axis=0)
     figure = plots.latent_drift_heatmap(drift, task_names=names, title=heading)
     plots.save(figure, folder / f"latent_drift_{method}.png")
-    _reconstructions(method, heading, sequential, stream, root, folder)
+    _examples(method, heading, summary, stream, root, folder)
 
 
 def _loss_history(
@@ -128,15 +127,22 @@ def _loss_history(
     plots.save(figure, folder / "training_loss.png")
 
 
-def _reconstructions(
-    method: str, heading: str, sequential: bool, stream: Stream, root: Path, folder: Path
+def _examples(
+    method: str,
+    heading: str,
+    summary: dict[str, Any],
+    stream: Stream,
+    root: Path,
+    folder: Path,
 ) -> None:
     evaluation = root / "evaluations" / method
     originals = np.load(evaluation / "originals.npy")
-    guesses = np.load(evaluation / "reconstructions.npy")
+    guesses = np.load(evaluation / "examples.npy")
+    generative = summary["generative"]
+    name = f"samples_{method}" if generative else f"reconstructions_{method}"
     order: dict[str, Any] = {
         "row_labels": stream.task_names,
-        "learned_at": range(len(originals)) if sequential else None,
+        "learned_at": range(len(originals)) if summary["sequential"] else None,
         "title": heading,
     }
     kind = stream.info["kind"]
@@ -144,10 +150,10 @@ def _reconstructions(
         if stream.info["permuted"]:
             order["title"] += ", pixels put back"
         figure = plots.image_grid(originals, guesses, **order)
-        plots.save(figure, folder / f"reconstructions_{method}.png")
+        plots.save(figure, folder / f"{name}.png")
     elif kind == "points":
-        figure = plots.point_clouds(originals, guesses, **order)
-        plots.save(figure, folder / f"reconstructions_{method}.png")
+        figure = plots.point_clouds(originals, guesses, beneath=generative, **order)
+        plots.save(figure, folder / f"{name}.png")
     else:
         for index, component in enumerate(stream.info["components"]):
             figure = plots.reconstruction_grid(
@@ -159,7 +165,19 @@ def _reconstructions(
                 component=component,
                 **order,
             )
-            plots.save(figure, folder / f"reconstructions_{method}_{component}.png")
+            plots.save(figure, folder / f"{name}_{component}.png")
+
+
+def _scale(means: dict[str, np.ndarray], metric: str) -> dict[str, Any]:
+    """Return one colour scale for all methods.
+
+    Logarithmic, but for a likelihood: that may be negative, and is so bad on tasks not yet seen
+    that the scale ends at the worst value on tasks that were.
+    """
+    low = float(min(matrix.min() for matrix in means.values()))
+    log = metric != "nll" and low > 0
+    shown = [m if log else m[np.tril_indices(len(m))] for m in means.values()]
+    return {"vmin": low, "vmax": float(max(values.max() for values in shown)), "log": log}
 
 
 def _extent(grid: dict[str, Any]) -> tuple[float, float, float, float]:

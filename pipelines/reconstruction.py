@@ -1,4 +1,4 @@
-"""Reconstructions of held-out samples by every checkpoint, in physical units."""
+"""Reconstructions or samples by every checkpoint, in physical units."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from insituml.data.chunks import assemble
 from insituml.data.normalisation import Normalisation
-from insituml.evaluation import reconstruct
+from insituml.evaluation import draw_samples, reconstruct
 from insituml.learner import ContinualLearner
 from pipelines.task_files import Stream
 
@@ -17,13 +18,16 @@ POINTS = 400
 IMAGES = 4
 
 
-def reconstructions(learners: Sequence[ContinualLearner], stream: Stream) -> dict[str, np.ndarray]:
-    """Reconstruct one held-out example of each task with each of K learners.
+def examples(learners: Sequence[ContinualLearner], stream: Stream) -> dict[str, np.ndarray]:
+    """Show what each of K learners makes of one held-out example of each task.
+
+    A generative learner draws samples under the example's conditions, each learner from the same
+    random numbers; another one reconstructs the example.
 
     Returns
     -------
     dict
-        ``originals`` ``(K, ...)`` and ``reconstructions`` ``(K tasks, K learners, ...)``: for a
+        ``originals`` ``(K, ...)`` and ``examples`` ``(K tasks, K learners, ...)``: for a
         field the slice through the middle of the last axis, ``(components, nx, ny)``, of the
         middle held-out step; for images, side by side, a held-out image of each of up to four
         labels, as many as every task has, permuted pixels put back, channels last if they are
@@ -31,18 +35,24 @@ def reconstructions(learners: Sequence[ContinualLearner], stream: Stream) -> dic
     """
     shown_rows = _chosen_alike(stream)
     originals, rows = [], []
-    for k in range(len(stream.task_names)):
-        inputs = stream.array(k, "test_inputs")
+    for k, task in enumerate(stream.tasks()):
         normalisation = Normalisation(
             *(np.array(stream.info["tasks"][k]["normalisation"][key]) for key in ("mean", "std"))
         )
         chosen = shown_rows[k]
-        samples = torch.from_numpy(inputs[chosen])
-        shown = [samples.numpy(), *(reconstruct(m, samples).numpy() for m in learners)]
+        inputs, *conditions = (column[chosen] for column in task.test)
+        shown = [inputs.numpy(), *(_of(learner, inputs, conditions) for learner in learners)]
         first, *others = [_shape(normalisation.invert(x), stream, k, chosen) for x in shown]
         originals.append(first)
         rows.append(others)
-    return {"originals": np.array(originals), "reconstructions": np.array(rows)}
+    return {"originals": np.array(originals), "examples": np.array(rows)}
+
+
+def _of(learner: ContinualLearner, inputs: Tensor, conditions: Sequence[Tensor]) -> np.ndarray:
+    if not learner.generative:
+        return reconstruct(learner, inputs).numpy()
+    generator = torch.Generator().manual_seed(0)
+    return draw_samples(learner, tuple(conditions), generator=generator).numpy()
 
 
 def _chosen_alike(stream: Stream) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -124,6 +125,7 @@ def _field_stream(data: Data, source: FieldSource) -> RawStream:
     facts = {
         "columns": ["inputs"],
         "sample_shape": [len(source.components), *chunk],
+        "condition_size": 0,
         "components": list(source.components),
         "unit": source.unit,
         "grid": asdict(grid),
@@ -189,6 +191,7 @@ def _sample_stream(
     facts = {
         "columns": ["inputs", "labels"],
         "sample_shape": list(inputs.shape[1:]),
+        "condition_size": math.prod(labels.shape[1:]),  # numbers in the label of one sample
         "components": [],
         "unit": "",
         "permuted": pixel_orders is not None,

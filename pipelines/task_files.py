@@ -29,7 +29,7 @@ class Stream:
     folder
         Where it lies.
     info
-        Content of ``stream.json``: name, kind, components, unit, grid, tasks, fingerprint.
+        Content of ``stream.json``: name, kind, shapes, components, unit, grid, tasks, fingerprint.
     """
 
     folder: Path
@@ -49,7 +49,11 @@ class Stream:
 
     def facts(self) -> dict[str, Any]:
         """Return what the configuration may refer to as ``stream``."""
-        return {"tasks": len(self.info["tasks"]), "sample_shape": self.sample_shape}
+        return {
+            "tasks": len(self.info["tasks"]),
+            "sample_shape": self.sample_shape,
+            "condition_size": self.info["condition_size"],
+        }
 
     def array(self, task: int, name: str) -> np.ndarray:
         """Map one array of a task, such as ``"test_places"``; nothing is read yet."""

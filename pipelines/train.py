@@ -174,7 +174,7 @@ def main(call: Invocation) -> float | None:
 
     summary = evaluate_method(runs[0].method_name, call.root / "data/tasks", call.output, tracker)
     error = summary["mean"]["final_average_error"]
-    print(f"final average error (mse): {error:.4f} in {call.output}")
+    print(f"final average error ({summary['metric']}): {error:.4f} in {call.output}")
     return error
 
 

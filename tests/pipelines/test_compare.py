@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from insituml import load_checkpoint, metrics
 from insituml.evaluation import latent_drift_matrix, loss_matrix
 from pipelines.errors import UserError
 from pipelines.evaluate import evaluate_method
+from pipelines.figures import _scale
 from pipelines.leaderboard import leaderboard, read_matrices, read_summaries
 from pipelines.plot import compare
 from pipelines.task_files import read_stream
@@ -168,7 +170,7 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
     train(tmp_path, make_run, methods, seeds=(0, 1))
     evaluate(tmp_path, methods)
     originals = np.load(tmp_path / "evaluations/naive/originals.npy")
-    guesses = np.load(tmp_path / "evaluations/naive/reconstructions.npy")
+    guesses = np.load(tmp_path / "evaluations/naive/examples.npy")
     tasks = len(stream.task_names)
     assert guesses.shape == (tasks, tasks, *originals.shape[1:])
     figures = {f"reconstructions_{m}" for m in methods}
@@ -195,6 +197,57 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
     found = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert figures <= found
     assert all(map(is_png, (tmp_path / "figures").iterdir()))
+
+
+def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, tmp_path) -> None:
+    stream = tools.make_stream(tools.points_data(), tmp_path)
+    call = tools.invoke(tmp_path, ["model"], "experiment=toy8_flow")
+    assert stream.facts() == {"tasks": 3, "sample_shape": [2], "condition_size": 8}
+    model = call.section("model", **stream.facts())
+    model |= {"couplings": 2, "hidden_sizes": [8], "bins": 4}
+    train(tmp_path, make_run, seeds=(0, 1), model=model)
+    summaries = evaluate(tmp_path)
+    assert {(s["metric"], s["generative"]) for s in summaries.values()} == {("nll", True)}
+
+    # The numbers are those of the library, and the samples those of the learners.
+    files = ["initial.pt", *(f"task_{k}.pt" for k in range(3))]
+    folder = tmp_path / "runs/naive/seed_0"
+    untrained, *learners = [load_checkpoint(folder / file) for file in files]
+    tasks = stream.tasks()
+    matrices = loss_matrix([untrained, *learners], tasks)
+    assert list(matrices) == ["nll"]
+    read = read_matrices(tmp_path, "naive", "loss_matrix.csv", "nll")[0]
+    np.testing.assert_array_equal(read, matrices["nll"][1:])
+    assert summaries["naive"]["seeds"]["0"] == {
+        "final_average_error": metrics.final_average_error(read),
+        "forgetting": metrics.forgetting(read),
+        "backward_transfer": metrics.backward_transfer(read),
+        "forward_transfer": metrics.forward_transfer(read, matrices["nll"][0]),
+    }
+    originals = np.load(tmp_path / "evaluations/naive/originals.npy")
+    drawn = np.load(tmp_path / "evaluations/naive/examples.npy")
+    statistics = stream.info["tasks"][0]["normalisation"]  # from the first task, for all
+    mean, std = (torch.tensor(statistics[key]) for key in ("mean", "std"))
+    for j, task in enumerate(tasks):
+        x, condition = (column[: len(originals[j])] for column in task.test)
+        np.testing.assert_allclose(originals[j], x * std + mean, atol=1e-5)
+        for k, learner in enumerate(learners):
+            expected = learner.sample((condition,), generator=torch.Generator().manual_seed(0))
+            np.testing.assert_allclose(drawn[j, k], expected * std + mean, rtol=1e-4, atol=1e-4)
+
+    compare(METHODS, tmp_path, tmp_path, Tracker())
+    found = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {f"{name}_{m}" for name in ("samples", "loss_matrix") for m in METHODS} <= found
+    assert not any(name.startswith("reconstructions") for name in found)
+    assert all(map(is_png, (tmp_path / "figures").iterdir()))
+
+
+def test_colours_of_a_likelihood_end_at_the_worst_of_what_was_learned() -> None:
+    matrix = np.array([[-1.0, 1e9], [5.0, -2.0]])
+    assert _scale({"naive": matrix}, "nll") == {"vmin": -2.0, "vmax": 5.0, "log": False}
+    assert _scale({"naive": matrix + 3}, "mse") == {"vmin": 1.0, "vmax": 1e9 + 3, "log": True}
+    never_good = {"naive": matrix + 10, "ewc": matrix + 20}
+    assert _scale(never_good, "nll") == {"vmin": 8.0, "vmax": 25.0, "log": False}
 
 
 def test_what_is_missing_or_damaged_is_named(tools, make_run, tmp_path) -> None:

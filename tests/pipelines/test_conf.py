@@ -29,12 +29,22 @@ SECTIONS = ["data", "model", "method", "optimizer", "training", "tracking"]
 # What data=... leaves open: the user's files.
 NEEDS_PATH = {"efield_npy", "openpmd", "mnist", "permuted_mnist", "cifar10", "cifar100"}
 SHAPES = {"lwfa": [3, 12, 32, 12], "pic": [3, 16, 32, 16], "digits": [1, 8, 8], "toy8": [2]}
-SHAPES |= {"mnist": [1, 28, 28], "cifar100": [3, 32, 32]}
+SHAPES |= {"mnist": [1, 28, 28], "cifar100": [3, 32, 32], "toy8_flow": [2]}
 IMAGES = {"digits", "mnist", "cifar100"}
+CONDITIONS = {"lwfa": 0, "pic": 0, "toy8": 8, "toy8_flow": 8, **dict.fromkeys(IMAGES, 1)}
 
 
 def content(group: str, name: str) -> dict[str, Any]:
     return yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+
+
+def facts_of(experiment: str) -> dict[str, Any]:
+    """What the split data of an experiment tell the configuration."""
+    return {
+        "tasks": 3,
+        "sample_shape": SHAPES[experiment],
+        "condition_size": CONDITIONS[experiment],
+    }
 
 
 def fits(experiment: str, group: str, name: str) -> bool:
@@ -61,7 +71,7 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
         overrides.append("data.path=somewhere")
     call = tools.invoke(tmp_path, SECTIONS, *overrides)
     assert call.choices == {"experiment": experiment, **chosen}
-    facts = {"tasks": 3, "sample_shape": SHAPES[experiment]}
+    facts = facts_of(experiment)
     sections = {name: call.section(name, **facts) for name in SECTIONS}
     validate(Data, sections["data"], "data")
     validate(Training, sections["training"], "training")
@@ -76,22 +86,30 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("model", GROUPS["model"])
-def test_models_reconstruct_samples_of_the_shapes_they_are_for(
-    experiment, model, tools, tmp_path
-) -> None:
-    meant_for = {"autoencoder2d": IMAGES, "autoencoder3d": {"lwfa", "pic"}}
+def test_models_make_samples_of_the_shapes_they_are_for(experiment, model, tools, tmp_path) -> None:
+    meant_for = {
+        "autoencoder2d": IMAGES,
+        "autoencoder3d": {"lwfa", "pic"},
+        "conditional_flow": {"toy8", "toy8_flow"},
+    }
     call = tools.invoke(tmp_path, ["model"], f"experiment={experiment}", f"model={model}")
     shape = SHAPES[experiment]
-    node = call.section("model", tasks=3, sample_shape=shape)
+    node = call.section("model", **facts_of(experiment))
     if not fits(experiment, "model", model):
         with pytest.raises(UserError, match=r"model\.\w+ is not an option of"):
             validate_target(node, "model")
         return
     if experiment not in meant_for.get(model, {experiment}):
-        with pytest.raises(InstantiationException, match="shape"):
+        with pytest.raises(InstantiationException, match=r"shape|condition_size"):
             instantiate(node, generator=torch.Generator(), _convert_="all")
         return
     learner = instantiate(node, generator=torch.Generator().manual_seed(1), _convert_="all")
+    if learner.generative:
+        condition = torch.zeros(3, CONDITIONS[experiment])
+        drawn = learner.sample((condition,), generator=torch.Generator())
+        assert list(drawn.shape) == [3, *shape]
+        assert learner.loss((drawn, condition)).isfinite()
+        return
     encoded, decoded, _ = learner(torch.zeros(2, *shape))
     assert list(decoded.shape[1:]) == shape
     assert list(encoded.shape) == [2, node["latent_size"]]

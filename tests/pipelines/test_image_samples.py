@@ -185,7 +185,7 @@ def test_the_whole_way_with_permutations(mnist_folder, tools, make_run, tmp_path
     assert np.nanstd(originals[0]) > 0.1
     for task in (1, 2):
         np.testing.assert_allclose(originals[task], originals[0], atol=1e-6)
-    guesses = np.load(tmp_path / "evaluations/naive/reconstructions.npy")
+    guesses = np.load(tmp_path / "evaluations/naive/examples.npy")
     assert not np.allclose(guesses[1], guesses[0], equal_nan=True)  # the model sees them shuffled
 
 
