@@ -1,4 +1,7 @@
-"""Draw the eight-Gaussian toy data at six times, as its clusters drift along the diagonal."""
+"""Draw the eight-Gaussian toy data at six times, as its clusters drift along the diagonal.
+
+The labels change too: time is added to the one entry that is not zero.
+"""
 
 import argparse
 
@@ -23,7 +26,8 @@ def main() -> None:
     panels = figure.subplots(2, 3, sharex=True, sharey=True)
     for panel, t, (X_t, Y_t) in zip(panels.flat, times, td_gen(X, Y, time=times), strict=True):
         panel.scatter(*X_t.T, c=label2color_toyN(Y_t), s=4, linewidths=0)
-        panel.set(title=f"t = {t}", aspect="equal", xticks=[0, 5, 10], yticks=[0, 5, 10])
+        title = f"t = {t}, label entry {Y_t.max():.0f}"
+        panel.set(title=title, aspect="equal", xticks=[0, 5, 10], yticks=[0, 5, 10])
         panel.label_outer()
     figure.supxlabel("$x_0$")
     figure.supylabel("$x_1$")
