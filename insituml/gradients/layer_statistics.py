@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from insituml.gradients.fast_convolutions import fast_convolutions
 from insituml.gradients.loss_module import LossOf
 from insituml.gradients.patches import CONVOLUTIONS, TRANSPOSED, convolution_patches
 
@@ -201,7 +202,11 @@ def layer_statistics(
         with an input whose first dimension is not the batch's samples.
     """
     count = len(batch[0])
-    with torch.enable_grad(), _recording(layers, count) as calls:
+    with (
+        torch.enable_grad(),
+        fast_convolutions(layers.values()),
+        _recording(layers, count) as calls,
+    ):
         value = loss(module, batch) * count
     used = {
         name: found
