@@ -182,7 +182,7 @@ def children(pid: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_sigkill_and_again_gives_the_same_bits(root, tools) -> None:
     """Long enough to be killed in between: one epoch takes milliseconds, so take many."""
-    overrides = [*TINY, "training.epochs=25", "method=experience_replay", "training.seeds=[0,1]"]
+    overrides = [*TINY, "training.epochs=100", "method=experience_replay", "training.seeds=[0,1]"]
     command = [sys.executable, "-m", "pipelines.train", *overrides, "training.workers=2"]
     process = subprocess.Popen(
         command,
