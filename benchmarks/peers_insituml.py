@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import process_time
 from typing import Any
 
+import scipy.optimize  # noqa: F401 (GEM's solver: loaded before the clock runs, as theirs is)
 import torch
 
 import insituml.methods
