@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -112,6 +113,20 @@ class Memory:
         """Return every stored sample and the task each is of."""
         rows = torch.arange(len(self))
         return self._storage.read(rows), self._task_of_row[rows]
+
+    def revise(self, task: int, revised: Callable[[Batch], Batch], batch_size: int = 256) -> None:
+        """Replace the stored samples of a task.
+
+        Parameters
+        ----------
+        task
+            The number of the task.
+        revised
+            ``revised(samples) -> samples``, of the same shapes, at most ``batch_size`` at a time.
+        """
+        rows = (self._task_of_row[: len(self)] == task).nonzero().flatten()
+        for part in rows.split(batch_size) if len(rows) else ():
+            self._storage.write(part, revised(self._storage.read(part)))
 
     def state_dict(self) -> dict[str, Any]:
         return {

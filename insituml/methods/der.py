@@ -9,16 +9,17 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
-from insituml.learner import CallOrderError, ContinualLearner
+from insituml.learner import CallOrderError, ContinualLearner, evaluating
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
 
 
 class DER(Method):
-    """Keep the outputs on stored samples close to what they were when the samples were seen.
+    """Keep the outputs on stored samples close to what they were when their task was learned.
 
     The loss is ``L + alpha · mean (f(x') − z')²``, where f is ``learner.output`` and (x', z') are
-    drawn from a reservoir of samples and of the outputs that training gave on them.
+    drawn from a reservoir of samples and of the outputs on them: at first those that training gave
+    when the samples were seen, at the end of their task those of the model that has learned it.
 
     Parameters
     ----------
@@ -40,6 +41,12 @@ class DER(Method):
     ----------
     Buzzega et al., "Dark experience for general continual learning: a strong, simple baseline",
     NeurIPS 2020, eq. 5.
+
+    Notes
+    -----
+    The paper keeps the outputs of the step that stores a sample. Over several epochs it goes on to
+    store; here samples are met in the first epoch only, whose outputs are those of a model that has
+    hardly learned the task.
     """
 
     needs_output = True
@@ -92,6 +99,16 @@ class DER(Method):
         # What other methods joined stands behind the batch's own rows.
         self.memory.add((*batch, self._output[: len(batch[0])]), self.task)
         self._output = None
+
+    def end_task(self, learner: ContinualLearner, task: Task) -> None:
+        device = next(learner.parameters()).device
+
+        def with_new_output(samples: Batch) -> Batch:
+            inputs = tuple(t.to(device) for t in samples[:-1])
+            return (*samples[:-1], learner.output(inputs).to(samples[-1].device))
+
+        with evaluating(learner):
+            self.memory.revise(task.index, with_new_output)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "memory": self.memory.state_dict()}

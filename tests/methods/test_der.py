@@ -1,7 +1,8 @@
-"""Dark experience replay: outputs are stored as training gave them, and the loss compares them."""
+"""Dark experience replay: which outputs are stored, and that the loss compares with them."""
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import pytest
@@ -60,13 +61,18 @@ def fit(learner, method, tasks: list[Task], *, epochs: int = 1) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize("beside", [False, True])
-def test_stored_outputs_are_those_of_the_step_on_the_sample(cls, beside: bool) -> None:
+def test_during_a_task_the_outputs_are_those_of_the_step_on_the_sample(cls, beside: bool) -> None:
+    class Endless(cls):
+        def end_task(self, learner, task: Task) -> None:
+            pass
+
     learner = Recording()
     if beside:  # replay in front of it: joined rows must not shift what is stored
-        both = Combined([partial(ExperienceReplay, 30, 4), partial(cls, 100)], generator=seeded(0))
-        method, whole = both.methods[1], both
+        parts = [partial(ExperienceReplay, 30, 4), partial(Endless, 100)]
+        whole = Combined(parts, generator=seeded(0))
+        method = whole.methods[1]
     else:
-        method = whole = cls(100, generator=seeded(0))
+        method = whole = Endless(100, generator=seeded(0))
     fit(learner, whole, make_tasks(), epochs=3)
     (x, labels, outputs), tasks = method.memory.all()
     assert sorted(labels.tolist()) == [*range(12), *range(100, 112)]
@@ -76,6 +82,23 @@ def test_stored_outputs_are_those_of_the_step_on_the_sample(cls, beside: bool) -
         assert torch.equal(stored, learner.given[label][0])
         assert not torch.equal(stored, learner.given[label][-1])
         assert torch.equal(sample, make_tasks()[label // 100].train[0][label % 100])
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_after_a_task_its_outputs_are_those_of_the_model_that_learned_it(cls) -> None:
+    learner, method = make_learner(), cls(14, generator=seeded(0))
+    learned: dict[int, MLP] = {}
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.05)
+    options = {"epochs": 3, "batch_size": 5, "generator": seeded(1)}
+    for record in train(learner, method, make_tasks(), optimizer, **options):
+        learned[record.task] = copy.deepcopy(learner)
+        (x, labels, outputs), tasks = method.memory.all()
+        assert set(tasks.tolist()) == set(learned)
+        for sample, label, stored, task in zip(x, labels, outputs, tasks.tolist(), strict=True):
+            assert torch.equal(sample, make_tasks()[task].train[0][label % 100])
+            with torch.no_grad():
+                expected = learned[task](sample[None])[1][0]
+            torch.testing.assert_close(stored, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -111,10 +134,10 @@ def test_only_the_replayed_samples_cost_a_forward_pass_more() -> None:
     learner, tasks = Recording(), make_tasks()
     method = DER(50, 4, generator=seeded(0))
     fit(learner, method, tasks[:1])
-    assert learner.passes == [5, 5, 2]
+    assert learner.passes == [5, 5, 2, 12]  # at last, all that is stored
     learner.passes.clear()
     fit(learner, method, tasks[1:])
-    assert learner.passes == [5, 4, 5, 4, 2, 4]
+    assert learner.passes == [5, 4, 5, 4, 2, 4, 12]
 
 
 def test_beside_ewc_the_loss_is_the_sum_of_its_parts() -> None:
