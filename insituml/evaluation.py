@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch, Task
-from insituml.learner import ContinualLearner, evaluating, reconstruction
+from insituml.learner import ContinualLearner, evaluating
+from insituml.reconstruction import reconstruction
 
 Errors = Callable[[ContinualLearner, Batch], dict[str, Tensor]]
 """``errors(learner, batch) -> {metric: (n,)}``, one number a sample."""

@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from insituml.data.task import Batch
-from insituml.gradients import (
-    QuadraticPenalty,
-    diagonal_fisher,
-    evaluation_mode,
-    per_sample_losses,
-    project,
-    project_layerwise,
-    reference_gradient,
-)
+from insituml.gradients import evaluation_mode, per_sample_losses
+from insituml.original_interface import OriginalInterface
+from insituml.reconstruction import LOSSES, reconstruction
 from insituml.verified_file import write_verified
 
-ReconstructionLoss = Callable[[Tensor, Tensor], Tensor]
 
-LOSSES: dict[str, ReconstructionLoss] = {
-    "mse": nn.functional.mse_loss,
-    "l1": nn.functional.l1_loss,
-}
-
-
-class CallOrderError(RuntimeError):
-    """A step was asked for before the one it builds on."""
-
-
-class ContinualLearner(nn.Module):
+class ContinualLearner(OriginalInterface):
     """A model with its loss, which every continual-learning method can train.
 
     Subclasses define :meth:`encode` and :meth:`decode`; or :meth:`output` and :meth:`objective`;
@@ -61,8 +43,8 @@ class ContinualLearner(nn.Module):
 
     Notes
     -----
-    What the continual-learning interface below stores (anchors, reference gradients) is not part
-    of ``state_dict()``: a checkpoint's weights load strictly into a fresh model.
+    What the original interface stores (anchors, reference gradients) is not part of
+    ``state_dict()``: a checkpoint's weights load strictly into a fresh model.
     """
 
     constructor_arguments: dict[str, Any]
@@ -96,18 +78,10 @@ class ContinualLearner(nn.Module):
         ewc_lambda: float = 1.0,
         gamma: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(onlineEWC, ewc_lambda, gamma)
         if loss not in LOSSES:
             raise ValueError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
-        if not 0.0 <= gamma <= 1.0:
-            raise ValueError(f"gamma is {gamma}; expected a decay between 0 and 1")
         self.reconstruction_loss = LOSSES[loss]
-        self.onlineEWC = onlineEWC
-        self.ewc_lambda = ewc_lambda
-        self.gamma = gamma
-        self._penalty: QuadraticPenalty | None = None
-        self._reference: Tensor | None = None
-        self._layerwise_reference: list[Tensor] | None = None
 
     # What a subclass defines
 
@@ -176,159 +150,6 @@ class ContinualLearner(nn.Module):
         """Return the latents whose drift is measured, ``(n, size)``; by default the encoding."""
         return self.encode(batch[0])
 
-    # The original interface: elastic weight consolidation
-
-    def estimate_fisher(
-        self,
-        dataset: Dataset[Any] | Tensor,
-        loss_func: ReconstructionLoss,
-        is_mlp: bool = False,
-        *,
-        chunk_size: int = 16,
-    ) -> dict[str, Tensor]:
-        """Estimate the Fisher information on a task just learned and set an anchor here.
-
-        Parameters
-        ----------
-        dataset
-            Items are ``(x, label)`` or ``x``; labels are not used.
-        loss_func
-            ``loss_func(reconstruction, x) -> scalar``.
-        is_mlp
-            Flatten each x to a vector first.
-        chunk_size
-            As in :func:`~insituml.gradients.diagonal_fisher`.
-
-        Returns
-        -------
-        dict
-            ``{parameter name: tensor}``: the mean of squared per-sample gradients.
-
-        Raises
-        ------
-        ValueError
-            If the data set is empty.
-        """
-        parts = list(_inputs(dataset, batch_size=256))
-        if not parts:
-            raise ValueError("the data set is empty; estimate_fisher needs at least one sample")
-        x = torch.cat(parts)
-        if is_mlp:
-            x = x.flatten(start_dim=1)
-
-        def loss(model: nn.Module, batch: Batch) -> Tensor:
-            decoded = reconstruction(model, batch[0])
-            return loss_func(decoded, batch[0].to(decoded.device))
-
-        fisher = diagonal_fisher(self, loss, [x], chunk_size=chunk_size)
-        self.consolidate(fisher)
-        return fisher
-
-    def consolidate(self, fisher: dict[str, Tensor]) -> None:
-        """Anchor the parameters where they are, weighted by ``fisher``."""
-        parameters = dict(self.named_parameters())
-        if self._penalty is None:
-            self._penalty = QuadraticPenalty.at_anchor(fisher, parameters)
-        elif self.onlineEWC:
-            self._penalty = self._penalty.with_moved_anchor(fisher, parameters, self.gamma)
-        else:
-            self._penalty = self._penalty.with_anchor(fisher, parameters)
-
-    def ewc_loss(self) -> Tensor:
-        """``½ Σ F (θ − θ*)²`` over all anchors; 0 before the first estimate."""
-        if self._penalty is None:
-            return torch.zeros((), device=next(self.parameters()).device)
-        return self._penalty.value(dict(self.named_parameters()))
-
-    # The original interface: averaged gradient episodic memory
-
-    def calculate_ref_gradients(
-        self,
-        reference_data: Dataset[Any] | Tensor,
-        loss_func: ReconstructionLoss = LOSSES["mse"],
-        b_size: int = 64,
-        store_encoded: bool = False,
-    ) -> Tensor:
-        """Store the gradient of the loss on samples of past tasks as one flat vector.
-
-        Parameters
-        ----------
-        reference_data
-            Items are ``(x, label)`` or ``x``; latents when ``store_encoded``.
-        loss_func
-            ``loss_func(reconstruction, x) -> scalar``.
-        b_size
-            Samples per forward pass.
-        store_encoded
-            The data are latents z: compare ``encode(decode(z))`` with z.
-
-        Returns
-        -------
-        Tensor
-            The mean loss on the reference data, detached.
-        """
-        loss, gradients = self._reference_of(reference_data, loss_func, b_size, store_encoded)
-        device = gradients[0].device
-        self._reference = torch.cat([g.reshape(-1).to(device) for g in gradients])
-        return loss
-
-    def overwrite_grad(self) -> None:
-        """Project ``p.grad`` in place when it conflicts with the stored reference gradient.
-
-        Raises
-        ------
-        CallOrderError
-            If :meth:`calculate_ref_gradients` was not called before.
-        """
-        if self._reference is None:
-            raise CallOrderError(_missing_call("overwrite_grad", "calculate_ref_gradients"))
-        gradients = gradients_of(trainable_parameters(self))
-        pieces = self._reference.split([g.numel() for g in gradients])
-        reference = [
-            piece.view_as(g).to(g.device) for piece, g in zip(pieces, gradients, strict=True)
-        ]
-        project(gradients, reference)
-
-    def calculate_ref_gradients_layerwise(
-        self,
-        reference_data: Dataset[Any] | Tensor,
-        loss_func: ReconstructionLoss = LOSSES["mse"],
-        b_size: int = 64,
-        store_encoded: bool = False,
-    ) -> Tensor:
-        """Store the reference gradient per parameter; see :meth:`calculate_ref_gradients`."""
-        loss, self._layerwise_reference = self._reference_of(
-            reference_data, loss_func, b_size, store_encoded
-        )
-        return loss
-
-    def overwrite_grad_layerwise(self) -> None:
-        """Project each parameter's gradient by itself; see :meth:`overwrite_grad`."""
-        if self._layerwise_reference is None:
-            raise CallOrderError(
-                _missing_call("overwrite_grad_layerwise", "calculate_ref_gradients_layerwise")
-            )
-        project_layerwise(gradients_of(trainable_parameters(self)), self._layerwise_reference)
-
-    def _reference_of(
-        self,
-        reference_data: Dataset[Any] | Tensor,
-        loss_func: ReconstructionLoss,
-        b_size: int,
-        store_encoded: bool,
-    ) -> tuple[Tensor, list[Tensor]]:
-        parameters = trainable_parameters(self)
-        device = parameters[0].device
-
-        def loss(batch: Batch) -> Tensor:
-            if store_encoded:
-                return latent_loss(self, batch[0], loss_func)
-            decoded = reconstruction(self, batch[0])
-            return loss_func(decoded, batch[0].to(decoded.device))
-
-        batches = ((x.to(device),) for x in _inputs(reference_data, b_size))
-        return reference_gradient(loss, parameters, batches)
-
     # Files
 
     def description(self) -> dict[str, Any]:
@@ -386,54 +207,3 @@ def _output(learner: nn.Module, batch: Batch) -> Tensor:
 
 def _objective(learner: nn.Module, batch: Batch) -> Tensor:
     return learner.objective(batch[0], batch[1:])  # type: ignore[operator]
-
-
-def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that training changes, in order."""
-    return [p for p in module.parameters() if p.requires_grad]
-
-
-def gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    """Return the parameters' gradients; one that is missing becomes zeros."""
-    gradients = []
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        gradients.append(parameter.grad)
-    return gradients
-
-
-def reconstruction(learner: nn.Module, x: Tensor) -> Tensor:
-    """Return the second of what ``forward(x)`` gives, the reconstruction.
-
-    Raises
-    ------
-    TypeError
-        If it is no tuple: of a bare tensor, ``[1]`` would silently be sample 1.
-    """
-    output = learner(x)
-    if not isinstance(output, tuple):
-        raise TypeError(
-            f"{type(learner).__name__}.forward returned a {type(output).__name__}; expected "
-            "(encoded, decoded, indices or None). Override output(batch) and objective(output, "
-            "batch), or loss(batch) alone, for another objective."
-        )
-    return output[1]
-
-
-def latent_loss(learner: ContinualLearner, latent: Tensor, loss: ReconstructionLoss) -> Tensor:
-    """How far a stored latent z moves on the way round, ``loss(encode(decode(z)), z)``."""
-    again = learner.encode(learner.decode(latent))
-    return loss(again, latent.to(again.device))
-
-
-def _inputs(dataset: Dataset[Any] | Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Yield the x of ``(x, label)`` or ``x`` items in batches; a tensor is a data set of rows."""
-    # A loader draws from its generator even when nothing is shuffled: spare the global one.
-    own = torch.Generator()
-    for batch in DataLoader(dataset, batch_size, generator=own):  # type: ignore[arg-type]
-        yield batch if isinstance(batch, Tensor) else batch[0]
-
-
-def _missing_call(called: str, missing: str) -> str:
-    return f"{called}() needs a reference gradient; call {missing}(reference_data) first"

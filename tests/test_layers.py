@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[1]
 # An import may stay on its level or go down; what is on no level is a file of its own below.
 LEVELS = [
     ["atomic_file", "version"],
-    ["verified_file"],
+    ["reconstruction", "verified_file"],
     ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],
+    ["original_interface"],
     ["learner", "methods", "models"],
     ["checkpoint", "evaluation", "training"],
 ]

@@ -12,11 +12,12 @@ from torch.utils.data import Dataset, TensorDataset
 
 from insituml.data.task import Task
 from insituml.evaluation import reconstruct
-from insituml.gradients import diagonal_fisher
-from insituml.learner import CallOrderError, ContinualLearner, gradients_of, trainable_parameters
+from insituml.gradients import diagonal_fisher, gradients_of, trainable_parameters
+from insituml.learner import ContinualLearner
 from insituml.memory import EpisodicMemory, EpisodicMemoryDataset
 from insituml.methods import AGEM, EWC, AGEMLayerwise, OnlineEWC
 from insituml.models import MLP, AutoEncoder2D
+from insituml.original_interface import CallOrderError
 from insituml.training import train
 
 EPOCHS, BATCH_SIZE = 2, 8

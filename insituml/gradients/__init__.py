@@ -13,6 +13,7 @@ from insituml.gradients.layer_statistics import (
     parameter_name,
     supported_layers,
 )
+from insituml.gradients.parameters import gradients_of, trainable_parameters
 from insituml.gradients.penalty import QuadraticPenalty
 from insituml.gradients.per_sample import per_sample_losses
 from insituml.gradients.projection import project, project_layerwise
@@ -27,6 +28,7 @@ __all__ = [
     "evaluation_mode",
     "extended_basis",
     "forward_statistics",
+    "gradients_of",
     "in_block",
     "is_transposed",
     "kronecker_fisher",
@@ -39,4 +41,5 @@ __all__ = [
     "project_onto_cone",
     "reference_gradient",
     "supported_layers",
+    "trainable_parameters",
 ]

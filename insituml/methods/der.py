@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
-from insituml.learner import CallOrderError, ContinualLearner, evaluating
+from insituml.learner import ContinualLearner, evaluating
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
+from insituml.original_interface import CallOrderError
 
 
 class DER(Method):

@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task, joined
-from insituml.learner import ContinualLearner, latent_loss, sample_losses
+from insituml.learner import ContinualLearner, sample_losses
 from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.base import Method
 from insituml.methods.encoding import encoded, features, losses
+from insituml.reconstruction import latent_loss
 
 
 class ExperienceReplay(Method):

@@ -7,8 +7,13 @@ from typing import Any
 import torch
 
 from insituml.data.task import Batch, Task
-from insituml.gradients import project_onto_cone, reference_gradient
-from insituml.learner import ContinualLearner, gradients_of, trainable_parameters
+from insituml.gradients import (
+    gradients_of,
+    project_onto_cone,
+    reference_gradient,
+    trainable_parameters,
+)
+from insituml.learner import ContinualLearner
 from insituml.memory import EpisodicMemory
 from insituml.methods.base import Method
 

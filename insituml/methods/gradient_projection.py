@@ -9,16 +9,12 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
-from insituml.gradients import reference_gradient
-from insituml.learner import (
-    ContinualLearner,
-    gradients_of,
-    latent_loss,
-    trainable_parameters,
-)
+from insituml.gradients import gradients_of, reference_gradient, trainable_parameters
+from insituml.learner import ContinualLearner
 from insituml.memory import EpisodicMemory
 from insituml.methods.base import Method
 from insituml.methods.encoding import BATCH, encoded
+from insituml.reconstruction import latent_loss
 
 
 class GradientProjection(Method):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Task
-from insituml.gradients import QuadraticPenalty
-from insituml.learner import ContinualLearner, gradients_of, trainable_parameters
+from insituml.gradients import QuadraticPenalty, gradients_of, trainable_parameters
+from insituml.learner import ContinualLearner
 from insituml.methods.anchored import Anchored
 
 

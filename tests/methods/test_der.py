@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
-from insituml.learner import CallOrderError
 from insituml.methods import DER, EWC, Combined, DERPlusPlus, ExperienceReplay
 from insituml.models import MLP
+from insituml.original_interface import CallOrderError
 from insituml.training import train
 
 CLASSES = [DER, DERPlusPlus]
