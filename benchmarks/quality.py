@@ -36,7 +36,7 @@ CANDIDATES: dict[str, dict[str, str]] = {
     "ewc": {"method.strength": STRENGTHS},
     "online_ewc": {"method.strength": STRENGTHS},
     "kronecker_ewc": {"method.strength": STRENGTHS},
-    "mas": {"method.strength": "0.01,0.1,1,10,100"},
+    "mas": {"method.strength": "1e-6,1e-5,1e-4,1e-3,1e-2"},
     "synaptic_intelligence": {"method.strength": "0.1,1,10,100,1000"},
     "lwf": {"method.strength": "0.1,0.3,1,3,10"},
     "weight_averaging": {"method.strength": "0.1,0.3,1,3,10"},
