@@ -72,10 +72,11 @@ def test_errors_are_those_of_the_trained_weights(setting):
     assert training.steps == 3 * 2 * 4
 
 
-def test_ratios_are_of_medians():
-    ours = [outcome(1.0, seconds) for seconds in (1.0, 2.0, 50.0)]
-    theirs = [outcome(1.0, seconds) for seconds in (4.0, 3.0, 5.0)]
+def test_ratios_are_of_median_times_and_largest_memory():
+    ours = [outcome(1.0, *both) for both in ((1.0, 90.0), (2.0, 30.0), (50.0, 20.0))]
+    theirs = [outcome(1.0, *both) for both in ((4.0, 10.0), (3.0, 30.0), (5.0, 20.0))]
     assert comparison(ours, theirs).ratio("seconds_a_step") == 0.5
+    assert comparison(ours, theirs).ratio("peak_mb") == 3.0
 
 
 def test_excess_error_is_welchs_statistic():
