@@ -23,6 +23,9 @@ METRICS = (
 NEEDS_ORDER = ("forgetting", "backward_transfer", "forward_transfer")
 """What has no meaning for a method that sees all tasks at once."""
 
+KEEP_ALL_DATA = ("joint", "cumulative")
+"""Bounds whose memory is the stream itself: no number to compare with."""
+
 
 def read_summaries(root: Path, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Read ``evaluations/<method>/summary.json`` of each method.
@@ -82,7 +85,8 @@ def leaderboard(summaries: dict[str, dict[str, Any]], timings: dict[str, Any]) -
             row[f"{metric}_std"] = values.std(ddof=1) if len(values) > 1 else np.nan
         seconds = [seed["seconds_per_step"] for seed in timings[method].values()]
         row["seconds_per_step"] = float(np.mean(seconds))
-        row["memory_bytes"] = summary["memory_bytes"]
+        keeps_all = method in KEEP_ALL_DATA
+        row["memory_bytes"] = float("nan") if keeps_all else summary["memory_bytes"]
         rows.append(row)
     return pd.DataFrame(rows).sort_values("final_average_error", ignore_index=True)
 

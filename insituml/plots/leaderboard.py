@@ -27,6 +27,7 @@ _NUMBERS = (
     "memory_bytes",
 )
 _REFERENCES = ("naive", "joint")
+_OUT_OF_COMPETITION = (*_REFERENCES, "cumulative")
 
 
 @look()
@@ -132,7 +133,8 @@ def leaderboard_figure(
 def leaderboard_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the leaderboard as a Markdown table, mean ± standard deviation, best on top.
 
-    The best method of each column is bold; the references naive and joint do not compete.
+    The best method of each column is bold; naive, and joint and cumulative, which keep
+    all data, do not compete.
 
     Parameters
     ----------
@@ -156,7 +158,7 @@ def leaderboard_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         "| method | " + " | ".join(column.title for column in columns) + " |",
         "|:---|" + "---:|" * len(columns),
     ]
-    competing = [row for row in board if row["method"] not in _REFERENCES]
+    competing = [row for row in board if row["method"] not in _OUT_OF_COMPETITION]
     best = {
         column.key: column.best(values)
         for column in columns
