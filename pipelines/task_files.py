@@ -88,7 +88,7 @@ def read_stream(folder: Path) -> Stream:
     Raises
     ------
     UserError
-        If the split stage has not run yet.
+        If the split stage has not run yet, or an earlier version of it.
     """
     try:
         info = json.loads((folder / STREAM).read_text())
@@ -96,6 +96,11 @@ def read_stream(folder: Path) -> Stream:
         raise UserError(
             f"there are no tasks in {folder}; run `python -m pipelines.split` first"
         ) from error
+    if "condition_size" not in info:
+        raise UserError(
+            f"the tasks in {folder} were split by an earlier version of insituml; run "
+            "`python -m pipelines.split` again, with the same options"
+        )
     return Stream(folder, info)
 
 

@@ -292,3 +292,9 @@ def test_sources_that_cannot_be_read(source, expected, fields, tools, tmp_path) 
     with pytest.raises(UserError, match=expected):
         generate(data, tmp_path / "raw")
     assert not (tmp_path / "raw").exists()  # an old data/raw stays until a new one can be made
+
+
+def test_tasks_of_an_earlier_version_are_told_from_todays(tmp_path) -> None:
+    (tmp_path / "stream.json").write_text('{"tasks": [], "sample_shape": [2]}')
+    with pytest.raises(UserError, match=r"earlier version .* pipelines\.split"):
+        read_stream(tmp_path)
