@@ -159,7 +159,8 @@ def _batches(
     device = next(learner.parameters()).device
     order = torch.randperm(len(samples[0]), generator=generator)
     for rows in order.split(batch_size):
-        yield tuple(column[rows.to(column.device)].to(device) for column in samples)
+        # index_select copies whole rows: several times as fast as column[rows] for large samples.
+        yield tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
 
 
 @contextmanager
