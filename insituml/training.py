@@ -157,7 +157,8 @@ def _batches(
 ) -> Iterator[Batch]:
     """Index shuffled batches out of tensors; a memory-mapped tensor reads only these rows."""
     device = next(learner.parameters()).device
-    order = torch.randperm(len(samples[0]), generator=generator)
+    # To the samples' device once an epoch, not once a step: each such copy waits.
+    order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)
     for rows in order.split(batch_size):
         # index_select copies whole rows: several times as fast as column[rows] for large samples.
         yield tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)

@@ -41,7 +41,8 @@ def project_onto_cone(
     new = flat(gradients).to(past.device)
     products = (past @ torch.cat([past, new[None]]).T).cpu().double().numpy()
     gram, slopes = products[:, :-1], products[:, -1]
-    if (slopes >= 0).all():
+    # Infinite ones are left to the trainer, which tells at the end of the epoch.
+    if (slopes >= 0).all() or not np.isfinite(products).all():
         return
     weights = nonnegative_minimum(gram, slopes + margin * gram.sum(axis=1)) + margin
     correction = torch.as_tensor(weights, dtype=past.dtype, device=past.device) @ past
@@ -67,8 +68,16 @@ def nonnegative_minimum(gram: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """
     from scipy.optimize import nnls
 
-    # As least squares, ‖A v − b‖² with AᵀA = H and Aᵀb = −c; directions without length drop out.
+    # A short gradient is a constraint like any other: all are brought to length 1 first.
+    norms = np.sqrt(np.diag(gram))
+    solution = np.zeros(len(gram))
+    used = norms > 0
+    norms = norms[used]
+    gram = gram[np.ix_(used, used)] / np.outer(norms, norms)
+    # As least squares, ‖A v − b‖² with AᵀA = H and Aᵀb = −c; dependent directions drop out.
     lengths, directions = np.linalg.eigh(gram)
     kept = lengths > lengths[-1] * len(gram) * np.finfo(np.float32).eps
     roots, directions = np.sqrt(lengths[kept]), directions[:, kept]
-    return nnls(roots[:, None] * directions.T, -(directions.T @ slopes) / roots)[0]
+    target = -(directions.T @ (slopes[used] / norms)) / roots
+    solution[used] = nnls(roots[:, None] * directions.T, target)[0] / norms
+    return solution

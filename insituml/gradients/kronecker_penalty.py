@@ -135,10 +135,13 @@ class _Form(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, columns: Tensor, offset: Tensor) -> Tensor:
         slope = rows @ offset @ columns
-        ctx.save_for_backward(slope)
+        ctx.save_for_backward(slope, offset)
+        ctx.rows, ctx.columns = rows, columns
         return 0.5 * (slope * offset).sum()
 
     @staticmethod
     def backward(ctx: Any, factor: Tensor) -> Any:
-        (slope,) = ctx.saved_tensors
+        slope, offset = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            slope = ctx.rows @ offset @ ctx.columns
         return None, None, slope * factor

@@ -123,11 +123,16 @@ class _Parabola(torch.autograd.Function):
     def forward(ctx: Any, precision: list[Tensor], centre: list[Tensor], *where: Tensor) -> Tensor:
         offsets = torch._foreach_sub(where, centre)
         ctx.slopes = torch._foreach_mul(offsets, precision)
+        ctx.save_for_backward(*where)
+        ctx.precision, ctx.centre = precision, centre
         return 0.5 * dot(offsets, ctx.slopes)
 
     @staticmethod
     def backward(ctx: Any, factor: Tensor) -> Any:
         slopes = ctx.slopes
-        if len({s.device for s in slopes}) == 1:
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            terms = zip(ctx.saved_tensors, ctx.precision, ctx.centre, strict=True)
+            slopes = [a * (p - c) for p, a, c in terms]
+        elif len({s.device for s in slopes}) == 1:
             return None, None, *torch._foreach_mul(slopes, factor)
         return None, None, *(slope * factor.to(slope.device) for slope in slopes)

@@ -29,9 +29,10 @@ def features(learner: ContinualLearner, samples: Batch) -> Tensor:
         return torch.cat([learner.output(part).flatten(1) for part in _parts(learner, samples)])
 
 
-def losses(learner: ContinualLearner, samples: Batch) -> Tensor:
-    """Return each sample's own loss, ``(n,)``."""
-    return torch.cat([sample_losses(learner, part) for part in _parts(learner, samples)])
+def losses(learner: ContinualLearner, samples: Batch, *, batched: bool = True) -> Tensor:
+    """Return each sample's own loss, ``(n,)``; ``batched`` as in ``sample_losses``."""
+    parts = _parts(learner, samples)
+    return torch.cat([sample_losses(learner, part, batched=batched) for part in parts])
 
 
 def _parts(learner: ContinualLearner, samples: Batch) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task, joined
-from insituml.learner import ContinualLearner, sample_losses
+from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.base import Method
 from insituml.methods.encoding import encoded, features, losses
@@ -35,6 +35,9 @@ class ExperienceReplay(Method):
         added for the latents drawn, and the memory is filled at the end of each task.
     latent_weight
         Weight of that loss; without effect with ``store="input"``.
+    batched
+        Evaluate losses for the memory by ``vmap``; False takes samples one by one, where ``vmap``
+        cannot batch the loss.
     generator
         Chooses the samples stored and replayed.
 
@@ -55,6 +58,7 @@ class ExperienceReplay(Method):
         memory: Callable[..., Memory] = ReservoirMemory,
         store: Literal["input", "latent"] = "input",
         latent_weight: float = 1.0,
+        batched: bool = True,
         *,
         generator: torch.Generator,
     ) -> None:
@@ -70,6 +74,7 @@ class ExperienceReplay(Method):
         self.replay_size = replay_size
         self.store = store
         self.latent_weight = latent_weight
+        self.batched = batched
         self.task = 0
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
@@ -92,13 +97,13 @@ class ExperienceReplay(Method):
 
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:
         if self.store == "input":
-            needed = sample_losses(learner, batch) if self.memory.needs_losses else None
+            needed = self._losses(learner, batch)
             self.memory.add(batch, self.task, needed)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         if self.store == "latent":
             latent = encoded(learner, task.train[0])
-            needed = losses(learner, task.train) if self.memory.needs_losses else None
+            needed = self._losses(learner, task.train)
             self.memory.add((latent,), task.index, needed)
             self.memory.finish_task((latent,), task.index, latent)
         else:
@@ -115,6 +120,11 @@ class ExperienceReplay(Method):
     def _remembers(self) -> bool:
         # During the first task there is nothing to remember.
         return self.task > 0 and len(self.memory) > 0
+
+    def _losses(self, learner: ContinualLearner, samples: Batch) -> Tensor | None:
+        if not self.memory.needs_losses:
+            return None
+        return losses(learner, samples, batched=self.batched)
 
     def _drawn(self, batch: Batch) -> Batch:
         return self.memory.sample(self.replay_size or len(batch[0]))

@@ -33,8 +33,8 @@ class MIR(ExperienceReplay):
     Raises
     ------
     ValueError
-        If a size is below 1, there are fewer candidates than are replayed, or ``virtual_rate`` is
-        not positive.
+        If a size is below 1, there are fewer candidates than ``replay_size``, or ``virtual_rate``
+        is not positive.
 
     References
     ----------
@@ -52,7 +52,7 @@ class MIR(ExperienceReplay):
         *,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(memory_size, replay_size, generator=generator)
+        super().__init__(memory_size, replay_size, batched=batched, generator=generator)
         if candidates is not None and candidates < (replay_size or 1):
             raise ValueError(
                 f"candidates is {candidates}; expected at least the {replay_size or 1} replayed"
@@ -61,13 +61,12 @@ class MIR(ExperienceReplay):
             raise ValueError(f"virtual_rate is {virtual_rate}; expected a learning rate above 0")
         self.candidates = candidates
         self.virtual_rate = virtual_rate
-        self.batched = batched
 
     def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
         if not self._remembers():
             return batch
         size = self.replay_size or len(batch[0])
-        drawn = self.memory.sample(self.candidates or 4 * size)
+        drawn = self.memory.sample(max(self.candidates or 4 * size, size))
         drawn = tuple(t.to(batch[0].device) for t in drawn)
         if len(drawn[0]) > size:
             most = self.interference(learner, batch, drawn).topk(size).indices

@@ -67,6 +67,7 @@ class SynapticIntelligence(Anchored):
         self._gradients = [torch.zeros_like(p) for p in self._start]
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
+        self._follow(learner)
         # Kept now: clipping changes the gradients in place before the step.
         torch._foreach_copy_(self._gradients, gradients_of(trainable_parameters(learner)))
         if self.anchor is not None:
@@ -77,13 +78,15 @@ class SynapticIntelligence(Anchored):
             torch._foreach_add_(gradients, slopes, alpha=-self.strength)
 
     @torch.no_grad()
-    def after_step(self, learner: ContinualLearner) -> None:
+    def _follow(self, learner: ContinualLearner) -> None:
+        """Add the last step, with whatever other methods made of it."""
         parameters = [p.detach() for p in trainable_parameters(learner)]
         steps = torch._foreach_sub(parameters, self._before)
         torch._foreach_addcmul_(self._path, self._gradients, list(steps), value=-1.0)
         torch._foreach_copy_(self._before, parameters)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
+        self._follow(learner)
         parameters = dict(learner.named_parameters())
         importance = {
             name: path.clamp(min=0) / ((parameters[name].detach() - start).square() + self.damping)

@@ -26,7 +26,10 @@ class Teacher:
 
     def copy_of(self, learner: ContinualLearner) -> None:
         """Hold the learner as it is now; later steps do not change the copy."""
-        self.model = copy.deepcopy(learner).eval().requires_grad_(False)
+        # deepcopy refuses tensors that are part of a graph, such as what a pass left behind.
+        left = [v for m in learner.modules() for v in vars(m).values() if isinstance(v, Tensor)]
+        memo = {id(tensor): tensor.detach().clone() for tensor in left if not tensor.is_leaf}
+        self.model = copy.deepcopy(learner, memo).eval().requires_grad_(False)
 
     def follow(self, learner: ContinualLearner) -> None:
         """Move to where the learner is now, each tensor by itself."""

@@ -104,3 +104,16 @@ def test_optimality_of_the_dual() -> None:
         assert (v >= 0).all()
         assert (gradient >= -1e-8).all()
         assert abs(v @ gradient) < 1e-8
+
+
+def test_a_short_reference_is_a_constraint_like_any_other() -> None:
+    long, short = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1e-4])
+    gradients = [torch.tensor([1.0, -1.0])]
+    project_onto_cone(gradients, [[long], [short]])
+    torch.testing.assert_close(gradients[0], torch.tensor([1.0, 0.0]))
+
+
+def test_what_is_not_finite_is_left_to_the_trainer() -> None:
+    gradients = [torch.tensor([float("inf"), -1.0])]
+    project_onto_cone(gradients, [[torch.tensor([-1.0, 0.0])]])
+    assert gradients[0].tolist() == [float("inf"), -1.0]

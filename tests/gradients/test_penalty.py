@@ -156,3 +156,11 @@ def test_follows_the_parameters_to_another_device() -> None:
     penalty = QuadraticPenalty.at_anchor(draw(0, positive=True), draw(1))
     elsewhere = {n: v.to("meta") for n, v in draw(2).items()}
     assert penalty.value(elsewhere).device.type == "meta"
+
+
+def test_second_derivative_against_finite_differences() -> None:
+    penalty = accumulated([(draw(k, positive=True), draw(100 + k)) for k in range(2)])
+    inputs = [value.requires_grad_() for value in draw(5).values()]
+    assert torch.autograd.gradgradcheck(
+        lambda *values: penalty.value(dict(zip(SHAPES, values, strict=True))), inputs
+    )

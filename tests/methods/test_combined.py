@@ -13,6 +13,7 @@ from insituml.gradients import project
 from insituml.methods import (
     AGEM,
     EWC,
+    GPM,
     Combined,
     Cumulative,
     ExperienceReplay,
@@ -125,6 +126,27 @@ def test_weak_parts_change_nothing_and_each_hook_is_run() -> None:
     assert anchors[0].keys() == anchors[1].keys()
     assert all(torch.equal(anchors[0][n], anchors[1][n]) for n in anchors[0])
     assert any((value > 0).any() for value in anchors[0].values())
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_path_of_si_is_that_of_the_weights_whoever_moves_them(order: int) -> None:
+    # GPM changes a step after it is taken. The integral over all parameters is the same whether
+    # SI saw the gradient before or after its projection: the step lies in what is projected on.
+    tasks, moves = make_tasks(3), []
+
+    class Watching(SynapticIntelligence):
+        def end_task(self, learner, task) -> None:
+            self._follow(learner)
+            moves.append(sum(path.sum().item() for path in self._path))
+            super().end_task(learner, task)
+
+    for turn in (order, -order):
+        parts = [Watching, GPM][::turn]
+        makers = [partial(p, 1.0) if p is Watching else partial(p, 0.9) for p in parts]
+        learned(Combined(makers, generator=seeded()), tasks)
+    assert len(moves) == 4
+    assert moves[:2] == pytest.approx(moves[2:], rel=1e-9)
+    assert moves[1] != 0
 
 
 def test_errors() -> None:

@@ -186,3 +186,16 @@ def test_beside_agem_the_loss_is_the_sum_and_the_whole_gradient_is_projected() -
 def test_a_negative_strength_is_refused() -> None:
     with pytest.raises(ValueError, match=r"strength is -1.* expected 0 or more"):
         LwF(-1.0, generator=seeded(0))
+
+
+def test_a_learner_that_keeps_tensors_of_its_last_pass_is_copied() -> None:
+    class Keeping(MLP):
+        def output(self, batch):
+            self.kept = super().output(batch)
+            return self.kept
+
+    learner, method = Keeping(4, (5,), 2), LwF(1.0, generator=torch.Generator())
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    learner.loss((x,)).backward()
+    method.end_task(learner, Task(0, "", (x,), (x,)))
+    assert torch.equal(method.teacher.output((x,)), learner.output((x,)).detach())
