@@ -96,7 +96,7 @@ def _checked(losses: Tensor | None, count: int) -> Tensor:
     if not (smallest >= 0 and largest < float("inf")):  # true for NaN, too
         raise ValueError(
             f"the losses lie between {smallest} and {largest}; expected finite numbers of 0 or "
-            "more (negative: a log-likelihood, use another memory; not finite: training diverges, try "
-            "a smaller learning rate)"
+            "more (negative: a log-likelihood, use another memory; not finite: training diverges, "
+            "try a smaller learning rate)"
         )
     return losses
