@@ -5,7 +5,8 @@ from insituml.plots.latent_drift import latent_drift_heatmap
 from insituml.plots.leaderboard import leaderboard_figure, leaderboard_markdown
 from insituml.plots.loss_matrix import loss_matrix_grid, loss_matrix_heatmap
 from insituml.plots.method_style import method_label, method_styles
-from insituml.plots.reconstructions import image_grid, point_clouds, reconstruction_grid
+from insituml.plots.point_clouds import point_clouds
+from insituml.plots.reconstructions import image_grid, reconstruction_grid
 from insituml.plots.style import save
 from insituml.plots.training import loss_history
 

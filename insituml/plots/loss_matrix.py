@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -16,6 +15,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from insituml.plots.arrays import names_of, square_matrices, square_matrix
+from insituml.plots.colour_scale import beyond_scale, colour_scale
 from insituml.plots.method_style import method_label
 from insituml.plots.style import MAX_WIDTH, SEQUENTIAL, compact, look, readable_on, settle
 
@@ -68,7 +68,7 @@ def loss_matrix_heatmap(
     count = len(values)
     columns = names_of(task_names, count)
     rows = names_of(trained_labels, count, "trained_labels") if trained_labels else columns
-    norm = _norm(values, vmin=vmin, vmax=vmax, log=log)
+    norm = colour_scale(values, vmin=vmin, vmax=vmax, log=log)
 
     side = min(max(0.62 * count, 3.4), 5.8)
     margins = _name_margins(rows, columns)
@@ -81,7 +81,7 @@ def loss_matrix_heatmap(
     axes.set(xlabel=column_label, ylabel=row_label)
     if title:
         figure.suptitle(title)
-    figure.colorbar(image, ax=axes, label=metric_label, extend=_extend(values, norm), pad=0.02)
+    figure.colorbar(image, ax=axes, label=metric_label, extend=beyond_scale(values, norm), pad=0.02)
     return settle(figure)
 
 
@@ -126,7 +126,7 @@ def loss_matrix_grid(
     stack = np.stack(list(arrays.values()))
     count = stack.shape[-1]
     names = names_of(task_names, count)
-    norm = _norm(stack, vmin=vmin, vmax=vmax, log=log)
+    norm = colour_scale(stack, vmin=vmin, vmax=vmax, log=log)
 
     columns = panel_columns(len(arrays))
     lines = -(-len(arrays) // columns)
@@ -169,7 +169,7 @@ def loss_matrix_grid(
         image,
         ax=figure.axes,
         label=metric_label,
-        extend=_extend(stack, norm),
+        extend=beyond_scale(stack, norm),
         pad=0.015,
         aspect=14 * lines,
         fraction=0.05,
@@ -281,25 +281,3 @@ def _name_margins(rows: Sequence[str], columns: Sequence[str]) -> tuple[float, f
 
 def _thinned(count: int) -> list[int]:
     return list(range(0, count, -(-count // 20)))
-
-
-def _norm(values: np.ndarray, *, vmin: float | None, vmax: float | None, log: bool) -> Normalize:
-    """Return the colour scale: as asked, else from smallest to largest finite value."""
-    usable = values[np.isfinite(values) & ((values > 0) | (not log))]
-    low = vmin if vmin is not None else (float(usable.min()) if usable.size else 0.1)
-    high = vmax if vmax is not None else (float(usable.max()) if usable.size else max(1.0, low))
-    if low > high or (log and low <= 0):
-        rule = "0 < vmin <= vmax for a logarithmic scale" if log else "vmin <= vmax"
-        raise ValueError(f"the colour scale needs {rule}, got vmin={low:g}, vmax={high:g}")
-    if low == high:  # one value only: any scale around it
-        low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
-    return LogNorm(low, high) if log else Normalize(low, high)
-
-
-def _extend(values: np.ndarray, norm: Any) -> Literal["neither", "both", "min", "max"]:
-    """Return at which ends of the colour bar values lie beyond the scale."""
-    finite = values[~np.isnan(values)]
-    below, above = bool((finite < norm.vmin).any()), bool((finite > norm.vmax).any())
-    if below and above:
-        return "both"
-    return "min" if below else "max" if above else "neither"
