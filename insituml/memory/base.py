@@ -105,9 +105,21 @@ class Memory:
         tasks, counts = self._task_of_row[: len(self)].unique(return_counts=True)
         return dict(zip(tasks.tolist(), counts.tolist(), strict=True))
 
-    def sample(self, size: int) -> Batch:
-        """Draw from the whole memory without replacement: ``min(size, len(self))`` samples."""
-        return self._storage.read(draw_without_replacement(len(self), size, self.generator))
+    def sample(self, size: int, *, without_task: int | None = None) -> Batch:
+        """Draw without replacement: ``min(size, ...)`` of the samples stored.
+
+        Parameters
+        ----------
+        size
+            Samples to draw.
+        without_task
+            Leave out the samples of this task; None: draw from the whole memory.
+        """
+        if without_task is None:
+            return self._storage.read(draw_without_replacement(len(self), size, self.generator))
+        rows = (self._task_of_row[: len(self)] != without_task).nonzero().flatten()
+        drawn = draw_without_replacement(len(rows), size, self.generator)
+        return self._storage.read(rows[drawn])
 
     def all(self) -> tuple[Batch, Tensor]:
         """Return every stored sample and the task each is of."""

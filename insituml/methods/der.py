@@ -19,8 +19,9 @@ class DER(Method):
     """Keep the outputs on stored samples close to what they were when their task was learned.
 
     The loss is ``L + alpha · mean (f(x') − z')²``, where f is ``learner.output`` and (x', z') are
-    drawn from a reservoir of samples and of the outputs on them: at first those that training gave
-    when the samples were seen, at the end of their task those of the model that has learned it.
+    drawn from what a reservoir of samples and of the outputs on them holds of past tasks. The
+    outputs are at first those that training gave when the samples were seen, at the end of their
+    task those of the model that has learned it.
 
     Parameters
     ----------
@@ -83,12 +84,16 @@ class DER(Method):
         if self.task == 0 or len(self.memory) == 0:
             return None
         *past, stored = self.draw(batch)
+        if len(stored) == 0:  # a small reservoir may have dropped all of them
+            return None
         now = learner.output(tuple(past))
         return self.alpha * mse_loss(now, stored.to(now.device))
 
     def draw(self, batch: Batch) -> Batch:
-        """Return stored samples, their outputs in the last column, on the batch's device."""
-        samples = self.memory.sample(self.replay_size or len(batch[0]))
+        """Return samples of past tasks, their outputs in the last column, on the batch's device."""
+        # The outputs kept for the present task are those of a model that has yet to learn it.
+        size = self.replay_size or len(batch[0])
+        samples = self.memory.sample(size, without_task=self.task)
         return tuple(t.to(batch[0].device) for t in samples)
 
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:

@@ -74,6 +74,28 @@ def test_draws_are_distinct_contiguous_and_uniform_over_the_whole_memory(kind) -
     assert torch.equal(memory.sample(100)[1].sort().values, stored)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_draws_can_leave_a_task_out(kind) -> None:
+    memory = filled(kind)
+    stored = memory.all()[0][1]
+    kept = stored[stored // 1000 != 1].sort().values
+    assert torch.equal(memory.sample(100, without_task=1)[1].sort().values, kept)
+    assert len(memory.sample(2, without_task=1)[1].unique()) == min(2, len(kept))
+    everything = memory.sample(100, without_task=99)[1].sort().values
+    assert torch.equal(everything, stored.sort().values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_can_be_revised(kind) -> None:
+    memory, twin = filled(kind), filled(kind)
+    memory.revise(1, lambda samples: (samples[0] + 0.5, samples[1]), batch_size=2)
+    (x, number), tasks = memory.all()
+    (before, same), _ = twin.all()
+    assert torch.equal(number, same)
+    assert torch.equal(x, before + 0.5 * (tasks == 1).view(-1, 1))
+    memory.revise(7, lambda samples: samples)  # a task of which nothing is stored
+
+
 @pytest.mark.parametrize("options", [{}, {"dtype": "float16"}, {"capacity": None}], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_goes_on_where_it_was_in_the_middle_of_a_stream(kind, options) -> None:

@@ -101,6 +101,26 @@ def test_after_a_task_its_outputs_are_those_of_the_model_that_learned_it(cls) ->
             torch.testing.assert_close(stored, expected, rtol=1e-12, atol=1e-14)
 
 
+def test_only_past_tasks_are_replayed() -> None:
+    tasks, learner, method = make_tasks(3), make_learner(), DER(50, generator=seeded(0))
+    for task in tasks:
+        method.begin_task(learner, task)
+        method.loss(learner, task.train)
+        method.observe(learner, task.train)
+        if task.index:
+            _, labels, _ = method.draw(task.train)
+            assert len(labels) == len(task.train[0])
+            assert (labels // 100 < task.index).all()
+
+
+def test_without_a_sample_of_the_past_nothing_is_added() -> None:
+    tasks, learner, method = make_tasks(), make_learner(), DER(1, generator=seeded(0))
+    method.begin_task(learner, tasks[1])
+    method.memory.add((*tasks[1].train, tasks[1].train[0]), 1)  # the only row is the present's
+    loss = method.loss(learner, tasks[1].train)
+    assert torch.equal(loss, learner.loss(tasks[1].train))
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_the_loss_by_hand(cls) -> None:
     tasks, learner, alpha, beta = make_tasks(), make_learner(), 0.7, 0.3
