@@ -103,8 +103,8 @@ class Bare:
         self.optimizer.step()
 
     def retrieved(self, rows: Tensor) -> None:
-        """A step on the joint batch, after a gradient and two passes over twice as many samples."""
-        batch, other = self.x[rows], torch.cat([self.past[rows], self.past[rows]])
+        """A joint step, after a gradient and two passes over four times the samples."""
+        batch, other = self.x[rows], torch.cat([self.past[rows]] * 4)
         torch.autograd.grad(mse_loss(self.model(batch), batch), self.parameters)
         with torch.no_grad():
             self.model(other)
