@@ -138,18 +138,35 @@ def _train_epoch(
 ) -> list[Tensor]:
     losses = []
     for batch in batches:
-        optimizer.zero_grad(set_to_none=True)
-        loss = method.loss(learner, batch)
-        loss.backward()
-        method.correct_gradients(learner)
-        if max_gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
-        optimizer.step()
-        method.after_step(learner)
+        losses.append(
+            train_step(learner, method, batch, optimizer, max_gradient_norm=max_gradient_norm)
+        )
         if observe:
             method.observe(learner, batch)
-        losses.append(loss.detach())
     return losses
+
+
+def train_step(
+    learner: ContinualLearner,
+    method: Method,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    *,
+    max_gradient_norm: float | None = None,
+) -> Tensor:
+    """Take one step of the optimizer on a batch; return the loss, a scalar without its graph.
+
+    Parameters as in :func:`train`.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss = method.loss(learner, batch)
+    loss.backward()
+    method.correct_gradients(learner)
+    if max_gradient_norm is not None:
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
+    optimizer.step()
+    method.after_step(learner)
+    return loss.detach()
 
 
 def _batches(

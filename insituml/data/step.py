@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -43,11 +43,14 @@ class Step:
         Physical time in seconds.
     values
         ``(components, *grid.shape)``, float32, in the source's unit.
+    metadata
+        What else is known of this step, such as ``"grid_origin"`` (metres) of a moving window.
     """
 
     iteration: int
     time: float
     values: np.ndarray
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class FieldSource(Protocol):
