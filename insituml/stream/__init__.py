@@ -3,6 +3,7 @@
 A source yields events: steps, gaps, rejected steps, and one ending.
 """
 
+from insituml.stream.checked import checked, with_gaps
 from insituml.stream.events import (
     Ending,
     Event,
@@ -13,6 +14,7 @@ from insituml.stream.events import (
     Rejected,
     Stalled,
 )
+from insituml.stream.ring import RingSource
 from insituml.stream.source import Description, FieldStream, Source
 
 __all__ = [
@@ -25,6 +27,9 @@ __all__ = [
     "NoProducerError",
     "ProducerDied",
     "Rejected",
+    "RingSource",
     "Source",
     "Stalled",
+    "checked",
+    "with_gaps",
 ]

@@ -1,0 +1,106 @@
+"""A child process that is heard through a pipe, and cannot outlast or block its parent."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import wait
+from typing import Any
+
+PATIENCE = 5.0
+"""Seconds that a child has to end by itself, and to follow a request to end."""
+
+
+class Child:
+    """Run ``target(told, tells, *arguments)`` in a spawned process.
+
+    Two one-way pipes rather than queues: a process that is killed inside a queue's ``put`` leaves
+    a lock held; the end of a pipe closes with its process.
+
+    Parameters
+    ----------
+    target
+        A function that a spawned process can import. It receives from the connection ``told`` and
+        sends to ``tells``; it should begin with :func:`end_with_parent`.
+    arguments
+        Whatever pickles.
+    """
+
+    def __init__(self, target: Callable[..., None], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        told, self._tell = context.Pipe(duplex=False)
+        self._hear, tells = context.Pipe(duplex=False)
+        self.process = context.Process(target=target, args=(told, tells, *arguments), daemon=True)
+        try:
+            self.process.start()
+        finally:  # with a copy of the child's ends open here, its death would go unnoticed
+            told.close()
+            tells.close()
+        self.ended = False
+
+    def tell(self, message: Any) -> None:
+        """Send to the child; if it is gone, :meth:`hear` will say so."""
+        with suppress(OSError):
+            self._tell.send(message)
+
+    def hear(self, timeout: float) -> Any:
+        """Return the next message, or None if there is none within ``timeout`` seconds.
+
+        Raises
+        ------
+        EOFError
+            If the child has ended and all that it said has been heard.
+        """
+        ready = wait([self._hear, self.process.sentinel], timeout)
+        if self._hear in ready or self._hear.poll():  # its last words come before its death
+            try:
+                return self._hear.recv()
+            except OSError as error:  # killed within a message
+                raise EOFError(str(error)) from error
+        if ready or self.process.exitcode is not None:
+            raise EOFError
+        return None
+
+    def how_it_ended(self) -> str:
+        """Name the exit code or the signal."""
+        self.process.join(PATIENCE)
+        code = self.process.exitcode
+        if code is None:
+            return "closed its pipe without a word"
+        if code < 0:
+            return f"killed by signal {signal.Signals(-code).name}"
+        return f"ended with exit code {code} without saying that it is done"
+
+    def end(self, *, grace: float = 0.0, force: bool = False) -> None:
+        """Leave no process behind: wait ``grace`` seconds, ask, wait, kill (at once by force)."""
+        if self.ended:
+            return
+        self.ended = True
+        self._tell.close()
+        if grace:
+            self.process.join(grace)
+        if not force and self.process.is_alive():
+            self.process.terminate()
+            self.process.join(PATIENCE)
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+        self._hear.close()
+
+
+def end_with_parent() -> None:
+    """In a child: end when the parent does, however busy; leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+
+        def watch() -> None:
+            wait([sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()

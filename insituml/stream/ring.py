@@ -1,0 +1,201 @@
+"""A source in a process of its own, read through a ring of slots in shared memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from insituml.data.step import Step
+from insituml.stream.child import PATIENCE, Child
+from insituml.stream.events import (
+    Ending,
+    Event,
+    Finished,
+    NoProducerError,
+    ProducerDied,
+    Stalled,
+)
+from insituml.stream.ring_writer import produce
+from insituml.stream.slots import Slots, bytes_of
+from insituml.stream.source import Description, Source
+
+POLICIES = ("block", "drop")
+logger = logging.getLogger(__name__)
+
+
+class RingSource:
+    """Run a source in a child process that writes into a bounded ring of slots.
+
+    The producer works while the consumer trains, whatever happens to it leaves the consumer alive,
+    and no more than ``slots`` steps are ever held. Steps that cannot be learned from arrive as
+    :class:`Rejected` (:func:`checked`).
+
+    The values of a step are a view of its slot: **valid until the next event is asked for**, then
+    the producer may write there. Copy what is to be kept.
+
+    Parameters
+    ----------
+    factory
+        Called without arguments in the child to make the source; must pickle, such as
+        ``functools.partial(make_stream, path)`` of functions that can be imported.
+    slots
+        Number of steps in shared memory, at least 2: one is read while another is written.
+    policy
+        ``"block"``: the producer waits for a free slot, nothing is lost. ``"drop"``: it never
+        waits; a step without a free slot is lost, and a :class:`Gap` names those lost in a row.
+    stall_timeout
+        Seconds without an event, while the consumer waits, until the producer counts as stalled
+        and is killed.
+    open_timeout
+        Seconds until the producer must have described its steps.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two slots, the policy is unknown or a timeout is not positive.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], Source],
+        *,
+        slots: int = 4,
+        policy: str = "block",
+        stall_timeout: float = 60.0,
+        open_timeout: float = 60.0,
+    ) -> None:
+        if slots < 2:
+            raise ValueError(f"slots is {slots}; at least 2: one is read while another is written")
+        if policy not in POLICIES:
+            raise ValueError(f"policy is {policy!r}; choose one of {', '.join(POLICIES)}")
+        for name, value in {"stall_timeout": stall_timeout, "open_timeout": open_timeout}.items():
+            if not value > 0:
+                raise ValueError(f"{name} is {value}; it must be more than 0 seconds")
+        self.factory = factory
+        self.slots = slots
+        self.policy = policy
+        self.stall_timeout = stall_timeout
+        self.open_timeout = open_timeout
+        self.dropped_steps = 0
+        """How many steps policy ``"drop"`` has lost, as far as the consumer has read."""
+        self._description: Description | None = None
+        self._child: Child | None = None
+        self._slots: Slots | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def describe(self) -> Description:
+        """Start the producer, unless it was, and return what all its steps share.
+
+        Raises
+        ------
+        NoProducerError
+            If it fails to start, or gives nothing within the open timeout.
+        """
+        return self._start() if self._description is None else self._description
+
+    @property
+    def bound_bytes(self) -> int:
+        """Bytes of shared memory, whatever the producer does: slots × step."""
+        return bytes_of(self.slots, self.describe().shape)
+
+    def events(self, after: int | None = None) -> Iterator[Event]:
+        """Yield what the producer gives, then one ending; stopping early ends the producer.
+
+        A stream that was read is started anew, with a new producer.
+
+        Parameters
+        ----------
+        after
+            Leave out steps up to and with this iteration.
+
+        Raises
+        ------
+        NoProducerError
+            At the first event: see :meth:`describe`.
+        RuntimeError
+            If the stream is being read already.
+        """
+        if self._slots is not None:
+            raise RuntimeError("this stream is being read already; close() it to start anew")
+        if self._child is None:
+            self._start()
+        assert self._child is not None
+        try:
+            self._slots = Slots(self.slots, self.describe().shape)
+            logger.info("the ring holds at most %d steps, %d bytes", self.slots, self.bound_bytes)
+            self._child.tell((self._slots.name, after))
+            yield from self._listen(self._child, self._slots)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the producer and remove the shared memory. May be called at any time, repeatedly."""
+        self._close()
+
+    def _close(self, **how: Any) -> None:
+        child, self._child = self._child, None
+        slots, self._slots = self._slots, None
+        if child is not None:
+            child.end(**how)
+        if slots is not None:  # after the child: nobody writes into it any more
+            slots.close()
+
+    def _start(self) -> Description:
+        self._child = child = Child(produce, self.factory, self.slots, self.policy)
+        try:
+            message = child.hear(self.open_timeout)
+            if message is None:
+                problem = f"gave nothing within {self.open_timeout} s: is it running, or does it "
+                problem += "need a longer open_timeout?"
+            elif message[0] == "failed":
+                problem = f"could not start: {message[1]}"
+            else:
+                self._description = message[1]
+                return message[1]
+        except EOFError:
+            problem = child.how_it_ended()
+        except BaseException:  # such as Ctrl-C while waiting
+            self._close(force=True)
+            raise
+        self._close(force=True)
+        raise NoProducerError(f"the producer {problem}")
+
+    def _listen(self, child: Child, slots: Slots) -> Iterator[Event]:
+        while not child.ended:
+            event, slot = self._next(child, slots)
+            if isinstance(event, Ending):
+                grace = PATIENCE if isinstance(event, Finished) else 0.0
+                self._close(grace=grace, force=isinstance(event, Stalled))
+                yield event
+                return
+            yield event
+            if slot is not None and not child.ended:
+                del event
+                child.tell(slot)
+
+    def _next(self, child: Child, slots: Slots) -> tuple[Event, int | None]:
+        """Return the next event, with its slot if it is a step."""
+        try:
+            message = child.hear(self.stall_timeout)
+        except EOFError:
+            return ProducerDied(child.how_it_ended()), None
+        if message is None:
+            return Stalled(self.stall_timeout), None
+        if message[0] == "step":
+            _, slot, iteration, time, metadata = message
+            return Step(iteration, time, slots.arrays[slot], metadata), slot
+        if message[0] == "dropped":
+            self.dropped_steps += message[2]
+        return message[1], None
