@@ -97,7 +97,7 @@ def train(
             raise ValueError(f"task {task.index} ({task.name}) has no sample to train on")
         started, first_step, mean_loss = time.perf_counter(), step, float("nan")
         learner.train()
-        with _seeded(generator.initial_seed(), task.index, learner):
+        with seeded(generator.initial_seed(), task.index, learner):
             method.begin_task(learner, task)
             for epoch in range(task_epochs):
                 losses = _train_epoch(
@@ -182,8 +182,8 @@ def _batches(
 
 
 @contextmanager
-def _seeded(seed: int, task: int, learner: ContinualLearner) -> Iterator[None]:
-    """Seed torch's global generators for one task: dropout resumes like everything else."""
+def seeded(seed: int, task: int, learner: ContinualLearner) -> Iterator[None]:
+    """Seed torch's global generators for one stretch: dropout resumes like everything else."""
     devices = {p.device.index for p in learner.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted(devices)):
         torch.manual_seed((seed * 1_000_003 + task) % 2**63)

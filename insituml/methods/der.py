@@ -20,8 +20,7 @@ class DER(Method):
 
     The loss is ``L + alpha · mean (f(x') − z')²``, where f is ``learner.output`` and (x', z') are
     drawn from what a reservoir of samples and of the outputs on them holds of past tasks. The
-    outputs are at first those that training gave when the samples were seen, at the end of their
-    task those of the model that has learned it.
+    outputs are those of the model at the end of the samples' task.
 
     Parameters
     ----------
@@ -48,7 +47,7 @@ class DER(Method):
     -----
     The paper keeps the outputs of the step that stores a sample. Over several epochs it goes on to
     store; here samples are met in the first epoch only, whose outputs are those of a model that has
-    hardly learned the task.
+    hardly learned the task, and in transit at a time when no step is taken on them.
     """
 
     needs_output = True
@@ -70,7 +69,7 @@ class DER(Method):
         self.replay_size = replay_size
         self.alpha = alpha
         self.task = 0
-        self._output: Tensor | None = None
+        self._output_shape: tuple[int, ...] | None = None
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         self.task = task.index
@@ -79,7 +78,7 @@ class DER(Method):
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
     ) -> Tensor | None:
         assert output is not None
-        self._output = output.detach()
+        self._output_shape = tuple(output.shape[1:])
         # During the first task there is nothing to remember.
         if self.task == 0 or len(self.memory) == 0:
             return None
@@ -97,14 +96,14 @@ class DER(Method):
         return tuple(t.to(batch[0].device) for t in samples)
 
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:
-        if self._output is None:
+        if self._output_shape is None:
             raise CallOrderError(
-                f"{type(self).__name__}.observe stores the output of the step's loss; call "
-                "loss(learner, batch) on the same batch first"
+                f"{type(self).__name__}.observe makes room for outputs of the shape that the loss "
+                "was taken on; call loss(learner, batch) first"
             )
-        # What other methods joined stands behind the batch's own rows.
-        self.memory.add((*batch, self._output[: len(batch[0])]), self.task)
-        self._output = None
+        # Outputs are stored at the end of the task, when the model has learned it.
+        room = batch[0].new_zeros((len(batch[0]), *self._output_shape))
+        self.memory.add((*batch, room), self.task)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         device = next(learner.parameters()).device
@@ -117,8 +116,12 @@ class DER(Method):
             self.memory.revise(task.index, with_new_output)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "memory": self.memory.state_dict()}
+        shape = None if self._output_shape is None else list(self._output_shape)
+        own = {"memory": self.memory.state_dict(), "task": self.task, "output_shape": shape}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
         self.memory.load_state_dict(state["memory"])
+        self.task, shape = state["task"], state["output_shape"]
+        self._output_shape = None if shape is None else tuple(shape)

@@ -111,11 +111,12 @@ class ExperienceReplay(Method):
             self.memory.finish_task(task.train, task.index, described)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "memory": self.memory.state_dict()}
+        return {**super().state_dict(), "memory": self.memory.state_dict(), "task": self.task}
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
         self.memory.load_state_dict(state["memory"])
+        self.task = state["task"]
 
     def _remembers(self) -> bool:
         # During the first task there is nothing to remember.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -97,3 +99,22 @@ class SynapticIntelligence(Anchored):
         else:
             self.anchor = self.anchor.with_moved_anchor(importance, parameters, gamma=1.0)
         self._path, self._start, self._before, self._gradients = [], [], [], []
+
+    def state_dict(self) -> dict[str, Any]:
+        during_a_task = {
+            "names": self._names,
+            "path": self._path,
+            "start": self._start,
+            "before": self._before,
+            "gradients": self._gradients,
+        }
+        return {**super().state_dict(), **during_a_task}
+
+    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
+        super().load_state_dict(state, learner)
+        self._names = list(state["names"])
+        devices = dict(learner.named_parameters())
+        self._path, self._start, self._before, self._gradients = (
+            [t.to(devices[n].device) for n, t in zip(self._names, state[key], strict=False)]
+            for key in ("path", "start", "before", "gradients")
+        )

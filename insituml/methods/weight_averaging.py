@@ -89,9 +89,10 @@ class WeightAveraging(Method):
             learner.load_state_dict(self.average.model.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "average": self.average.state_dict(), "steps": self.steps}
+        own = {"average": self.average.state_dict(), "steps": self.steps, "task": self.task}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
         self.average.load_state_dict(state["average"], learner)
-        self.steps = state["steps"]
+        self.steps, self.task = state["steps"], state["task"]

@@ -14,6 +14,7 @@ from torch.nn.functional import mse_loss
 from insituml import methods
 from insituml.data.task import Task
 from insituml.gradients import QuadraticPenalty, diagonal_fisher, project, project_layerwise
+from insituml.in_transit import InTransitTrainer
 from insituml.learner import ContinualLearner
 from insituml.methods import (
     AGEM,
@@ -513,3 +514,56 @@ def test_penalty_is_saved_with_the_method() -> None:
     state = method.state_dict()["anchor"]
     restored = QuadraticPenalty.from_state_dict(state, dict(learner.named_parameters()))
     assert restored.precision.keys() == dict(learner.named_parameters()).keys()
+
+
+def in_transit(name: str) -> tuple[Regressor, Method, torch.optim.Optimizer, InTransitTrainer]:
+    learner, method = Regressor(), FACTORIES[name](seeded(0))
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.02, momentum=0.9)
+    options = {"now_samples": 8, "task_samples": 12, "batches_per_step": 2, "batch_size": 5}
+    return (
+        learner,
+        method,
+        optimizer,
+        InTransitTrainer(learner, method, optimizer, generator=seeded(5), **options),
+    )
+
+
+def push(trainer: InTransitTrainer, tasks: list[Task], parts: range) -> None:
+    """Push parts of four samples; five make a task."""
+    for part in parts:
+        task, first = tasks[part // 5], 4 * (part % 5)
+        samples = tuple(column[first : first + 4] for column in task.train)
+        if first == 0:
+            trainer.begin_task(task.index, task.name, samples)
+        trainer.learn(samples)
+        if part % 5 == 4:
+            trainer.end_task(task.test)
+
+
+STREAMED = sorted(set(FACTORIES) - {"joint", "cumulative"})
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_stream_interrupted_inside_a_task_goes_on_bit_for_bit(name: str) -> None:
+    tasks = make_tasks()
+    whole = in_transit(name)
+    push(whole[-1], tasks, range(15))
+    first, second = in_transit(name), in_transit(name)
+    push(first[-1], tasks, range(8))
+    for restored, kept in zip(second[::2], first[::2], strict=True):
+        restored.load_state_dict(copy.deepcopy(kept.state_dict()))
+    second[1].load_state_dict(copy.deepcopy(first[1].state_dict()), second[0])
+    second[3].load_state_dict(copy.deepcopy(first[3].state_dict()))
+    second[3].generator.set_state(first[3].generator.get_state())
+    push(second[-1], tasks, range(8, 15))
+    assert same_bits(second[0], whole[0])
+    assert whole[3].steps == second[3].steps == 30
+    plain = in_transit("naive")
+    push(plain[-1], tasks, range(15))
+    assert same_bits(whole[0], plain[0]) == (name == "naive")
+
+
+@pytest.mark.parametrize("name", ["joint", "cumulative"])
+def test_what_needs_several_tasks_at_once_cannot_learn_in_transit(name: str) -> None:
+    with pytest.raises(ValueError, match="several tasks at once"):
+        in_transit(name)

@@ -1,0 +1,118 @@
+"""The most recent samples of a stream, in bounded memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from insituml.data.task import Batch
+
+
+class NowBuffer:
+    """A first-in, first-out buffer of samples.
+
+    Parameters
+    ----------
+    capacity
+        Samples that it holds at most.
+
+    Raises
+    ------
+    ValueError
+        If the capacity is below 1.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity is {capacity}; a buffer needs room for 1 sample or more")
+        self.capacity = capacity
+        self._columns: Batch = ()
+        self._oldest = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Return the number of samples held."""
+        return self._count
+
+    @property
+    def bytes(self) -> int:
+        """Memory held; allocated whole with the first samples."""
+        return sum(column.nbytes for column in self._columns)
+
+    def add(self, samples: Batch) -> Batch:
+        """Take in samples and return those that leave, oldest first.
+
+        Parameters
+        ----------
+        samples
+            Columns of ``(n, ...)``, copied; at most ``capacity`` samples.
+
+        Returns
+        -------
+        tuple
+            Columns of ``(m, ...)`` with ``m <= n``; ``m`` is 0 while there is room.
+
+        Raises
+        ------
+        ValueError
+            If more samples arrive than there is room for at all, or with other shapes than before.
+        """
+        count = len(samples[0])
+        if count > self.capacity:
+            raise ValueError(
+                f"{count} samples arrived at once, but the buffer holds {self.capacity}; let it "
+                "hold one simulation step at least"
+            )
+        if not self._columns:
+            self._columns = tuple(c.new_empty((self.capacity, *c.shape[1:])) for c in samples)
+        if [c.shape[1:] for c in samples] != [c.shape[1:] for c in self._columns]:
+            raise ValueError(
+                f"samples of shapes {[tuple(c.shape[1:]) for c in samples]} arrived; expected "
+                f"{[tuple(c.shape[1:]) for c in self._columns]} as before"
+            )
+        leaving = self._pop(max(0, self._count + count - self.capacity))
+        rows = (self._oldest + self._count + torch.arange(count)) % self.capacity
+        for column, new in zip(self._columns, samples, strict=True):
+            column[rows] = new
+        self._count += count
+        return leaving
+
+    def empty(self) -> Batch:
+        """Return all samples, oldest first, and forget them."""
+        return self._pop(self._count)
+
+    def draw(self, count: int, *, generator: torch.Generator) -> Batch:
+        """Draw samples uniformly: all different, unless more are asked for than are held.
+
+        Raises
+        ------
+        ValueError
+            If the buffer is empty.
+        """
+        if not self._count:
+            raise ValueError("the buffer is empty; add the samples of a step before drawing")
+        rounds = -(-count // self._count)
+        orders = [torch.randperm(self._count, generator=generator) for _ in range(rounds)]
+        rows = (self._oldest + torch.cat(orders)[:count]) % self.capacity
+        return tuple(column.index_select(0, rows) for column in self._columns)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the samples held, oldest first."""
+        rows = self._rows(self._count)
+        return {"columns": [column[rows] for column in self._columns]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Hold what :meth:`state_dict` returned, and nothing else."""
+        self._columns, self._oldest, self._count = (), 0, 0
+        if state["columns"]:
+            self.add(tuple(state["columns"]))
+
+    def _pop(self, count: int) -> Batch:
+        rows = self._rows(count)
+        self._oldest = (self._oldest + count) % self.capacity
+        self._count -= count
+        return tuple(column[rows] for column in self._columns)
+
+    def _rows(self, count: int) -> torch.Tensor:
+        return (self._oldest + torch.arange(count)) % self.capacity
