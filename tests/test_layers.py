@@ -38,6 +38,10 @@ SIDEWAYS = {
 OWNERS = {
     "matplotlib": ["insituml/plots/"],
     "openpmd_api": ["insituml/data/openpmd_series.py", "insituml/stream/"],
+    "fbpic": ["insituml/stream/fbpic_simulation.py"],
+    "numba": ["insituml/stream/fbpic_simulation.py"],
+    "pyfftw": ["insituml/stream/fbpic_simulation.py"],
+    "threadpoolctl": ["insituml/stream/fbpic_simulation.py"],
     "mlflow": ["pipelines/tracking.py"],
     "zuko": ["insituml/models/coupling.py"],
 }
@@ -54,6 +58,7 @@ UNKNOWN = {
 }
 
 BLOCKED = ["hydra", "omegaconf", "dvc", "mlflow", "pydantic", "pandas", "pipelines"]
+BLOCKED += ["fbpic", "numba", "pyfftw", "threadpoolctl"]
 
 
 def imports_of(source: str, path: str) -> Iterator[tuple[int, str]]:

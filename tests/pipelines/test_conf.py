@@ -29,9 +29,21 @@ SECTIONS = ["data", "model", "method", "optimizer", "training", "tracking"]
 # What data=... leaves open: the user's files.
 NEEDS_PATH = {"efield_npy", "openpmd", "mnist", "permuted_mnist", "cifar10", "cifar100"}
 SHAPES = {"lwfa": [3, 12, 32, 12], "pic": [3, 16, 32, 16], "digits": [1, 8, 8], "toy8": [2]}
-SHAPES |= {"mnist": [1, 28, 28], "cifar100": [3, 32, 32], "toy8_flow": [2]}
+SHAPES |= {
+    "fbpic": [3, 32, 32, 32],
+    "mnist": [1, 28, 28],
+    "cifar100": [3, 32, 32],
+    "toy8_flow": [2],
+}
 IMAGES = {"digits", "mnist", "cifar100"}
-CONDITIONS = {"lwfa": 0, "pic": 0, "toy8": 8, "toy8_flow": 8, **dict.fromkeys(IMAGES, 1)}
+CONDITIONS = {
+    "lwfa": 0,
+    "pic": 0,
+    "fbpic": 0,
+    "toy8": 8,
+    "toy8_flow": 8,
+    **dict.fromkeys(IMAGES, 1),
+}
 
 
 def content(group: str, name: str) -> dict[str, Any]:
@@ -89,7 +101,7 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
 def test_models_make_samples_of_the_shapes_they_are_for(experiment, model, tools, tmp_path) -> None:
     meant_for = {
         "autoencoder2d": IMAGES,
-        "autoencoder3d": {"lwfa", "pic"},
+        "autoencoder3d": {"lwfa", "pic", "fbpic"},
         "conditional_flow": {"toy8", "toy8_flow"},
     }
     call = tools.invoke(tmp_path, ["model"], f"experiment={experiment}", f"model={model}")
@@ -162,6 +174,8 @@ def test_data_sources_are_built(name, tools, published, tmp_path) -> None:
     elif name in NEEDS_PATH:
         write_image_sets(published, tmp_path)
         overrides.append(f"data.path={tmp_path}")
+    elif name == "fbpic":
+        pytest.importorskip("fbpic")
     data = validate(Data, tools.invoke(tmp_path, ["data"], *overrides).section("data"), "data")
     assert data.name == name
     source = instantiate(data.source, _convert_="all")
@@ -169,7 +183,7 @@ def test_data_sources_are_built(name, tools, published, tmp_path) -> None:
         step = next(iter(source))
         assert step.values.shape == (3, *source.grid.shape)
         assert step.values.dtype == np.float32
-        if name == "lwfa":
+        if name in ("lwfa", "fbpic"):
             assert data.split.tasks <= len(source)
             assert all(n % c == 0 for n, c in zip(source.grid.shape, data.split.chunk, strict=True))
     else:
