@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 PATIENCE = 5.0
 """Seconds that a child has to end by itself, and to follow a request to end."""
+LENGTH = struct.Struct("!Q")
+"""Precedes each message of a child: the number of bytes of its pickle."""
+READ_BYTES = 1 << 16
 
 
 class Child:
@@ -25,7 +30,7 @@ class Child:
     ----------
     target
         A function that a spawned process can import. It receives from the connection ``told`` and
-        sends to ``tells``; it should begin with :func:`end_with_parent`.
+        speaks with :func:`say` through ``tells``; it should begin with :func:`end_with_parent`.
     arguments
         Whatever pickles.
     """
@@ -41,6 +46,7 @@ class Child:
             told.close()
             tells.close()
         self.ended = False
+        self._heard = bytearray()
 
     def tell(self, message: Any) -> None:
         """Send to the child; if it is gone, :meth:`hear` will say so."""
@@ -48,22 +54,36 @@ class Child:
             self._tell.send(message)
 
     def hear(self, timeout: float) -> Any:
-        """Return the next message, or None if there is none within ``timeout`` seconds.
+        """Return the next message, or None if nothing comes for ``timeout`` seconds.
 
         Raises
         ------
         EOFError
             If the child has ended and all that it said has been heard.
         """
-        ready = wait([self._hear, self.process.sentinel], timeout)
-        if self._hear in ready or self._hear.poll():  # its last words come before its death
-            try:
-                return self._hear.recv()
-            except OSError as error:  # killed within a message
-                raise EOFError(str(error)) from error
-        if ready or self.process.exitcode is not None:
-            raise EOFError
-        return None
+        # Connection.recv would wait for ever for the rest of a message whose sender is stopped.
+        while (message := self._whole_message()) is None:
+            ready = wait([self._hear, self.process.sentinel], timeout)
+            if self._hear in ready or self._hear.poll():  # its last words come before its death
+                piece = os.read(self._hear.fileno(), READ_BYTES)
+                if not piece:
+                    raise EOFError
+                self._heard += piece
+            elif ready or self.process.exitcode is not None:
+                raise EOFError
+            else:
+                return None
+        return pickle.loads(message)
+
+    def _whole_message(self) -> bytes | None:
+        if len(self._heard) < LENGTH.size:
+            return None
+        end = LENGTH.size + LENGTH.unpack_from(self._heard)[0]
+        if len(self._heard) < end:
+            return None
+        message = bytes(self._heard[LENGTH.size : end])
+        del self._heard[:end]
+        return message
 
     def how_it_ended(self) -> str:
         """Name the exit code or the signal."""
@@ -90,6 +110,14 @@ class Child:
         self.process.join()
         self.process.close()
         self._hear.close()
+
+
+def say(tells: Connection, message: Any) -> None:
+    """In a child: send to the parent; OSError if it does not listen any more."""
+    content = pickle.dumps(message)
+    rest = memoryview(LENGTH.pack(len(content)) + content)
+    while rest:
+        rest = rest[os.write(tells.fileno(), rest) :]
 
 
 def end_with_parent() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from insituml.data.step import Step
 from insituml.stream.checked import checked
-from insituml.stream.child import end_with_parent
+from insituml.stream.child import end_with_parent, say
 from insituml.stream.events import Ending, Event, Gap, ProducerDied
 from insituml.stream.slots import Slots
 from insituml.stream.source import Source
@@ -32,10 +32,10 @@ def produce(
         source = factory()
         description = source.describe()
     except Exception as error:  # whatever a simulation or a reader may raise
-        tells.send(("failed", f"{type(error).__name__}: {error}"))
+        say(tells, ("failed", f"{type(error).__name__}: {error}"))
         return
     try:
-        tells.send(("described", description))
+        say(tells, ("described", description))
         name, after = told.recv()
     except (EOFError, OSError):
         return
@@ -102,6 +102,6 @@ class _Writer:
 
     def send(self, *message: Any) -> None:
         try:
-            self.tells.send(message)
+            say(self.tells, message)
         except OSError as error:
             raise _ConsumerGoneError from error

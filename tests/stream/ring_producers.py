@@ -53,7 +53,10 @@ class Numbers:
             if after is None or iteration > after:
                 values = np.arange(6, dtype=np.float32).reshape(SHAPE) + iteration
                 values = self.spoil(values) if iteration == self.at else values
-                yield Step(iteration, iteration * 1e-15, values, {"place": k})
+                metadata: dict[str, object] = {"place": k}
+                if self.fault == "wordy":
+                    metadata["notes"] = "x" * 1_000_000  # more than a pipe holds
+                yield Step(iteration, iteration * 1e-15, values, metadata)
         if self.fault == "wait at the end":
             self.wait_for_consumer()
         if self.fault != "no ending":

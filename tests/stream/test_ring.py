@@ -193,11 +193,26 @@ def test_a_stalled_producer_is_noticed_and_killed(ring, fault) -> None:
     assert list(events) == []
 
 
+@pytest.mark.parametrize(
+    "number, ending",
+    [(signal.SIGSTOP, Stalled(2.0)), (signal.SIGKILL, ProducerDied("killed by signal SIGKILL"))],
+)
+def test_a_producer_may_be_stopped_or_killed_within_a_message(ring, number, ending) -> None:
+    source = ring(9, "wordy", stall_timeout=2.0)
+    events = source.events()
+    assert len(next(events).metadata["notes"]) == 1_000_000
+    time.sleep(0.3)  # the next message is half in the pipe by now
+    pid, _ = traces(source)
+    os.kill(pid, number)
+    assert kept(events) == [ending]
+    assert not alive(pid)
+
+
 def test_a_slow_consumer_is_not_a_stalled_producer(ring) -> None:
     seen = []
-    for event in ring(4, slots=2, stall_timeout=3.0).events():
+    for event in ring(4, slots=2, stall_timeout=2.0).events():
         if not seen:
-            time.sleep(3.5)
+            time.sleep(2.5)
         seen.append(event)
     assert seen[-1] == Finished()
 
