@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
@@ -68,6 +70,7 @@ class GradientProjection(Method):
         self.memory = EpisodicMemory(memory_size, total_tasks, reference_size, generator=generator)
         self.store = store
         self.latent_weight = latent_weight
+        self._parameters: list[nn.Parameter] = []
 
     def reference_data(self) -> Batch:
         """Return the stored samples of past tasks to compare with."""
@@ -76,6 +79,10 @@ class GradientProjection(Method):
     def project(self, gradients: list[Tensor], reference: list[Tensor]) -> None:
         """Correct ``gradients`` in place."""
         raise NotImplementedError
+
+    def begin_task(self, learner: ContinualLearner, task: Task) -> None:
+        # Once a task: a walk through the modules takes as long as drawing the samples.
+        self._parameters = trainable_parameters(learner)
 
     def penalty(
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
@@ -88,10 +95,14 @@ class GradientProjection(Method):
     def correct_gradients(self, learner: ContinualLearner) -> None:
         if len(self.memory) == 0:
             return
-        parameters = trainable_parameters(learner)
-        data = (t.to(parameters[0].device).split(BATCH) for t in self.reference_data())
+        parameters = self._parameters or trainable_parameters(learner)
+        device = parameters[0].device
+        data = tuple(t.to(device) for t in self.reference_data())
+        batches: Iterable[Batch] = [data]
+        if len(data[0]) > BATCH:
+            batches = zip(*(t.split(BATCH) for t in data), strict=True)
         _, reference = reference_gradient(
-            lambda batch: self.reference_loss(learner, batch), parameters, zip(*data, strict=True)
+            partial(self.reference_loss, learner), parameters, batches
         )
         self.project(gradients_of(parameters), reference)
 
@@ -112,4 +123,5 @@ class GradientProjection(Method):
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
+        self._parameters = []
         self.memory.load_state_dict(state["memory"])
