@@ -55,7 +55,7 @@ def generate(data: Data, folder: Path) -> dict[str, Any]:
     else:
         from tqdm import tqdm
 
-        from insituml.data.openpmd_series import write_series
+        from insituml.data.openpmd_writer import write_series
 
         with tqdm(total=len(source), desc="generate", unit="step", disable=None) as bar:
             write_series(folder / SERIES, source, progress=lambda *_: bar.update())

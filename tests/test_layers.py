@@ -37,7 +37,11 @@ SIDEWAYS = {
 # Who alone may import a package; everything else must not.
 OWNERS = {
     "matplotlib": ["insituml/plots/"],
-    "openpmd_api": ["insituml/data/openpmd_series.py", "insituml/stream/"],
+    "openpmd_api": [
+        "insituml/data/openpmd_series.py",
+        "insituml/data/openpmd_writer.py",
+        "insituml/stream/",
+    ],
     "fbpic": ["insituml/stream/fbpic_simulation.py"],
     "numba": ["insituml/stream/fbpic_simulation.py"],
     "pyfftw": ["insituml/stream/fbpic_simulation.py"],

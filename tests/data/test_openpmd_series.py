@@ -12,8 +12,9 @@ import numpy as np
 import openpmd_api as io
 import pytest
 
-from insituml.data import openpmd_series
-from insituml.data.openpmd_series import MODIFIED, OpenPMDSeries, write_series
+from insituml.data import openpmd_writer
+from insituml.data.openpmd_series import OpenPMDSeries
+from insituml.data.openpmd_writer import MODIFIED, write_series
 from insituml.data.step import Grid, Step
 
 
@@ -144,7 +145,7 @@ def test_no_attribute_has_padding(file: Path) -> None:
 
 def test_only_times_are_forgotten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(openpmd_series, "_forget_times", lambda file, expected: None)
+        patch.setattr(openpmd_writer, "_forget_times", lambda file, expected: None)
         start = int(time.time())
         write_series(tmp_path / "raw.h5", Source())
         end = int(time.time())
@@ -163,7 +164,7 @@ def test_only_times_are_forgotten(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_time_stamps_are_found_across_blocks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path
 ) -> None:
-    monkeypatch.setattr(openpmd_series, "BLOCK", 8)
+    monkeypatch.setattr(openpmd_writer, "BLOCK", 8)
     write_series(tmp_path / "small.h5", Source())
     assert (tmp_path / "small.h5").read_bytes() == file.read_bytes()
 
@@ -300,8 +301,8 @@ def test_sources_that_cannot_be_written(tmp_path: Path, source: Source, message:
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"must end in \.h5"):
-        write_series(tmp_path / "f.bp", Source())
+    with pytest.raises(ValueError, match=r"must end in \.h5 .* or \.bp"):
+        write_series(tmp_path / "f.json", Source())
     with pytest.raises(FileNotFoundError, match="no folder"):
         write_series(tmp_path / "no" / "f.h5", Source())
 

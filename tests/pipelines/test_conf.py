@@ -166,7 +166,7 @@ def test_data_sources_are_built(name, tools, published, tmp_path) -> None:
         overrides.append(f"data.path={tmp_path / 'fields'}")
     elif name == "openpmd":
         from insituml.data.npy_folder import NpyFolder
-        from insituml.data.openpmd_series import write_series
+        from insituml.data.openpmd_writer import write_series
 
         tools.write_fields(tmp_path / "fields")
         write_series(tmp_path / "series.h5", NpyFolder(tmp_path / "fields"))
