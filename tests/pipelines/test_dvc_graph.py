@@ -294,7 +294,7 @@ def test_exemptions_are_needed_and_hold() -> None:
 
 def test_the_walk_finds_imports_in_functions_and_of_lazy_names() -> None:
     assert "insituml.checkpoint" in imports("pipelines.evaluate")  # from insituml import ...
-    assert "insituml.data.openpmd_series" in imports("pipelines.generate")  # within a function
+    assert "insituml.data.openpmd_writer" in imports("pipelines.generate")  # within a function
     assert "pipelines.tracking" in imports("pipelines.plot")
     assert "insituml.learner" not in imports("pipelines.task_files")
     assert "insituml.data.lwfa" in code_of("generate")  # a target in conf/
