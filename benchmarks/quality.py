@@ -25,6 +25,7 @@ from tqdm import tqdm
 REPOSITORY = Path(__file__).parents[1]
 TUNING_SEEDS = "[100,101]"
 STRENGTHS = "1,10,100,1000,10000"
+STRENGTHS_OF_EWC = "10,100,1000,10000,100000"
 REPLAYED = "4,8,16,32,48"
 
 # What is tuned: five settings a method, one or several keys at once. A method without a choice of
@@ -33,10 +34,10 @@ CANDIDATES: dict[str, dict[str, str]] = {
     "naive": {},
     "joint": {},
     "cumulative": {},
-    "ewc": {"method.strength": STRENGTHS},
-    "online_ewc": {"method.strength": STRENGTHS},
+    "ewc": {"method.strength": STRENGTHS_OF_EWC},
+    "online_ewc": {"method.strength": STRENGTHS_OF_EWC},
     "kronecker_ewc": {"method.strength": STRENGTHS},
-    "mas": {"method.strength": "1e-6,1e-5,1e-4,1e-3,1e-2"},
+    "mas": {"method.strength": "1e-8,1e-7,1e-6,1e-5,1e-4"},
     "synaptic_intelligence": {"method.strength": "0.1,1,10,100,1000"},
     "lwf": {"method.strength": "0.1,0.3,1,3,10"},
     "weight_averaging": {"method.strength": "0.1,0.3,1,3,10"},
@@ -44,12 +45,13 @@ CANDIDATES: dict[str, dict[str, str]] = {
     "agem": {"method.reference_size": REPLAYED},
     "sgem": {"method.reference_size": REPLAYED},
     "agem_layerwise": {"method.reference_size": REPLAYED},
-    "gem": {"method.margin": "0,0.1,0.3,0.5,1"},
+    "gem": {"method.margin": "0,0.1,0.5,1,2"},
     "experience_replay": {"method.replay_size": REPLAYED},
     "mir": {"method.replay_size": REPLAYED},
     "der": {"method.alpha": "0.1,0.3,1,3,10"},
     "der_plus_plus": {"method.alpha": "0.1,0.3,1,3,10"},
-    "ewc_replay": {"method.methods.1.strength": STRENGTHS},
+    "ewc_replay": {"method.methods.1.strength": "0.1,1,10,100,1000"},
+    "agem_lwf": {"method.methods.0.strength": "0.1,0.3,1,3,10"},
 }
 
 
