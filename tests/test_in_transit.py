@@ -12,7 +12,8 @@ import torch
 
 from insituml.data.chunks import chunk_volume
 from insituml.data.lwfa import LwfaField
-from insituml.data.openpmd_series import OpenPMDSeries, write_series
+from insituml.data.openpmd_series import OpenPMDSeries
+from insituml.data.openpmd_writer import write_series
 from insituml.data.step import Step
 from insituml.data.task import Batch
 from insituml.in_transit import InTransitTrainer
