@@ -14,7 +14,6 @@ from pipelines.schema import Data, validate, validate_target
 from pipelines.task_files import digest_of_files, write_json
 
 SECTIONS = ("data",)
-SERIES = "series.h5"
 
 
 def generate(data: Data, folder: Path) -> dict[str, Any]:
@@ -49,24 +48,34 @@ def generate(data: Data, folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = {"arrays": list(arrays)}
     elif data.path is not None:
         # The user's files stay where they are; their digest notices when they change.
-        path = Path(data.path)
-        files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
+        files = _files_of(Path(data.path))
         manifest = {"reader": data.source, "digest": digest_of_files(files)}
     else:
         from tqdm import tqdm
 
         from insituml.data.openpmd_writer import write_series
 
+        series = folder / f"series.{data.format}"
         with tqdm(total=len(source), desc="generate", unit="step", disable=None) as bar:
-            write_series(folder / SERIES, source, progress=lambda *_: bar.update())
+            write_series(series, source, progress=lambda *_: bar.update())
         manifest = {
             "reader": {
                 "_target_": "insituml.data.openpmd_series.OpenPMDSeries",
-                "path": str(folder / SERIES),
+                "path": str(series),
             }
         }
     write_json(folder / "source.json", manifest)
     return manifest
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the files behind a path, which may be a folder or an openPMD pattern with ``%T``."""
+    from insituml.data.openpmd_series import series_files
+
+    found = []
+    for part in series_files(path):
+        found += sorted(f for f in part.rglob("*") if f.is_file()) if part.is_dir() else [part]
+    return found
 
 
 def main(call: Invocation) -> None:

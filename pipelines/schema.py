@@ -64,6 +64,7 @@ class Data(Section):
     kind: Literal["field", "points", "images"]
     path: str | None = None
     component: str | None = None
+    format: Literal["h5", "bp"] = "h5"
     source: dict[str, Any]
     split: Annotated[TimeSplit | LabelSplit, Field(discriminator="by")]
 

@@ -30,6 +30,8 @@ def select(choices: dict[str, str], path: str | None, file: Path) -> None:
 
     text = file.read_text()
     values = {key: choices[key] for key in ("experiment", "data", "model", "optimizer")}
+    if path is not None and "%" in Path(path).name:
+        path = str(Path(path).parent)  # an openPMD pattern: DVC tracks the folder of its files
     values["source"] = path or f"conf/data/{choices['data']}.yaml"
     for key, value in values.items():
         plain = value if re.fullmatch(r"[\w./-]+", value) else json.dumps(value)

@@ -195,6 +195,12 @@ def test_data_sources_are_built(name, tools, published, tmp_path) -> None:
         assert sorted(set(source.labels.tolist())) == sorted(groups)  # each label in one task
 
 
+@pytest.mark.parametrize("ending", ["h5", "bp"])
+def test_the_format_of_made_fields_is_a_choice(ending, tools, tmp_path) -> None:
+    call = tools.invoke(tmp_path, ["data"], "data=lwfa", f"data.format={ending}")
+    assert validate(Data, call.section("data"), "data").format == ending
+
+
 def write_image_sets(published: Any, folder: Path) -> None:
     """Write MNIST, CIFAR-10 and CIFAR-100 with one image of each label in each part."""
     images, ten, hundred = np.zeros((10, 28, 28)), np.arange(10), np.arange(100)

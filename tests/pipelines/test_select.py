@@ -82,3 +82,9 @@ def test_values_are_refused_since_dvc_would_not_see_them(
         with pytest.raises(UserError, match=r"(data\.path|training\.epochs) is a value"):
             main(tools.invoke(tmp_path, SECTIONS, *overrides))
     assert file.read_text() == before
+
+
+@pytest.mark.parametrize("name, source", [("e_%T.h5", "/runs/diags"), ("e.h5", "/runs/diags/e.h5")])
+def test_dvc_tracks_the_folder_of_a_pattern(name: str, source: str, file: Path) -> None:
+    select(CHOICES, f"/runs/diags/{name}", file)
+    assert yaml.safe_load(file.read_text())["source"] == source

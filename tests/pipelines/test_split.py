@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpmd_api as io
 import pytest
 import torch
 
@@ -248,12 +250,17 @@ def test_the_fingerprint_notices_data_and_split(fields, tools, tmp_path) -> None
     assert len(set(found)) == len(found)
 
 
-def test_the_closed_form_wakefield_goes_through_an_openpmd_series(tools, tmp_path) -> None:
+@pytest.mark.parametrize("ending", ["h5", "bp"])
+def test_the_closed_form_wakefield_goes_through_an_openpmd_series(ending, tools, tmp_path) -> None:
     from insituml.data.lwfa import LwfaField
 
     options = {"shape": [2, 128, 2], "iterations": 4}
     data = tools.field_data(tmp_path, tasks=2, chunk=None).model_copy(
-        update={"path": None, "source": {"_target_": "insituml.data.lwfa.LwfaField", **options}}
+        update={
+            "path": None,
+            "format": ending,
+            "source": {"_target_": "insituml.data.lwfa.LwfaField", **options},
+        }
     )
     stream = tools.make_stream(data, tmp_path)
     source = LwfaField(shape=(2, 128, 2), iterations=4)
@@ -275,6 +282,28 @@ def test_outside_files_are_not_copied_but_their_change_is_noticed(fields, tools,
     assert json.loads((tmp_path / "raw/source.json").read_text()) == before
     assert before["reader"]["path"] == str(tmp_path / "fields")
     np.save(tmp_path / "fields/data_0.npy", fields[0] + 1)
+    assert generate(data, tmp_path / "raw")["digest"] != before["digest"]
+
+
+@pytest.mark.parametrize("changed", ["e_1.h5", "e_1.bp/data.0"])
+def test_each_file_of_an_openpmd_pattern_is_noticed(changed, tools, tmp_path) -> None:
+    pattern = tmp_path / f"e_%T{Path(changed.split('/')[0]).suffix}"
+    series = io.Series(str(pattern), io.Access.create_linear)
+    values = np.ones((2, 4, 2), np.float32)
+    for number in (0, 1):
+        mesh = series.snapshots()[number].meshes["E"]
+        mesh.axis_labels, mesh.grid_spacing = ["x", "y", "z"], [1.0] * 3
+        mesh.grid_global_offset, mesh["x"].position = [0.0] * 3, [0.0] * 3
+        mesh["x"].reset_dataset(io.Dataset(values.dtype, values.shape))
+        mesh["x"].store_chunk(values)
+        series.snapshots()[number].close()
+    series.close()
+    reader = {"_target_": "insituml.data.openpmd_series.OpenPMDSeries", "path": str(pattern)}
+    data = tools.field_data(tmp_path).model_copy(update={"path": str(pattern), "source": reader})
+    before = generate(data, tmp_path / "raw")
+    assert before["reader"]["path"] == str(pattern)
+    with (tmp_path / changed).open("ab") as file:
+        file.write(b"more")
     assert generate(data, tmp_path / "raw")["digest"] != before["digest"]
 
 
