@@ -57,7 +57,7 @@ class FBPICSimulation:
     z_points
         Foremost cells along z to yield; at most ``nz``.
     particles_per_cell
-        Electrons in each cell along z, r and θ.
+        Electrons in each cell along z, r and θ (macroparticles); most of the time goes into them.
     seed
         Of the angles at which the electrons of a ring begin.
 
@@ -87,7 +87,7 @@ class FBPICSimulation:
     half_width: float = 12.0e-6
     cartesian_points: int = 32
     z_points: int = 320
-    particles_per_cell: Sequence[int] = (2, 2, 4)
+    particles_per_cell: Sequence[int] = (1, 1, 4)
     seed: int = 0
 
     components = ("Ex", "Ey", "Ez")
