@@ -3,12 +3,17 @@
 import inspect
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from insituml.data.openpmd_series import OpenPMDSeries
+from insituml.data.openpmd_writer import write_series
+from insituml.data.step import Step
+from insituml.stream import FieldStream, Finished, RingSource
 from insituml.stream.fbpic_simulation import SPEED_OF_LIGHT, FBPICSimulation, _Run
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -91,6 +96,31 @@ def test_chosen_places_are_those_of_the_whole_run(simulated) -> None:
         for place, step in zip(places, source.steps(places), strict=True):
             assert step.iteration == steps[place].iteration
             assert step.values.tobytes() == steps[place].values.tobytes()
+
+
+def test_a_file_holds_what_the_running_simulation_yields(simulated, tmp_path) -> None:
+    source, steps = simulated
+    write_series(tmp_path / "series.h5", source)
+    read = OpenPMDSeries(tmp_path / "series.h5")
+    assert read.iteration_numbers == source.iteration_numbers
+    assert (read.components, read.unit) == (source.components, source.unit)
+    assert read.grid.axis_labels == source.grid.axis_labels == ("x", "y", "z")
+    for ours, step in zip(read, steps, strict=True):
+        assert ours.values.tobytes() == step.values.tobytes()
+        assert ours.time == pytest.approx(step.time)
+
+
+def test_a_child_process_simulates_the_same_bits(simulated) -> None:
+    _, steps = simulated
+    with RingSource(partial(FieldStream, tiny()), slots=2, stall_timeout=120) as source:
+        assert source.describe().shape == (3, 16, 16, 48)
+        events = iter(source.events())
+        for step in steps:
+            live = next(events)
+            assert isinstance(live, Step), live
+            assert live.values.tobytes() == step.values.tobytes()
+            assert (live.iteration, live.time) == (step.iteration, step.time)
+        assert next(events) == Finished()
 
 
 @pytest.mark.filterwarnings("ignore")  # of openpmd-viewer's own packages
