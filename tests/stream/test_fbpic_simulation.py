@@ -30,6 +30,11 @@ def tiny(**changes) -> FBPICSimulation:
     return FBPICSimulation(**(settings | {"particles_per_cell": (1, 1, 4)} | changes))
 
 
+def assert_same(values: np.ndarray, expected: np.ndarray) -> None:
+    """Rounding differs with where arrays lie in memory; nothing else may differ."""
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-7 * np.abs(expected).max())
+
+
 @pytest.fixture(scope="module")
 def simulated():
     pytest.importorskip("fbpic")
@@ -76,17 +81,18 @@ def test_steps_lie_where_and_when_the_simulation_had_them(simulated) -> None:
     assert axis[0] < 1e6 < axis[1] < axis[2]
 
 
-def test_the_same_arguments_give_the_same_bits_and_leave_random_numbers_alone(simulated) -> None:
+def test_the_same_arguments_give_the_same_field_and_leave_random_numbers_alone(simulated) -> None:
     _, steps = simulated
     np.random.seed(1)  # noqa: NPY002
     expected = np.random.RandomState(1).uniform(size=3)
     drawn = []
     for again, step in zip(tiny(), steps, strict=True):
         drawn.append(np.random.uniform())  # noqa: NPY002
-        assert again.values.tobytes() == step.values.tobytes()
+        assert_same(again.values, step.values)
     assert np.array_equal(drawn, expected)
     *_, other = tiny(seed=4)
-    assert other.values.tobytes() != steps[-1].values.tobytes()
+    with pytest.raises(AssertionError):
+        assert_same(other.values, steps[-1].values)
 
 
 def test_chosen_places_are_those_of_the_whole_run(simulated) -> None:
@@ -95,7 +101,7 @@ def test_chosen_places_are_those_of_the_whole_run(simulated) -> None:
     for places in ([2], [1, 2], [2, 0]):
         for place, step in zip(places, source.steps(places), strict=True):
             assert step.iteration == steps[place].iteration
-            assert step.values.tobytes() == steps[place].values.tobytes()
+            assert_same(step.values, steps[place].values)
 
 
 def test_a_file_holds_what_the_running_simulation_yields(simulated, tmp_path) -> None:
@@ -106,11 +112,11 @@ def test_a_file_holds_what_the_running_simulation_yields(simulated, tmp_path) ->
     assert (read.components, read.unit) == (source.components, source.unit)
     assert read.grid.axis_labels == source.grid.axis_labels == ("x", "y", "z")
     for ours, step in zip(read, steps, strict=True):
-        assert ours.values.tobytes() == step.values.tobytes()
+        assert_same(ours.values, step.values)
         assert ours.time == pytest.approx(step.time)
 
 
-def test_a_child_process_simulates_the_same_bits(simulated) -> None:
+def test_a_child_process_simulates_the_same_field(simulated) -> None:
     _, steps = simulated
     with RingSource(partial(FieldStream, tiny()), slots=2, stall_timeout=120) as source:
         assert source.describe().shape == (3, 16, 16, 48)
@@ -118,7 +124,7 @@ def test_a_child_process_simulates_the_same_bits(simulated) -> None:
         for step in steps:
             live = next(events)
             assert isinstance(live, Step), live
-            assert live.values.tobytes() == step.values.tobytes()
+            assert_same(live.values, step.values)
             assert (live.iteration, live.time) == (step.iteration, step.time)
         assert next(events) == Finished()
 
