@@ -69,7 +69,8 @@ class DER(Method):
         self.replay_size = replay_size
         self.alpha = alpha
         self.task = 0
-        self._output_shape: tuple[int, ...] | None = None
+        # Without rows: shape and dtype of an output, for the room that observe makes.
+        self._like: Tensor | None = None
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         self.task = task.index
@@ -78,7 +79,7 @@ class DER(Method):
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
     ) -> Tensor | None:
         assert output is not None
-        self._output_shape = tuple(output.shape[1:])
+        self._like = output.new_empty((0, *output.shape[1:]))
         # During the first task there is nothing to remember.
         if self.task == 0 or len(self.memory) == 0:
             return None
@@ -96,13 +97,14 @@ class DER(Method):
         return tuple(t.to(batch[0].device) for t in samples)
 
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:
-        if self._output_shape is None:
+        if self._like is None:
             raise CallOrderError(
                 f"{type(self).__name__}.observe makes room for outputs of the shape that the loss "
                 "was taken on; call loss(learner, batch) first"
             )
         # Outputs are stored at the end of the task, when the model has learned it.
-        room = batch[0].new_zeros((len(batch[0]), *self._output_shape))
+        shape = (len(batch[0]), *self._like.shape[1:])
+        room = self._like.new_zeros(shape, device=batch[0].device)
         self.memory.add((*batch, room), self.task)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
@@ -116,12 +118,10 @@ class DER(Method):
             self.memory.revise(task.index, with_new_output)
 
     def state_dict(self) -> dict[str, Any]:
-        shape = None if self._output_shape is None else list(self._output_shape)
-        own = {"memory": self.memory.state_dict(), "task": self.task, "output_shape": shape}
+        own = {"memory": self.memory.state_dict(), "task": self.task, "like": self._like}
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
         self.memory.load_state_dict(state["memory"])
-        self.task, shape = state["task"], state["output_shape"]
-        self._output_shape = None if shape is None else tuple(shape)
+        self.task, self._like = state["task"], state["like"]

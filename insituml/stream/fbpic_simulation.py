@@ -30,8 +30,8 @@ class FBPICSimulation:
 
     A pulse polarised along x starts at ``z = 0`` and travels along z, up a density ramp, along a
     plateau and down a ramp again. The window moves with it at the speed of light. Each iteration
-    over this object simulates anew: the same arguments give the same field up to rounding, which
-    depends on where arrays lie in memory.
+    over this object simulates anew: the same arguments give the same field up to rounding, about
+    1e-7 of its maximum, not always to the bit.
 
     Parameters
     ----------
