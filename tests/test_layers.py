@@ -39,7 +39,9 @@ OWNERS = {
     "matplotlib": ["insituml/plots/"],
     "openpmd_api": [
         "insituml/data/openpmd_series.py",
+        "insituml/data/openpmd_mesh_reader.py",
         "insituml/data/openpmd_writer.py",
+        "insituml/data/openpmd_mesh_writer.py",
         "insituml/stream/",
     ],
     "fbpic": ["insituml/stream/fbpic_simulation.py"],

@@ -11,11 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openpmd_api as io
 
-from insituml.data.openpmd_layout import CartesianLayout, Layout, Load, ThetaLayout
-from insituml.data.openpmd_units import unit_name
+from insituml.data.openpmd_mesh_reader import MeshReader
 from insituml.data.step import Grid, Step
 
 
@@ -55,8 +53,9 @@ class OpenPMDSeries:
     KeyError
         If the record or the component is not in the first iteration.
     ValueError
-        If the series is empty, its geometry is neither Cartesian nor thetaMode, its mesh
-        contradicts itself, or an iteration's shape differs from the first one's.
+        If the path is a stream's (``.sst``), the series is empty, its geometry is neither Cartesian
+        nor thetaMode, its mesh contradicts itself, or an iteration's shape differs from the first
+        one's.
     """
 
     components: tuple[str, ...]
@@ -72,27 +71,30 @@ class OpenPMDSeries:
         cartesian_points: int | None = None,
     ) -> None:
         self.path = Path(path)
+        if self.path.suffix == ".sst":
+            raise ValueError(
+                f"{self.path} is a network stream, which comes once and in order; read it with "
+                "insituml.stream.SSTSource, or write the data to a .bp or .h5 series"
+            )
         if not series_files(self.path):
             raise FileNotFoundError(f"no openPMD file {self.path} (looked in {Path.cwd()})")
-        self.record = record
         with _opened(self.path) as series:
             self._iterations = tuple(sorted(series.iterations))
             if not self._iterations:
                 raise ValueError(f"{self.path} has no iterations; was its writer interrupted?")
-            mesh = self._mesh(series.iterations[self._iterations[0]])
-            self._layout = self._choose_layout(mesh, cartesian_points)
-            names = self._layout.names
-            if component is not None and component not in names:
-                raise KeyError(
-                    f"no component {component!r} of record {record!r} in {self.path}; "
-                    f"available: {', '.join(names)}"
-                )
-            self.components = names if component is None else (component,)
-            self.unit = unit_name(mesh.unit_dimension)
-            grids = [self._layout.grid(mesh, name) for name in self.components]
-            self.grid = grids[0]
-            self._check_shapes(grids, self._iterations[0])
-            self.origins = tuple(grid.origin for grid in grids)
+            first = self._iterations[0]
+            self._reader = MeshReader(
+                series.iterations[first],
+                first,
+                record,
+                component,
+                cartesian_points,
+                where=str(self.path),
+            )
+        self.components = self._reader.components
+        self.unit = self._reader.unit
+        self.grid = self._reader.grid
+        self.origins = self._reader.origins
 
     def __len__(self) -> int:
         """Return the number of iterations."""
@@ -112,44 +114,7 @@ class OpenPMDSeries:
         with _opened(self.path) as series:
             for place in places:
                 number = self._iterations[place]
-                iteration = series.iterations[number]
-                mesh = self._mesh(iteration)
-                grids = [self._layout.grid(mesh, name) for name in self.components]
-                self._check_shapes(grids, number)
-                values = np.empty((len(self.components), *self.grid.shape), dtype=np.float32)
-                self._layout.read(mesh, self.components, _loader(series, mesh), values)
-                time = (iteration.time + mesh.time_offset) * iteration.time_unit_SI
-                iteration.close()
-                yield Step(number, time, values, {"grid_origin": grids[0].origin})
-
-    def _mesh(self, iteration: Any) -> Any:
-        """Open an iteration and return the record's mesh."""
-        iteration.open()
-        if self.record not in iteration.meshes:
-            raise KeyError(
-                f"no record {self.record!r} in {self.path}; "
-                f"available: {', '.join(iteration.meshes) or 'none'}"
-            )
-        return iteration.meshes[self.record]
-
-    def _check_shapes(self, grids: list[Grid], number: int) -> None:
-        for name, grid in zip(self.components, grids, strict=True):
-            if grid.shape != self.grid.shape:
-                raise ValueError(
-                    f"iteration {number} of {self.path} has {name} of shape {grid.shape}, the "
-                    f"first {self.components[0]} {self.grid.shape}; all must share one shape"
-                )
-
-    def _choose_layout(self, mesh: Any, points: int | None) -> Layout:
-        scalar = io.Mesh_Record_Component.SCALAR
-        if mesh.geometry == io.Geometry.thetaMode:
-            return ThetaLayout(mesh, self.record, scalar, points)
-        if mesh.geometry == io.Geometry.cartesian:
-            return CartesianLayout(mesh, self.record, scalar)
-        raise ValueError(
-            f"record {self.record!r} of {self.path} has geometry {mesh.geometry_string}; "
-            "cartesian and thetaMode can be read"
-        )
+                yield self._reader.read(series, series.iterations[number], number)
 
 
 def series_files(path: Path) -> list[Path]:
@@ -170,19 +135,6 @@ def series_files(path: Path) -> list[Path]:
     parts = re.split(r"%(?:0\d+)?T", path.name)
     name = re.compile(r"\d+".join(map(re.escape, parts)))
     return sorted(f for f in path.parent.glob("*") if name.fullmatch(f.name))
-
-
-def _loader(series: Any, mesh: Any) -> Load:
-    """Return what reads one stored component in SI units, in the order of the axis labels."""
-
-    def load(key: str) -> np.ndarray:
-        part = mesh[key].load_chunk()
-        series.flush()
-        values = part.T if mesh.data_order == "F" else part
-        out = np.empty(values.shape, dtype=np.float32)
-        return np.multiply(values, mesh[key].unit_SI, out=out, casting="same_kind")
-
-    return load
 
 
 @contextmanager

@@ -9,17 +9,12 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import openpmd_api as io
 
-from insituml.data.openpmd_units import DIMENSIONS, UNITS
-from insituml.data.step import FieldSource, Step
-from insituml.version import __version__
+from insituml.data.openpmd_mesh_writer import MeshWriter
+from insituml.data.step import FieldSource
 
-DATE = "1970-01-01 00:00:00 +0000"
-"""Written instead of the current time, so that equal fields give equal files."""
 MODIFIED = b"\x12\x00\x08\x00\x00\x00\x00\x00\x01\x00\x00\x00"
 """HDF5's header of the message "object modification time"; four bytes of seconds follow."""
 BLOCK = 1 << 24
@@ -62,20 +57,13 @@ def write_series(
         raise ValueError(f"{path} must end in .h5 (one HDF5 file) or .bp (one ADIOS2 folder)")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent}; create it before writing {path.name}")
-    if source.unit not in UNITS:
-        raise ValueError(f"unit {source.unit!r} is not one of {', '.join(UNITS)}; add it to UNITS")
-    records = {name[:-1] for name in source.components}
-    if len(records) != 1 or "" in records or len(set(source.components)) < len(source.components):
-        raise ValueError(
-            f"components {source.components} do not name one record: expected its name and one "
-            "axis letter each, such as ('Ex', 'Ey', 'Ez')"
-        )
+    writer = MeshWriter(source.components, source.unit, source.grid)
     if len(source) == 0:
         raise ValueError(f"the source has no steps; nothing to write to {path}")
 
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
-        _write(unfinished, source, progress)
+        _write(unfinished, writer, source, progress)
         if path.suffix == ".h5":
             _forget_times(unfinished, expected=len(source) * len(source.components))
         else:
@@ -85,7 +73,12 @@ def write_series(
         _remove(unfinished)
 
 
-def _write(path: Path, source: FieldSource, progress: Callable[[int, int], None] | None) -> None:
+def _write(
+    path: Path,
+    writer: MeshWriter,
+    source: FieldSource,
+    progress: Callable[[int, int], None] | None,
+) -> None:
     """Write all steps."""
     if path.suffix == ".bp":
         series = io.Series(str(path), io.Access.create_linear, BP)
@@ -96,54 +89,14 @@ def _write(path: Path, source: FieldSource, progress: Callable[[int, int], None]
         series = io.Series(str(path), io.Access.create)
         iterations = series.iterations
     try:
-        series.author = "insituml"
-        series.set_software("insituml", __version__)
-        series.date = DATE
-        before: Step | None = None
+        writer.begin(series)
         for done, step in enumerate(source, start=1):
-            _write_step(iterations, source, step, before)
-            # The next `dt` needs the times alone: do not keep the values.
-            before = Step(step.iteration, step.time, np.empty(0))
+            writer.write(iterations, step)
             del step
             if progress is not None:
                 progress(done, len(source))
     finally:
         series.close()
-
-
-def _write_step(iterations: Any, source: FieldSource, step: Step, before: Step | None) -> None:
-    """Write one step and release it."""
-    shape = (len(source.components), *source.grid.shape)
-    if step.values.shape != shape:
-        raise ValueError(
-            f"iteration {step.iteration} has values of shape {step.values.shape}; the source's "
-            f"components and grid promise {shape}"
-        )
-    iteration = iterations[step.iteration]
-    iteration.time = step.time
-    iteration.time_unit_SI = 1.0
-    iteration.dt = 0.0
-    if before is not None:
-        iteration.dt = (step.time - before.time) / (step.iteration - before.iteration)
-    mesh = iteration.meshes[source.components[0][:-1]]
-    mesh.geometry = io.Geometry.cartesian
-    mesh.data_order = "C"
-    mesh.axis_labels = list(source.grid.axis_labels)
-    mesh.grid_spacing = list(source.grid.spacing)
-    mesh.grid_global_offset = list(source.grid.origin)
-    mesh.grid_unit_SI = 1.0
-    powers = zip(DIMENSIONS, UNITS[source.unit], strict=True)
-    mesh.unit_dimension = {
-        getattr(io.Unit_Dimension, base): power for base, power in powers if power
-    }
-    for name, values in zip(source.components, step.values, strict=True):
-        component = mesh[name[-1]]
-        # Not `component.position = ...`: that stores 80-bit floats with uninitialised padding.
-        component.set_attribute("position", np.zeros(values.ndim))
-        component.unit_SI = 1.0
-        component.reset_dataset(io.Dataset(np.dtype(np.float32), list(values.shape)))
-        component.store_chunk(np.ascontiguousarray(values, dtype=np.float32))
-    iteration.close()  # flushes, and frees the arrays
 
 
 def _move(new: Path, path: Path) -> None:

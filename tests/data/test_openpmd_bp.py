@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,19 @@ def test_round_trip_and_replacement(tmp_path: Path) -> None:
     write_series(tmp_path / "e.bp", Source(steps=2))
     assert_is(Source(steps=2), tmp_path / "e.bp")
     assert list(tmp_path.iterdir()) == [tmp_path / "e.bp"]
+
+
+@pytest.mark.parametrize("name", ["e.h5", "e.bp"])
+def test_a_moving_window_is_written_step_by_step(tmp_path: Path, name: str) -> None:
+    class Moving(Source):
+        def steps(self, places) -> Iterator[Step]:
+            for step in super().steps(places):
+                origin = (-2e-6, -2.5e-5, 7e-6 + 1e-8 * step.iteration)
+                yield replace(step, metadata={"grid_origin": origin})
+
+    write_series(tmp_path / name, Moving())
+    expected = [(-2e-6, -2.5e-5, 7e-6 + 1e-8 * n) for n in (0, 100, 200)]
+    assert [s.metadata["grid_origin"] for s in OpenPMDSeries(tmp_path / name)] == expected
 
 
 def test_equal_sources_give_equal_bytes(tmp_path: Path) -> None:
