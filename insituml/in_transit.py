@@ -97,7 +97,7 @@ class InTransitTrainer:
     @property
     def buffer_bytes(self) -> int:
         """Bytes of the recent samples and of the current task's sample."""
-        sample = self._task_sample.all()[0] if len(self._task_sample) else ()
+        sample = self._task_sample.stored() if len(self._task_sample) else ()
         return self._now.bytes + sum(column.nbytes for column in sample)
 
     def begin_task(self, task: int, name: str, first: Batch) -> None:
@@ -165,10 +165,11 @@ class InTransitTrainer:
             raise ValueError(f"task {task} ({self._name}) has no sample to train on")
         started = time.perf_counter()
         device = self._device()
-        sample, _ = self._task_sample.all()
         with seeded(self.generator.initial_seed(), self.steps, self.learner):
-            self._observe(self._now.empty())
-            train = tuple(column.to(device) for column in sample)
+            while len(self._now):  # all at once would double the buffer
+                self._observe(self._now.release(self.batch_size))
+            # The rows themselves, not a copy: the next task gets others.
+            train = tuple(column.to(device) for column in self._task_sample.stored())
             self.method.end_task(self.learner, Task(task, self._name, train, test))
         self._seconds += time.perf_counter() - started
         record = TaskRecord(

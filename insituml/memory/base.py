@@ -126,6 +126,13 @@ class Memory:
         rows = torch.arange(len(self))
         return self._storage.read(rows), self._task_of_row[rows]
 
+    def stored(self) -> Batch:
+        """Return every stored sample, not copied if stored in the dtype in which it arrived.
+
+        They change with the memory; :meth:`all` returns what stays.
+        """
+        return self._storage.read(slice(0, len(self)))
+
     def revise(self, task: int, revised: Callable[[Batch], Batch], batch_size: int = 256) -> None:
         """Replace the stored samples of a task.
 

@@ -145,8 +145,8 @@ class SampleStorage:
         for column in self.columns:
             column[: len(rows)] = _taken(column, rows)
 
-    def read(self, rows: Tensor) -> Batch:
-        """Return the given rows, one contiguous tensor a column.
+    def read(self, rows: Places) -> Batch:
+        """Return the given rows, one contiguous tensor a column; of a slice, views where possible.
 
         Raises
         ------

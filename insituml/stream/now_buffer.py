@@ -78,9 +78,9 @@ class NowBuffer:
         self._count += count
         return leaving
 
-    def empty(self) -> Batch:
-        """Return all samples, oldest first, and forget them."""
-        return self._pop(self._count)
+    def release(self, count: int) -> Batch:
+        """Return the oldest ``count`` samples, or as many as there are, and forget them."""
+        return self._pop(min(count, self._count))
 
     def draw(self, count: int, *, generator: torch.Generator) -> Batch:
         """Draw samples uniformly: all different, unless more are asked for than are held.

@@ -58,6 +58,19 @@ def test_rows_stay_together_and_know_their_task(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_is_stored_can_be_looked_at_without_a_copy(kind) -> None:
+    memory = filled(kind, 1, capacity=30)
+    for looked, copied in zip(memory.stored(), memory.all()[0], strict=True):
+        assert torch.equal(looked, copied)
+        looked.zero_()
+    assert not any(column.any() for column in memory.all()[0])
+    half = filled(kind, 1, dtype="float16")
+    x, number = half.stored()
+    assert (x.dtype, number.dtype) == (torch.float32, torch.int64)
+    assert torch.equal(x[:, 0].long(), number)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_draws_are_distinct_contiguous_and_uniform_over_the_whole_memory(kind) -> None:
     memory = filled(kind)
     stored = memory.all()[0][1].sort().values

@@ -18,7 +18,10 @@ def test_samples_leave_once_each_in_the_order_in_which_they_came() -> None:
         sent += count
         assert len(buffer) == min(7, sent)
         assert sorted(buffer.state_dict()["columns"][1].tolist()) == list(range(len(left), sent))
-    left += buffer.empty()[1].tolist()
+    for part, expected in ((4, 4), (2, 2), (4, 1), (4, 0)):
+        released = buffer.release(part)[1].tolist()
+        assert len(released) == expected
+        left += released
     assert left == list(range(sent))
     assert len(buffer) == 0
 
