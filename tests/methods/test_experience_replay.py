@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import torch
+from scipy.stats import chi2
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
@@ -187,3 +188,49 @@ def test_memory_bytes_are_those_of_what_is_stored(kind, dtype: str | None, x_byt
 def test_constructor_errors(arguments, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ExperienceReplay(*arguments, generator=seeded(0))
+
+
+def p_of_uniform(counts: Tensor, draws: int, size: int) -> float:
+    """Probability of counts as uneven as these, of ``draws`` draws of ``size`` different ones."""
+    assert float(counts.sum()) == pytest.approx(draws * size)
+    share = size / len(counts)
+    # Draws without repetition: each count varies by share (1 - share) a draw, and their sum not.
+    uneven = (counts - draws * share).square().sum() / (draws * share * (1 - share))
+    return float(chi2.sf(float(uneven) * (1 - 1 / len(counts)), len(counts) - 1))
+
+
+def remembering(memory_size: int, stream: int, generator: torch.Generator) -> ExperienceReplay:
+    """Return a method that was shown a task of numbered samples, seven at a time."""
+    method = ExperienceReplay(memory_size, 8, generator=generator)
+    learner = model()
+    for number in torch.arange(stream, dtype=torch.float32).split(7):
+        method.observe(learner, (number,))
+    method.begin_task(learner, Task(1, "the next", (), ()))
+    return method
+
+
+@pytest.mark.parametrize("stream", [25, 40, 400], ids=["partly full", "full", "long full"])
+def test_the_whole_memory_is_replayed_evenly(stream: int) -> None:
+    method, learner, draws = remembering(40, stream, seeded(0)), model(), 1500
+    stored = method.memory.all()[0][0].sort().values
+    assert len(stored) == min(stream, 40)
+    counts = torch.zeros(len(stored))
+    for _ in range(draws):
+        (joint,) = method.join(learner, (torch.full((3,), -1.0),))
+        assert joint[:3].eq(-1).all()
+        counts[torch.searchsorted(stored, joint[3:])] += 1
+    assert p_of_uniform(counts, draws, 8) > 1e-3
+    # Counts of draws from the first entries, and from all but one entry, are told apart.
+    for entries in (8, len(stored) - 1):
+        partly = (torch.arange(len(stored)) < entries) * (draws * 8 / entries)
+        assert p_of_uniform(partly, draws, 8) < 1e-9
+
+
+def test_every_sample_of_the_stream_is_replayed_equally_often() -> None:
+    counts, runs, generator = torch.zeros(60), 400, seeded(1)
+    for _ in range(runs):
+        (joint,) = remembering(12, 60, generator).join(model(), (torch.full((1,), -1.0),))
+        counts[joint[1:].long()] += 1
+    assert p_of_uniform(counts, runs, 8) > 1e-3
+    latest = (torch.arange(60) >= 48) * (runs * 8 / 12)  # as a ring memory would
+    assert p_of_uniform(latest, runs, 8) < 1e-9
