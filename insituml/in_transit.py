@@ -42,7 +42,7 @@ class InTransitTrainer:
         Source of the draws; see :func:`insituml.training.train` for dropout.
     max_gradient_norm, report
         As in :func:`insituml.training.train`; an :class:`EpochRecord` is reported after each
-        arrival, its ``epoch`` counting the arrivals of the task.
+        arrival and each call of :meth:`train_again`, its ``epoch`` counting the task's arrivals.
 
     Raises
     ------
@@ -138,14 +138,34 @@ class InTransitTrainer:
         started = time.perf_counter()
         self._observe(self._now.add(samples))
         self._task_sample.add(samples, task)
+        self._seconds += time.perf_counter() - started
+        self._arrivals += 1
+        self.train_again(self.batches_per_step)
+
+    def train_again(self, batches: int) -> None:
+        """Train on what is recent once more, such as while nothing new arrives.
+
+        Parameters
+        ----------
+        batches
+            How many to train on.
+
+        Raises
+        ------
+        ValueError
+            If the task has no samples yet.
+        DivergedError
+            If a loss is not finite.
+        """
+        task = self._current_task()
+        started = time.perf_counter()
         with seeded(self.generator.initial_seed(), self.steps, self.learner):
-            losses = [self._train_step() for _ in range(self.batches_per_step)]
+            losses = [self._train_step() for _ in range(batches)]
         values = tuple(torch.stack(losses).tolist())
         self._seconds += time.perf_counter() - started
         self._mean_loss = sum(values) / len(values)
-        self.report(EpochRecord(task, self._arrivals, self._arrivals + 1, self.steps, values))
+        self.report(EpochRecord(task, self._arrivals - 1, self._arrivals, self.steps, values))
         self.steps += len(values)
-        self._arrivals += 1
         if not torch.isfinite(torch.tensor(self._mean_loss)):
             raise DivergedError(
                 f"the loss became {self._mean_loss} in task {task} ({self._name}); try a smaller "

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -36,16 +37,39 @@ class Invocation:
         Where results are written: ``root``, or the job's folder below ``multirun/`` in a sweep.
     choices
         Name of the file chosen in each configuration group.
+    overrides
+        As given on the command line.
     """
 
     config: DictConfig
     root: Path
     output: Path
     choices: dict[str, str]
+    overrides: tuple[str, ...] = ()
 
     @property
     def is_sweep(self) -> bool:
         return self.output != self.root
+
+    def with_choice(self, group: str, name: str) -> Invocation:
+        """Return the call with another file of a group, whose values are as they stand there.
+
+        Raises
+        ------
+        UserError
+            If there is no such file.
+        """
+        if self.choices[group] == name:
+            return self
+        others = [
+            o for o in self.overrides if o.lstrip("+~").partition("=")[0].split(".")[0] != group
+        ]
+        try:
+            config = _composed([*others, f"{group}={name}"])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(_one_line(error)) from error
+        cut = reads_only(config, [str(key) for key in self.config])
+        return replace(self, config=cut, choices={**self.choices, group: name})
 
     def section(self, name: str, **facts: Any) -> dict[str, Any]:
         """Return a section with its references resolved; ``facts`` fill in ``stream``."""
@@ -107,8 +131,10 @@ def run_stage(
         sweep = info.mode == RunMode.MULTIRUN
         output = Path(info.runtime.output_dir) if sweep else root
         choices = {k: str(v) for k, v in info.runtime.choices.items() if not k.startswith("hydra")}
+        config = reads_only(config, sections)
+        call = Invocation(config, root, output, choices, tuple(info.overrides.task))
         try:
-            return function(Invocation(reads_only(config, sections), root, output, choices))
+            return function(call)
         except UserError as error:
             fail(str(error))
         except KeyboardInterrupt:
@@ -123,10 +149,17 @@ def fail(message: str, code: int = 2) -> NoReturn:
     raise SystemExit(code)
 
 
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    """Compose the configuration, within a stage that Hydra called or outside."""
+    if GlobalHydra.instance().is_initialized():
+        return compose("config", overrides=list(overrides))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
 def _check_overrides(overrides: Sequence[str]) -> None:
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            compose("config", overrides=list(overrides))
+        _composed(overrides)
     except (HydraException, OmegaConfBaseException) as error:
         fail(_with_accepted_keys(error, overrides))
 
@@ -141,8 +174,7 @@ def _with_accepted_keys(error: Exception, overrides: Sequence[str]) -> str:
             continue
         group = parent.partition(".")[0]
         chosen = [o for o in overrides if o.startswith(f"{group}=")]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("config", overrides=chosen)
+        config = _composed(chosen)
         # Where the parent does not exist either, the sections are what can be chosen from.
         node = OmegaConf.select(config, parent) if parent in config or "." in parent else None
         node, where = (node, parent) if isinstance(node, DictConfig) else (config, "the config")

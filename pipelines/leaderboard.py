@@ -44,18 +44,28 @@ def read_summaries(root: Path, methods: Sequence[str]) -> dict[str, dict[str, An
                 f"`python -m pipelines.evaluate method={method}`, or take it off pipeline.methods"
             )
         summaries[method] = json.loads(path.read_text())
-    shared = ("data", "model", "optimizer", "training")
-    first = summaries[methods[0]]
     for method, summary in summaries.items():
-        other = [key for key in shared if summary["identity"][key] != first["identity"][key]]
-        if summary["seeds"].keys() != first["seeds"].keys():
-            other.append("set of seeds")
-        if other:
+        if other := _differences(summary, summaries[methods[0]]):
             raise UserError(
                 f"{method} was trained with another {other[0]} than {methods[0]}: they cannot be "
                 "compared; run `dvc repro` to bring all methods up to date"
             )
     return summaries
+
+
+def comparable(root: Path, method: str) -> list[str]:
+    """Return all evaluated methods that were trained as ``method`` was, in alphabetical order."""
+    files = (root / "evaluations").glob("*/summary.json")
+    found = {file.parent.name: json.loads(file.read_text()) for file in files}
+    return sorted(name for name in found if not _differences(found[name], found[method]))
+
+
+def _differences(summary: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Name what makes two methods' results incomparable."""
+    shared = ("data", "model", "optimizer", "training")
+    differing = [key for key in shared if summary["identity"][key] != other["identity"][key]]
+    same_seeds = summary["seeds"].keys() == other["seeds"].keys()
+    return differing if same_seeds else [*differing, "set of seeds"]
 
 
 def leaderboard(summaries: dict[str, dict[str, Any]], timings: dict[str, Any]) -> pd.DataFrame:

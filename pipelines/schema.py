@@ -36,6 +36,27 @@ class Training(Section):
     device: str
 
 
+class Transit(Section):
+    """How to learn from a stream; see conf/transit/default.yaml."""
+
+    folder: str
+    methods: Annotated[list[str], Field(min_length=1)] | None
+    iterations: Annotated[list[int], Field(min_length=3, max_length=3)] | None
+    slots: Annotated[int, Field(ge=2)]
+    policy: Literal["block", "drop"]
+    batches_per_step: Count
+    max_batches_per_step: Count | None
+    recent_steps: Count
+    task_samples: Count
+    normalisation_steps: Count | None
+    held_out_bytes: Count
+    on_bad_step: Literal["skip", "fail"]
+    batches_after_death: Annotated[int, Field(ge=0)]
+    checkpoint_every: Count
+    open_timeout: Positive
+    stall_timeout: Positive
+
+
 class TimeSplit(Section):
     """Tasks are consecutive iterations; without a ``holdout``, test data are the published ones."""
 

@@ -61,7 +61,10 @@ class Stream:
         return np.load(task_folder(self.folder, task) / f"{name}.npy", mmap_mode="c")
 
     def tasks(self) -> list[Task]:
-        """Return the tasks, their tensors mapped from the files."""
+        """Return the tasks, their tensors mapped from the files.
+
+        The training samples of a stream that was learned in transit are gone: there are none.
+        """
         import torch
 
         from insituml.data.task import Task
@@ -69,6 +72,8 @@ class Stream:
         columns = [c for c in COLUMNS if c in self.info["columns"]]
 
         def batch(task: int, part: str) -> tuple[torch.Tensor, ...]:
+            if part == "train" and self.info.get("in_transit"):
+                return ()
             return tuple(torch.from_numpy(self.array(task, f"{part}_{c}")) for c in columns)
 
         return [

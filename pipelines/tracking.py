@@ -80,7 +80,7 @@ class MlflowTracker(Tracker):
     def __init__(self, database: Path, experiment: str) -> None:
         self.database = database
         self.experiment = experiment
-        self._children: dict[int, str] = {}
+        self._children: dict[tuple[str, int], str] = {}
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._failed = False
         self._broken = False
@@ -102,7 +102,7 @@ class MlflowTracker(Tracker):
             self.close()
 
     def losses(self, run: Run, first_step: int, losses: Sequence[float]) -> None:
-        self._later(self._log_losses, run.seed, first_step, list(losses), _now())
+        self._later(self._log_losses, run, first_step, list(losses), _now())
 
     def evaluated(self, identity: dict[str, Any], curves: dict[str, Sequence[float]]) -> None:
         self._later(self._log_evaluation, identity, curves)
@@ -147,31 +147,33 @@ class MlflowTracker(Tracker):
         found = self._find(tags, "attributes.status != 'FINISHED'")
         if found:
             self._client.update_run(found, status="RUNNING")
-            self._children[run.seed] = found
+            self._children[run.method_name, run.seed] = found
             return
         name = f"{run.method_name} seed {run.seed}"
         labels = {"method": run.method_name, "seed": str(run.seed), "code": identity["code"][:16]}
         child = self._client.create_run(
             self._experiment_id, run_name=name, tags={**tags, **labels}
         ).info.run_id
-        self._children[run.seed] = child
+        self._children[run.method_name, run.seed] = child
         self._log_params(child, {"seed": run.seed, "method_name": run.method_name})
         for section in ("method", "model", "optimizer", "training"):
             self._log_params(child, _flat(identity[section], section))
         self._log_dataset(child, stream.info, stream.folder)
 
     def _end_child(self, run: Run, status: str) -> None:
-        child = self._children[run.seed]
+        child = self._children[run.method_name, run.seed]
         for file in sorted(run.folder.glob("*.pt")):
             self._client.log_artifact(child, str(file), "checkpoints")
         self._client.set_terminated(child, status)
 
-    def _log_losses(self, seed: int, first_step: int, losses: list[float], when: int) -> None:
+    def _log_losses(self, run: Run, first_step: int, losses: list[float], when: int) -> None:
         from mlflow.entities import Metric
 
         metrics = [Metric("train_loss", x, when, first_step + k) for k, x in enumerate(losses)]
         for start in range(0, len(metrics), BATCH):
-            self._client.log_batch(self._children[seed], metrics[start : start + BATCH])
+            self._client.log_batch(
+                self._children[run.method_name, run.seed], metrics[start : start + BATCH]
+            )
 
     def _log_evaluation(self, identity: dict[str, Any], curves: dict[str, Sequence[float]]) -> None:
         from mlflow.entities import Metric

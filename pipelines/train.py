@@ -31,7 +31,7 @@ def plan(call: Invocation) -> list[Run]:
     from pipelines.worker import Run, fingerprint
 
     training = validate(Training, call.section("training"), "training")
-    _check_device(training.device)
+    check_device(training.device)
     stream = read_stream(call.root / "data/tasks")
     sections = {
         name: call.section(name, **stream.facts()) for name in ("model", "method", "optimizer")
@@ -51,13 +51,13 @@ def plan(call: Invocation) -> list[Run]:
             folder=folder,
         )
 
-    _build_once(run(training.seeds[0], Path()))
+    build_once(run(training.seeds[0], Path()))
     identity = {**run(0, Path()).identity(), "seed": None}
     partial = PARTIAL / f"{name}-{fingerprint(identity)}"
     return [run(seed, partial / f"seed_{seed}") for seed in training.seeds]
 
 
-def _build_once(run: Run) -> None:
+def build_once(run: Run) -> None:
     """Build everything once before the workers start, so that a wrong value shows at once."""
     from hydra.errors import InstantiationException
 
@@ -114,7 +114,7 @@ def train_method(
         with tracker.training(runs):
             train_all(runs, workers, threads, listen)
 
-    timings = {str(run.seed): _timing(run.folder / "timings.json") for run in runs}
+    timings = {str(run.seed): timing_of(run.folder / "timings.json") for run in runs}
     write_json(output / "timings" / f"{name}.json", timings)
     target = output / "runs" / name
     if target.exists():
@@ -128,13 +128,13 @@ def train_method(
         runs[0].folder.parent.rmdir()
 
 
-def _timing(path: Path) -> dict[str, Any]:
+def timing_of(path: Path) -> dict[str, Any]:
     tasks = json.loads(path.read_text()).values()
     seconds, steps = sum(t["seconds"] for t in tasks), sum(t["steps"] for t in tasks)
     return {"seconds": seconds, "steps": steps, "seconds_per_step": seconds / steps}
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
     import torch
 
     try:

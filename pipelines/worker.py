@@ -226,13 +226,13 @@ def train_run(run: Run, report: Callable[[Any], None]) -> None:
         metadata["steps"] += result.steps
         metadata["memory_bytes"] = method.memory_bytes()
         # Timings first: a checkpoint without its timing would be resumed, and the timing lost.
-        _add_timing(run.folder / "timings.json", result)
+        add_timing(run.folder / "timings.json", result.task, result)
         save(checkpoint_path(run.folder, result.task))
 
 
-def _add_timing(path: Path, result: Any) -> None:
+def add_timing(path: Path, task: int, result: Any) -> None:
     from pipelines.task_files import write_json
 
     timings = json.loads(path.read_text()) if path.exists() else {}
-    timings[str(result.task)] = {"steps": result.steps, "seconds": result.seconds}
+    timings[str(task)] = {"steps": result.steps, "seconds": result.seconds}
     write_json(path, timings)

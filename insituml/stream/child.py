@@ -75,6 +75,10 @@ class Child:
                 return None
         return pickle.loads(message)
 
+    def has_spoken(self) -> bool:
+        """Return whether :meth:`hear` would find something, be it the child's end."""
+        return bool(self._heard) or bool(wait([self._hear, self.process.sentinel], 0.0))
+
     def _whole_message(self) -> bytes | None:
         if len(self._heard) < LENGTH.size:
             return None

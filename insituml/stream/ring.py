@@ -110,6 +110,10 @@ class RingSource:
         """Bytes of shared memory, whatever the producer does: slots × step."""
         return bytes_of(self.slots, self.describe().shape)
 
+    def ready(self) -> bool:
+        """Return whether the next event is there: asking for it would not wait."""
+        return self._child is None or self._child.has_spoken()
+
     def events(self, after: int | None = None) -> Iterator[Event]:
         """Yield what the producer gives, then one ending; stopping early ends the producer.
 

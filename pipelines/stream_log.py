@@ -1,0 +1,109 @@
+"""What a stream brought and what it did not: steps, gaps, rejected steps, time spent waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from insituml.stream.events import Ending, Event, Finished, Gap, ProducerDied, Rejected, Stalled
+
+
+@dataclass
+class StreamLog:
+    """Kept beside the resume points, so that an interruption loses nothing of it."""
+
+    steps: int = 0
+    gaps: list[list[Any]] = field(default_factory=list)
+    """First iteration, last iteration, reason."""
+    rejected: list[list[Any]] = field(default_factory=list)
+    """Iteration, reason."""
+    outside: int = 0
+    """Steps before the first task or after the last."""
+    diverged: dict[str, str] = field(default_factory=dict)
+    """Why a run dropped out, by its name."""
+    resumed_after: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    waited: float = 0.0
+    """Seconds in which training waited for the producer."""
+    ending: str = ""
+
+    @property
+    def wait_share(self) -> float:
+        """Part of the time in which training waited for the producer."""
+        return self.waited / self.seconds if self.seconds else 0.0
+
+    def timed(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Pass events on, and measure how long each is waited for and worked on."""
+        iterator = iter(events)
+        while True:
+            asked = time.perf_counter()
+            event = next(iterator, None)
+            came = time.perf_counter()
+            self.waited += came - asked
+            if event is None:
+                return
+            try:
+                yield event
+            finally:
+                self.seconds += time.perf_counter() - asked
+
+    def note(self, event: Event) -> None:
+        """Count what is no step, and say so at once."""
+        if isinstance(event, Gap):
+            self.gaps.append([event.first, event.last, event.reason])
+            say(f"gap: iterations {event.first} to {event.last}, {event.reason}")
+        elif isinstance(event, Rejected):
+            self.rejected.append([event.iteration, event.reason])
+            say(f"iteration {event.iteration} is left out: {event.reason}")
+        elif isinstance(event, Ending):
+            self.ending = describe_ending(event)
+
+    def content(self) -> dict[str, Any]:
+        """Return plain values for a JSON file."""
+        return {**asdict(self), "wait_share": self.wait_share}
+
+    def numbers(self) -> dict[str, float]:
+        """Return what is recorded as metrics."""
+        return {
+            "stream_steps": self.steps,
+            "stream_gaps": len(self.gaps),
+            "stream_rejected_steps": len(self.rejected),
+            "stream_wait_share": self.wait_share,
+            "stream_seconds": self.seconds,
+        }
+
+    def summary(self) -> str:
+        """Return one line for people."""
+        parts = [
+            f"{self.steps} steps in {self.seconds:.1f} s",
+            f"{self.wait_share:.0%} of it spent waiting for the producer",
+            f"{len(self.gaps)} gaps",
+            f"{len(self.rejected)} rejected steps",
+        ]
+        if self.outside:
+            parts.append(f"{self.outside} steps outside the tasks")
+        return f"{self.ending}: {', '.join(parts)}"
+
+
+def describe_ending(ending: Ending) -> str:
+    """Return how a stream ended, in words."""
+    if isinstance(ending, Finished):
+        return "the producer finished"
+    if isinstance(ending, ProducerDied):
+        return f"the producer died ({ending.reason})"
+    assert isinstance(ending, Stalled)
+    return f"the producer stalled (nothing for {ending.seconds:g} s)"
+
+
+def read_log(content: dict[str, Any]) -> StreamLog:
+    """Return the log that :meth:`StreamLog.content` came from."""
+    return StreamLog(**{key: value for key, value in content.items() if key != "wait_share"})
+
+
+def say(line: str) -> None:
+    """Print without breaking the progress bar."""
+    tqdm.write(f"stream: {line}")
