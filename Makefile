@@ -53,4 +53,4 @@ constraints: ## write the installed versions to constraints.txt
 	@{ echo "# Exact versions of everything that make installs; written by \`make constraints\`."; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
 
 clean: ## remove what the pipeline wrote; DVC's cache and the MLflow store stay
-	rm -rf data runs timings evaluations results figures multirun .partial
+	rm -rf data runs timings evaluations results figures transit multirun .partial

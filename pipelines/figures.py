@@ -12,6 +12,7 @@ import numpy as np
 
 from insituml import plots
 from pipelines.leaderboard import read_matrices
+from pipelines.plane import plane_of
 from pipelines.task_files import Stream
 
 LABELS = {"mse": "mean squared error", "nll": "negative log-likelihood [nats]"}
@@ -160,7 +161,7 @@ def _examples(
                 originals[:, index],
                 guesses[:, :, index],
                 extent=_extent(stream.info["grid"]),
-                axis_labels=("y", "x"),
+                axis_labels=_axis_labels(stream.info["grid"]),
                 unit=stream.info["unit"],
                 component=component,
                 **order,
@@ -181,8 +182,16 @@ def _scale(means: dict[str, np.ndarray], metric: str) -> dict[str, Any]:
 
 
 def _extent(grid: dict[str, Any]) -> tuple[float, float, float, float]:
-    """Return (left, right, bottom, top) of the x-y plane in µm, y horizontal, cell edges."""
-    (nx, ny, _), (dx, dy, _), (x0, y0, _) = grid["shape"], grid["spacing"], grid["origin"]
-    edges = (y0 - dy / 2, y0 + (ny - 0.5) * dy, x0 - dx / 2, x0 + (nx - 0.5) * dx)
-    left, right, bottom, top = (1e6 * edge for edge in edges)
-    return left, right, bottom, top
+    """Return (left, right, bottom, top) of the plane shown in µm, cell edges."""
+    up, right, _ = plane_of(grid["shape"])
+    edges = []
+    for axis in (right, up):
+        points, spacing, origin = (grid[key][axis] for key in ("shape", "spacing", "origin"))
+        edges += [origin - spacing / 2, origin + (points - 0.5) * spacing]
+    left, end, bottom, top = (1e6 * edge for edge in edges)
+    return left, end, bottom, top
+
+
+def _axis_labels(grid: dict[str, Any]) -> tuple[str, str]:
+    up, right, _ = plane_of(grid["shape"])
+    return grid["axis_labels"][right], grid["axis_labels"][up]

@@ -12,6 +12,7 @@ from insituml.data.chunks import assemble
 from insituml.data.normalisation import Normalisation
 from insituml.evaluation import draw_samples, reconstruct
 from insituml.learner import ContinualLearner
+from pipelines.plane import plane_of
 from pipelines.task_files import Stream
 
 POINTS = 400
@@ -28,10 +29,10 @@ def examples(learners: Sequence[ContinualLearner], stream: Stream) -> dict[str, 
     -------
     dict
         ``originals`` ``(K, ...)`` and ``examples`` ``(K tasks, K learners, ...)``: for a
-        field the slice through the middle of the last axis, ``(components, nx, ny)``, of the
-        middle held-out step; for images, side by side, a held-out image of each of up to four
-        labels, as many as every task has, permuted pixels put back, channels last if they are
-        three; for points up to 400, as many as every task has.
+        field the plane through the middle, :func:`pipelines.plane.plane_of`, as ``(components, up,
+        right)``, of the middle held-out step; for images, side by side, a held-out image of each
+        of up to four labels, as many as every task has, permuted pixels put back, channels last if
+        they are three; for points up to 400, as many as every task has.
     """
     shown_rows = _chosen_alike(stream)
     originals, rows = [], []
@@ -78,8 +79,11 @@ def _chosen(stream: Stream, task: int) -> np.ndarray:
 def _shape(samples: np.ndarray, stream: Stream, task: int, chosen: np.ndarray) -> np.ndarray:
     if stream.info["kind"] == "field":
         places = stream.array(task, "test_places")[chosen, 1:]
-        volume = assemble(samples, places, tuple(stream.info["grid"]["shape"]))
-        return volume[..., volume.shape[-1] // 2]
+        shape = tuple(stream.info["grid"]["shape"])
+        volume = assemble(samples, places, shape)
+        *kept, cut = plane_of(shape)
+        middle = np.take(volume, shape[cut] // 2, axis=-3 + cut)
+        return middle if kept == sorted(kept) else np.swapaxes(middle, -1, -2)
     if stream.info["kind"] == "images":
         if stream.info["permuted"]:  # nobody recognises a digit whose pixels are shuffled
             places = np.argsort(stream.array(task, "pixel_order"))

@@ -18,7 +18,7 @@ from pipelines.task_files import write_json
 from pipelines.train import PARTIAL, build_once, check_device, timing_of
 
 if TYPE_CHECKING:
-    from insituml.stream import Description, RingSource
+    from insituml.stream import Description, Ending, RingSource
     from pipelines.stream_training import StreamTraining
     from pipelines.streamed_tasks import StreamedTasks
     from pipelines.tracking import Tracker
@@ -148,7 +148,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     """Train all runs on the stream; return what came of it and the exit code it stands for."""
     import torch
 
-    from insituml.stream import NoProducerError, ProducerDied, Stalled
+    from insituml.stream import NoProducerError
     from pipelines.stream_training import StreamTraining
 
     torch.set_num_threads(plan.runs[0].training["threads"])
@@ -161,8 +161,14 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     except NoProducerError as error:
         raise UserError(str(error)) from error
     print(f"stream: {training.log.summary()}", flush=True)
-    codes = {ProducerDied: DIED, Stalled: STALLED}
-    return training, codes.get(type(ending), 0)
+    return training, exit_code(ending)
+
+
+def exit_code(ending: Ending) -> int:
+    """Return what the command says to who called it about how its stream ended."""
+    from insituml.stream import ProducerDied, Stalled
+
+    return {ProducerDied: DIED, Stalled: STALLED}.get(type(ending), 0)
 
 
 def finish(plan: Plan, training: StreamTraining, output: Path) -> list[str]:

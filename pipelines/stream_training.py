@@ -10,6 +10,7 @@ from tqdm import tqdm
 from insituml.data.step import Step
 from insituml.stream import Ending, Finished, Gap, Rejected, with_gaps
 from insituml.training import DivergedError, EpochRecord, TaskRecord
+from pipelines.collected_run import open_run
 from pipelines.errors import UserError
 from pipelines.schema import Transit
 from pipelines.stream_log import StreamLog, read_log, say
@@ -47,9 +48,8 @@ class StreamTraining:
         self.transit = transit
         self.tracker = tracker
         self.log = StreamLog()
-        self.runs = [
-            TransitRun(run, tasks.windows, transit, len(tasks.places), self._hear) for run in runs
-        ]
+        samples = len(tasks.places)
+        self.runs = [open_run(run, tasks.windows, transit, samples, self._hear) for run in runs]
         self.seen: int | None = None
         """Last iteration that the runs have behind them."""
         self._bar = tqdm(total=len(tasks.iterations), unit="step", desc="stream", disable=None)
@@ -183,6 +183,7 @@ class StreamTraining:
         for run in self.whole:
             if run.trainer.task is not None:
                 self._end_task(run)
+            self._guarded(run, run.conclude)
 
     def _hear(self, run: Run, record: EpochRecord | TaskRecord) -> None:
         if isinstance(record, EpochRecord):

@@ -70,7 +70,7 @@ class StreamedTasks:
             raise UserError(f"data={data.name}: {error}") from error
         self.description = description
         self.facts = {
-            "name": data.name,
+            "name": f"{data.name} in transit",
             "kind": data.kind,
             "in_transit": True,
             "columns": ["inputs"],

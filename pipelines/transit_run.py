@@ -42,20 +42,11 @@ class TransitRun:
     ) -> None:
         self.run = run
         self.windows = windows
+        self.transit = transit
+        self.step_samples = step_samples
         self.learner, self.method, self.optimizer, self.order = build(run)
         self._report = report
-        self.trainer = InTransitTrainer(
-            self.learner,
-            self.method,
-            self.optimizer,
-            now_samples=transit.recent_steps * step_samples,
-            task_samples=transit.task_samples,
-            batches_per_step=transit.batches_per_step,
-            batch_size=run.training["batch_size"],
-            generator=self.order,
-            max_gradient_norm=run.training["max_gradient_norm"],
-            report=self._keep,
-        )
+        self.trainer = self.make_trainer()
         self.metadata: dict[str, Any] = {
             **run.identity(),
             "task": -1,
@@ -67,6 +58,21 @@ class TransitRun:
             "trained_samples": {},
             "ended_tasks": [],
         }
+
+    def make_trainer(self) -> Any:
+        """Return what takes in the samples."""
+        return InTransitTrainer(
+            self.learner,
+            self.method,
+            self.optimizer,
+            now_samples=self.transit.recent_steps * self.step_samples,
+            task_samples=self.transit.task_samples,
+            batches_per_step=self.transit.batches_per_step,
+            batch_size=self.run.training["batch_size"],
+            generator=self.order,
+            max_gradient_norm=self.run.training["max_gradient_norm"],
+            report=self.keep,
+        )
 
     @property
     def name(self) -> str:
@@ -97,14 +103,19 @@ class TransitRun:
     def end_task(self, *, evaluable: bool) -> None:
         """End the task in progress; write a checkpoint if there is something to evaluate it on."""
         record = self.trainer.end_task()
-        if not evaluable:
-            return
-        number = len(self.ended_tasks)
-        self.ended_tasks.append(record.task)
+        if evaluable:
+            self.ended_tasks.append(record.task)
+            self.metadata["steps"] = self.trainer.steps
+            self.checkpoint(len(self.ended_tasks) - 1, record)
+
+    def conclude(self) -> None:
+        """Do what is left when the stream has ended: nothing, for who learned from it."""
+
+    def checkpoint(self, number: int, record: TaskRecord) -> None:
+        """Write the checkpoint after a task."""
         self.metadata |= {
             "task": number,
             "task_name": record.name,
-            "steps": self.trainer.steps,
             "memory_bytes": self.method.memory_bytes(),
         }
         add_timing(self.run.folder / TIMINGS, number, record)
@@ -148,7 +159,8 @@ class TransitRun:
             metadata={**self.metadata, **more},
         )
 
-    def _keep(self, record: EpochRecord | TaskRecord) -> None:
+    def keep(self, record: EpochRecord | TaskRecord) -> None:
+        """Take note of what a trainer reports, and pass it on."""
         if isinstance(record, EpochRecord):
             self.metadata["loss_history"].extend(record.losses)
         self._report(self.run, record)

@@ -86,6 +86,21 @@ def test_batches_are_recent_and_each_sample_is_observed_once_in_order() -> None:
     assert [r.first_step for r in records if isinstance(r, EpochRecord)] == list(range(0, 20, 2))
 
 
+def test_training_again_draws_from_the_same_samples_and_shows_no_new_ones() -> None:
+    method, records = Watching(), []
+    trainer = make_trainer(method, report=records.append)
+    trainer.begin_task(0, "task", samples(0, 3))
+    trainer.learn(samples(0, 3))
+    trainer.train_again(5)
+    assert len(method.trained) == 7
+    assert set().union(*method.trained) == {0, 1, 2}
+    assert method.observed == []
+    assert [(r.epoch, r.first_step, len(r.losses)) for r in records] == [(0, 0, 2), (0, 2, 5)]
+    assert trainer.end_task().steps == trainer.steps == 7
+    with pytest.raises(ValueError, match="no task has begun"):
+        trainer.train_again(1)
+
+
 def test_the_sample_of_a_task_is_uniform() -> None:
     counts = torch.zeros(15)
     for seed in range(300):

@@ -182,7 +182,7 @@ def invoke(root: Path, sections: Sequence[str], *overrides: str) -> Invocation:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=list(overrides), return_hydra_config=True)
     choices = {k: v for k, v in config.hydra.runtime.choices.items() if not k.startswith("hydra")}
-    return Invocation(reads_only(config, sections), root, root, choices)
+    return Invocation(reads_only(config, sections), root, root, choices, overrides)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

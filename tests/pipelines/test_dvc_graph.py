@@ -86,7 +86,7 @@ def test_each_section_a_stage_reads_is_tracked_and_no_other(stage: str) -> None:
     assert groups_of(files) == sections - {"pipeline"}
     experiment = files.get(f"conf/experiment/{PIPELINE['experiment']}.yaml") or []
     # What an experiment never sets (test_conf says so) need not be looked for there.
-    assert set(experiment) - {"name"} == sections - {"pipeline", "method"}
+    assert set(experiment) - {"name"} == sections - {"pipeline", "method", "transit"}
     assert ("conf/pipeline.yaml" in files) == ("pipeline" in sections)
 
 
@@ -110,6 +110,11 @@ def test_what_a_section_refers_to_is_tracked_too(stage: str, experiment: str) ->
             assert reference in groups | {"stream"}, f"{file} refers to {reference}"
         if "for_experiment:" in text:
             assert "name" in (files[f"conf/experiment/{experiment}.yaml"] or ())
+
+
+def test_no_experiment_sets_how_to_learn_from_streams() -> None:
+    for experiment in EXPERIMENTS:
+        assert "transit" not in yaml.safe_load((CONF / f"experiment/{experiment}.yaml").read_text())
 
 
 def test_a_section_tracked_in_part_is_read_in_that_part_only(tools, tmp_path) -> None:
@@ -154,7 +159,8 @@ def test_commands_pass_on_every_choice(stage: str) -> None:
     assert command[:3] == ["python", "-m", f"pipelines.{stage}"]
     choices = set(command[3:])
     assert "experiment=${experiment}" in choices
-    for group in groups_of(tracked(stage)) - {"training"}:
+    fixed = {"training", "transit"} | ({"method"} if stage == "stream" else set())
+    for group in groups_of(tracked(stage)) - fixed:
         value = "${item.method}" if group == "method" else f"${{{group}}}"
         assert f"{group}={value}" in choices
     if "matrix" in STAGES[stage]:
@@ -231,12 +237,18 @@ def imports(module: str) -> frozenset[str]:
 
 def built_by(stage: str) -> set[str]:
     """Return the modules of the targets in the configuration that a stage instantiates."""
-    groups = {"generate": ["data"], "train": ["model", "method"]}.get(stage, [])
+    groups = {
+        "generate": ["data"],
+        "train": ["model", "method"],
+        "stream": ["data", "model", "method"],
+    }.get(stage, [])
     found = set()
     for group in groups:
         for file in (CONF / group).glob("*.yaml"):
-            for target in re.findall(r"_target_: (\S+)\.\w+", file.read_text()):
-                found.add(target)
+            text = file.read_text()
+            if stage == "stream" and group == "data" and "kind: field" not in text:
+                continue  # refused: a stream is of fields
+            found |= set(re.findall(r"_target_: (\S+)\.\w+", text))
     if stage == "split":
         found |= {"insituml.data.openpmd_series", "insituml.data.npy_folder"}
     return found
@@ -254,7 +266,8 @@ def code_of(stage: str) -> set[str]:
         if not exempt(module, stage):
             waiting |= imports(module) - seen
     if stage == "train":  # only a sweep's job evaluates within train, and DVC runs no sweep
-        seen -= {"pipelines.evaluate", "pipelines.reconstruction", "insituml.evaluation"}
+        seen -= {"pipelines.evaluate", "pipelines.reconstruction", "pipelines.plane"}
+        seen -= {"insituml.evaluation"}
         seen -= {"insituml.metrics", "insituml.data.chunks", "insituml.data.normalisation"}
     return seen
 

@@ -132,6 +132,19 @@ def test_block_loses_nothing_and_never_writes_where_the_consumer_reads(ring) -> 
     assert event == Finished()
 
 
+def test_ready_says_whether_an_event_would_be_waited_for(ring) -> None:
+    source = ring(3, "hang", at=20)
+    events = source.events()
+    assert next(events).iteration == 0
+    wait_until(source.ready)
+    assert next(events).iteration == 10
+    assert not source.ready()
+    os.kill(traces(source)[0], signal.SIGKILL)
+    wait_until(source.ready)  # its death is news, too
+    assert isinstance(next(events), ProducerDied)
+    assert source.ready()
+
+
 def test_drop_names_exactly_what_is_lost_between_two_steps(ring, tmp_path) -> None:
     source = ring(6, "wait", at=50, slots=2, policy="drop", folder=tmp_path)
     events = source.events()

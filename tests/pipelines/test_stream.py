@@ -1,0 +1,350 @@
+"""In transit: the results of the file pipeline, whatever happens to the producer or the trainer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from insituml import load_checkpoint
+from insituml.data.npy_folder import NpyFolder
+from insituml.data.openpmd_writer import write_series
+from insituml.stream import ProducerDied, Stalled
+from pipelines.errors import UserError
+from pipelines.schema import Transit
+from pipelines.stream import DIED, SECTIONS, STALLED, exit_code, finish, learn, main, plan
+from pipelines.stream_training import RESUME
+from pipelines.task_files import read_stream
+from pipelines.tracking import Tracker
+
+ROOT = Path(__file__).parents[2]
+STEPS = 14
+TINY = [
+    "tracking=none",
+    "model=mlp",
+    "model.hidden_sizes=[6]",
+    "model.latent_size=2",
+    "training.batch_size=3",
+    "training.seeds=[0]",
+    "training.memory_size=9",
+    "transit.batches_per_step=2",
+    "transit.checkpoint_every=2",
+    "transit.task_samples=8",
+]
+
+
+@pytest.fixture
+def root(tools, tmp_path, monkeypatch) -> Path:
+    """A folder with fields in it: 14 steps of 4 chunks, in 3 tasks."""
+    tools.write_fields(tmp_path / "fields", STEPS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def overrides(*more: str, path: str = "fields", data: str = "efield_npy") -> list[str]:
+    return [
+        f"data={data}",
+        f"data.path={path}",
+        "data.split.tasks=3",
+        "data.split.chunk=[1,4,2]",
+        "data.split.holdout=0.3",
+        *TINY,
+        *more,
+    ]
+
+
+def stream(
+    tools: Any, root: Path, *more: str, tracker: Tracker | None = None, **options: Any
+) -> int:
+    """Do what the command does but for evaluation and figures; return the exit code."""
+    prepared = plan(tools.invoke(root, SECTIONS, *overrides(*more, **options)))
+    training, code = learn(prepared, tracker or Tracker())
+    finish(prepared, training, root / "transit")
+    if not code:
+        shutil.rmtree(prepared.folder)
+    return code
+
+
+def run(tools: Any, root: Path, *more: str) -> None:
+    main(tools.invoke(root, SECTIONS, *overrides(*more)))
+
+
+def weights(root: Path, method: str, task: int = 2, seed: int = 0) -> dict[str, torch.Tensor]:
+    path = root / f"transit/runs/{method}/seed_{seed}/task_{task}.pt"
+    return load_checkpoint(path).state_dict()
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def log(root: Path, method: str = "naive") -> dict[str, Any]:
+    return json.loads((root / f"transit/runs/{method}/stream.json").read_text())
+
+
+def poison(root: Path, number: int, value: float = np.nan) -> None:
+    file = root / f"fields/data_{100 * number}.npy"
+    values = np.load(file)
+    values[0, 0, 0, 0] = value
+    np.save(file, values)
+
+
+def test_methods_and_seeds_share_one_stream_and_come_out_as_from_files(root, tools, capsys) -> None:
+    run(tools, root, "transit.methods=[naive,experience_replay,ewc]", "training.seeds=[0,3]")
+    found = {path.relative_to(root / "transit").as_posix() for path in root.rglob("transit/**/*")}
+    assert {
+        "data/tasks/stream.json",
+        "runs/ewc/seed_3/initial.pt",
+        "runs/ewc/seed_3/task_2.pt",
+        "timings/naive.json",
+        "evaluations/experience_replay/loss_matrix.csv",
+        "results/leaderboard.csv",
+        "figures/loss_matrices.png",
+        "figures/reconstructions_ewc_Ez.png",
+    } <= found
+    assert not list((root / ".partial").iterdir())
+    metadata = load_checkpoint(root / "transit/runs/ewc/seed_3/task_2.pt").metadata
+    assert metadata["task_name"] == "iterations 1000–1300"
+    assert metadata["method_name"] == "ewc"
+    assert metadata["training"]["batches_per_step"] == 2
+    assert "epochs" not in metadata["training"]
+    # 4 training steps in the first task and 3 in the others, 2 batches each
+    assert (
+        metadata["steps"]
+        == len(metadata["loss_history"])
+        == 2
+        * sum(task["train"] // 4 for task in read_stream(root / "transit/data/tasks").info["tasks"])
+    )
+    assert not same(weights(root, "naive"), weights(root, "experience_replay"))
+    assert not same(weights(root, "naive"), weights(root, "naive", seed=3))
+    said = capsys.readouterr().out
+    assert "14 steps, 0 to 1300, of 3×2×8×2 float32" in said
+    assert "14 steps in " in said
+    assert said.count("0 gaps, 0 rejected steps") == 1
+    # Alone on a stream a method ends with the same bits, and meets the others in the tables.
+    alone = weights(root, "experience_replay")
+    run(tools, root, "method=experience_replay", "training.seeds=[0,3]")
+    assert same(weights(root, "experience_replay"), alone)
+    assert "| naive |" in (root / "transit/results/leaderboard.md").read_text()
+
+
+def test_files_of_either_kind_and_the_split_stage_agree(root, tools) -> None:
+    data = tools.field_data(root / "fields")
+    files = tools.make_stream(data, root)
+    stream(tools, root)
+    held_out = read_stream(root / "transit/data/tasks")
+    assert held_out.task_names == files.task_names
+    for k in range(3):
+        for name in ("test_inputs", "test_places"):
+            np.testing.assert_array_equal(held_out.array(k, name), files.array(k, name))
+        ours, theirs = held_out.info["tasks"][k], files.info["tasks"][k]
+        assert {key: ours[key] for key in ours} == {key: theirs[key] for key in ours}
+    first = weights(root, "naive")
+    write_series(root / "series.h5", NpyFolder(root / "fields"))
+    stream(tools, root, path="series.h5", data="openpmd")
+    assert same(weights(root, "naive"), first)
+
+
+class Interrupted(Tracker):
+    """Ends the training as Ctrl-C would, in the middle of a step's batches."""
+
+    def losses(self, run: Any, first_step: int, losses: Any) -> None:
+        if first_step >= 8:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("method", ["naive", "experience_replay", "ewc"])
+def test_an_interrupted_call_goes_on_with_the_same_bits(method, root, tools) -> None:
+    chosen = [f"method={method}", "training.seeds=[0,1]"]
+    stream(tools, root, *chosen)
+    expected = tools.contents(root / f"transit/runs/{method}")
+    with pytest.raises(KeyboardInterrupt):
+        stream(tools, root, *chosen, tracker=Interrupted())
+    stream(tools, root, *chosen)
+    found = tools.contents(root / f"transit/runs/{method}")
+    log = json.loads(found.pop("stream.json"))
+    expected.pop("stream.json")
+    assert found == expected
+    assert log["resumed_after"]
+    assert log["steps"] == STEPS
+    assert not log["gaps"]
+
+
+def test_a_killed_trainer_goes_on_with_the_same_bits_joint_too(root, tools) -> None:
+    chosen = ["transit.methods=[agem,joint]", "transit.batches_per_step=60"]
+    stream(tools, root, *chosen)
+    expected = tools.contents(root / "transit/runs")
+    command = [sys.executable, "-m", "pipelines.stream", *overrides(*chosen)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: list(root.glob(f".partial/stream-*/{RESUME}")), process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+    (point,) = root.glob(f".partial/stream-*/{RESUME}")
+    assert json.loads(point.read_text())["iteration"] < 1300
+    stream(tools, root, *chosen)
+    found = tools.contents(root / "transit/runs")
+    for method in ("agem", "joint"):
+        assert json.loads(found.pop(f"{method}/stream.json"))["resumed_after"]
+        expected.pop(f"{method}/stream.json")
+    assert found == expected
+
+
+def wait_for(condition: Any, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, "it ended too soon"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_after_the_producers_death_all_is_evaluated_and_the_same_command_goes_on(
+    root, tools, capsys, monkeypatch
+) -> None:
+    more = ["transit.batches_after_death=3"]
+    stream(tools, root, *more)
+    undisturbed = weights(root, "naive")
+    file = root / "fields/data_800.npy"
+    content = file.read_bytes()
+
+    def plan_and_lose_a_file(call: Any) -> Any:
+        prepared = plan(call)
+        file.unlink()  # it was there when the stream was opened
+        return prepared
+
+    monkeypatch.setattr("pipelines.stream.plan", plan_and_lose_a_file)
+    with pytest.raises(SystemExit) as ended:
+        run(tools, root, *more)
+    assert ended.value.code == DIED
+    said = capsys.readouterr().out
+    assert "the producer died (FileNotFoundError: " in said
+    assert "goes on from memory for 3 batches" in said
+    assert "the same command goes on" in said
+    names = read_stream(root / "transit/data/tasks").task_names
+    assert names == ["iterations 0–400", "iterations 500–900"]
+    assert (root / "transit/figures/leaderboard.png").exists()
+    steps = load_checkpoint(root / "transit/runs/naive/seed_0/task_1.pt").metadata["steps"]
+    assert steps % 2 == 1  # three batches more
+    file.write_bytes(content)
+    stream(tools, root, *more)
+    assert same(weights(root, "naive"), undisturbed)
+    assert log(root)["ending"] == "the producer finished"
+
+
+def test_a_stall_has_an_exit_code_of_its_own() -> None:
+    assert exit_code(Stalled(3.0)) == STALLED != DIED == exit_code(ProducerDied("x"))
+
+
+def test_bad_steps_are_named_and_left_out_or_end_the_run(root, tools, capsys) -> None:
+    poison(root, 6)
+    poison(root, 11, np.inf)
+    stream(tools, root)
+    assert [entry[0] for entry in log(root)["rejected"]] == [600, 1100]
+    assert log(root)["steps"] == STEPS - 2
+    assert not log(root)["gaps"]
+    assert "iteration 600 is left out: 1 NaN and 0 infinite" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"iteration 600 cannot be learned from: 1 NaN.*skip"):
+        stream(tools, root, "transit.on_bad_step=fail")
+
+
+def test_steps_that_are_missing_are_named(root, tools) -> None:
+    for number in (4, 5, 9):
+        (root / f"fields/data_{100 * number}.npy").unlink()
+    stream(tools, root, "transit.iterations=[0,1300,100]")
+    assert [entry[:2] for entry in log(root)["gaps"]] == [[400, 500], [900, 900]]
+
+
+def test_tasks_that_cover_less_than_the_stream_end_it_early(root, tools) -> None:
+    stream(tools, root, "transit.iterations=[200,1000,100]")
+    assert log(root)["steps"] == 9
+    assert log(root)["outside"] == 3  # two before, and the one that shows that all is over
+    names = read_stream(root / "transit/data/tasks").task_names
+    assert names[0].startswith("iterations 200–")
+    assert names[-1].endswith("–1000")
+
+
+def test_joint_keeps_the_stream_and_trains_as_from_files(root, tools) -> None:
+    """As many batches, and the bits of the same call of the library."""
+    stream(tools, root, "transit.methods=[naive,joint]", "transit.batches_per_step=4")
+    joint, naive = (
+        load_checkpoint(root / f"transit/runs/{method}/seed_0/task_2.pt").metadata
+        for method in ("joint", "naive")
+    )
+    samples = sum(t["train"] for t in read_stream(root / "transit/data/tasks").info["tasks"])
+    assert joint["steps"] == 3 * -(-samples // 3)  # 4 batches of 3 for 4 samples: 3 epochs
+    assert abs(joint["steps"] - naive["steps"]) <= 3
+
+
+def test_waiting_time_is_used_only_when_asked_for(root, tools) -> None:
+    def steps() -> int:
+        return load_checkpoint(root / "transit/runs/naive/seed_0/task_2.pt").metadata["steps"]
+
+    stream(tools, root)
+    least = steps()
+    # Behind a ring of two slots the trainer is sure to wait at times for so short steps.
+    stream(tools, root, "transit.max_batches_per_step=50", "transit.slots=2")
+    assert least <= steps() <= 25 * least
+
+
+def test_a_run_that_diverges_leaves_the_others_alone(root, tools, capsys) -> None:
+    stream(tools, root)
+    alone = weights(root, "naive")
+    more = ["method=mas", "method.strength=1e300", "transit.methods=[naive,mas]"]
+    with pytest.raises(UserError, match="mas seed 0 diverged and dropped out"):
+        run(tools, root, *more)
+    assert "drops out: the loss became" in capsys.readouterr().out
+    assert same(weights(root, "naive"), alone)
+    assert not (root / "transit/runs/mas").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong, expected",
+    [
+        (["transit.methods=[naive,ewcc]"], "Could not find 'method/ewcc'"),
+        (["transit.slots=1"], "transit.slots is 1"),
+        (["transit.held_out_bytes=100"], "one held-out step of each of 3 tasks takes 1,152"),
+        (["transit.iterations=[0,100]"], "transit.iterations"),
+        (["transit.iterations=[100,0,1]"], r"expected \[first,last,period\]"),
+        (["data.split.chunk=[3,4,2]"], "does not divide the grid"),
+        (["data.split.tasks=30"], "30 tasks of 14 steps"),
+        (["data.path=nowhere"], "nowhere"),
+        (["method.strength=3"], "strength"),
+    ],
+)
+def test_a_mistake_is_one_clear_error(wrong, expected, root, tools) -> None:
+    with pytest.raises((UserError, Exception), match=expected) as caught:
+        stream(tools, root, *wrong)
+    assert "\n" not in str(caught.value) or not isinstance(caught.value, UserError)
+    assert not (root / "transit").exists()
+
+
+def test_labelled_samples_are_no_stream_of_fields(root, tools) -> None:
+    with pytest.raises(UserError, match="data=toy8 are points; a stream is of fields"):
+        main(tools.invoke(root, SECTIONS, "data=toy8", *TINY))
+
+
+def test_a_sweep_returns_the_final_error_of_each_job(root, tools) -> None:
+    from dataclasses import replace
+
+    call = tools.invoke(root, SECTIONS, *overrides())
+    error = main(replace(call, output=root / "multirun/0"))
+    assert error is not None
+    assert error > 0
+    assert (root / "multirun/0/transit/figures/leaderboard.png").exists()
+
+
+def test_the_default_section_is_accepted(tools, tmp_path) -> None:
+    section = tools.invoke(tmp_path, SECTIONS).section("transit")
+    assert Transit.model_validate(section).slots >= 2
