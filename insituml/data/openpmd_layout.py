@@ -29,11 +29,11 @@ class Layout(Protocol):
         ...
 
 
-def stored_axes(mesh: Any) -> tuple[list[float], list[float], tuple[str, ...]]:
-    """Return spacing and offset in metres and the label of each axis, as the mesh lists them."""
+def stored_axes(mesh: Any) -> tuple[list[float], list[float]]:
+    """Return spacing and offset of each axis in metres, as the mesh lists them."""
     spacing = [float(d) * mesh.grid_unit_SI for d in mesh.grid_spacing]
     offset = [float(o) * mesh.grid_unit_SI for o in mesh.grid_global_offset]
-    return spacing, offset, tuple(mesh.axis_labels)
+    return spacing, offset
 
 
 def stored_shape(mesh: Any, key: str) -> tuple[int, ...]:
@@ -55,20 +55,23 @@ class CartesianLayout:
         Of an opened iteration.
     record
         Its name.
+    labels
+        Of its axes.
     scalar
         How openPMD-api calls a scalar mesh's only component.
     """
 
-    def __init__(self, mesh: Any, record: str, scalar: str) -> None:
+    def __init__(self, mesh: Any, record: str, labels: tuple[str, ...], scalar: str) -> None:
         keys = {record: scalar} if mesh.scalar else {f"{record}{axis}": axis for axis in mesh}
         self.names = tuple(keys)
         self._keys = keys
         self._record = record
+        self._labels = labels
 
     def grid(self, mesh: Any, name: str) -> Grid:
         shape = stored_shape(mesh, self._keys[name])
-        spacing, offset, labels = stored_axes(mesh)
-        position = mesh[self._keys[name]].position
+        spacing, offset = stored_axes(mesh)
+        labels, position = self._labels, mesh[self._keys[name]].position
         if not len(shape) == len(spacing) == len(offset) == len(labels) == len(position):
             raise ValueError(
                 f"record {self._record!r} has {len(shape)} axes, but its gridSpacing has "
@@ -98,6 +101,8 @@ class ThetaLayout:
         exchanged where the labels are; r, t and z of a vector, or one scalar.
     record
         Its name.
+    labels
+        Of its axes.
     scalar
         How openPMD-api calls a scalar mesh's only component.
     points
@@ -109,14 +114,16 @@ class ThetaLayout:
         If the mesh has other components or axes, or components at different radii.
     """
 
-    def __init__(self, mesh: Any, record: str, scalar: str, points: int | None) -> None:
+    def __init__(
+        self, mesh: Any, record: str, labels: tuple[str, ...], scalar: str, points: int | None
+    ) -> None:
         self._keys: tuple[str, ...] = (scalar,) if mesh.scalar else ("r", "t", "z")
         if not set(self._keys) <= set(mesh):
             raise ValueError(
                 f"record {record!r} in thetaMode has components {', '.join(mesh)}; expected r, t, z"
             )
         self.names = (record,) if mesh.scalar else tuple(f"{record}{axis}" for axis in "xyz")
-        self._labels = tuple(mesh.axis_labels)
+        self._labels = labels
         if set(self._labels) != {"r", "z"} or len(self._labels) != 2:
             raise ValueError(
                 f"record {record!r} in thetaMode has axes {self._labels}; expected r, z"
@@ -128,7 +135,7 @@ class ThetaLayout:
                 "write them at the same radii"
             )
         shape = self._shape(mesh)
-        spacing, offset, _ = stored_axes(mesh)
+        spacing, offset = stored_axes(mesh)
         first = offset[at_r] + mesh[self._keys[0]].position[at_r] * spacing[at_r]
         self._r = first + spacing[at_r] * np.arange(shape["r"])
         points = 2 * shape["r"] if points is None else points
@@ -139,7 +146,7 @@ class ThetaLayout:
     def grid(self, mesh: Any, name: str) -> Grid:
         key = self._keys[0] if len(self._keys) == 1 or name[-1] in "xy" else "z"
         at_z = self._labels.index("z")
-        spacing, offset, _ = stored_axes(mesh)
+        spacing, offset = stored_axes(mesh)
         dx = float(self._x[1] - self._x[0])
         z = offset[at_z] + mesh[key].position[at_z] * spacing[at_z]
         return Grid(

@@ -5,6 +5,7 @@ The standard: https://github.com/openPMD/openPMD-standard (version 1.1).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ class MeshReader:
         As :class:`insituml.data.openpmd_series.OpenPMDSeries` takes them.
     where
         What the iterations come from, named in errors.
+    axis_labels
+        Instead of the mesh's own, where a stream has lost them; None: its own.
 
     Attributes
     ----------
@@ -37,7 +40,8 @@ class MeshReader:
     KeyError
         If the iteration has no such record, or the record no such component.
     ValueError
-        If its geometry is neither Cartesian nor thetaMode, or it contradicts itself.
+        If its geometry is neither Cartesian nor thetaMode, it contradicts itself, or its axes have
+        lost their labels.
     """
 
     def __init__(
@@ -48,11 +52,19 @@ class MeshReader:
         component: str | None,
         cartesian_points: int | None,
         where: str,
+        axis_labels: Sequence[str] | None = None,
     ) -> None:
         self.record = record
         self.where = where
         mesh = self._mesh(iteration, number)
-        self._layout = self._choose_layout(mesh, cartesian_points)
+        labels = tuple(mesh.axis_labels if axis_labels is None else axis_labels)
+        if not all(labels):
+            raise ValueError(
+                f"{where} has lost the axis labels of record {record!r}, as ADIOS2's MarshalMethod "
+                "bp5 does; let the producer set MarshalMethod to bp, or give axis_labels, slowest "
+                "axis first"
+            )
+        self._layout = self._choose_layout(mesh, labels, cartesian_points)
         names = self._layout.names
         if component is not None and component not in names:
             raise KeyError(
@@ -103,12 +115,12 @@ class MeshReader:
                     f"first {self.components[0]} {self.grid.shape}; all must share one shape"
                 )
 
-    def _choose_layout(self, mesh: Any, points: int | None) -> Layout:
+    def _choose_layout(self, mesh: Any, labels: tuple[str, ...], points: int | None) -> Layout:
         scalar = io.Mesh_Record_Component.SCALAR
         if mesh.geometry == io.Geometry.thetaMode:
-            return ThetaLayout(mesh, self.record, scalar, points)
+            return ThetaLayout(mesh, self.record, labels, scalar, points)
         if mesh.geometry == io.Geometry.cartesian:
-            return CartesianLayout(mesh, self.record, scalar)
+            return CartesianLayout(mesh, self.record, labels, scalar)
         raise ValueError(
             f"record {self.record!r} of {self.where} has geometry {mesh.geometry_string}; "
             "cartesian and thetaMode can be read"

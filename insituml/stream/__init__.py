@@ -16,6 +16,8 @@ from insituml.stream.events import (
 )
 from insituml.stream.ring import RingSource
 from insituml.stream.source import Description, FieldStream, Source
+from insituml.stream.sst import SSTSource
+from insituml.stream.sst_writer import write_sst
 
 __all__ = [
     "Description",
@@ -28,8 +30,10 @@ __all__ = [
     "ProducerDied",
     "Rejected",
     "RingSource",
+    "SSTSource",
     "Source",
     "Stalled",
     "checked",
     "with_gaps",
+    "write_sst",
 ]

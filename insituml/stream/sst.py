@@ -1,0 +1,261 @@
+"""Read an openPMD series while its writer runs, over a network stream (ADIOS2's engine SST).
+
+The standard: https://github.com/openPMD/openPMD-standard (version 1.1).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpmd_api as io
+
+from insituml.data.openpmd_mesh_reader import MeshReader
+from insituml.stream.events import Event, Finished, NoProducerError, ProducerDied, Rejected
+from insituml.stream.source import Description
+
+ITERATIONS = "insitumlIterations"
+"""Attribute of a series: the iterations to come, where its writer knows them."""
+POLL_SECONDS = 0.1
+
+
+class SSTSource:
+    """One mesh record of an openPMD series that a running simulation streams over the network.
+
+    The writer may be :func:`insituml.stream.write_sst` or any code with openPMD output, such as
+    PIConGPU or WarpX; iterations may be groups or steps of the same variables, meshes whatever
+    :class:`insituml.data.openpmd_series.OpenPMDSeries` reads. Writer and reader find each other by
+    a small contact file at ``path``, which the writer makes.
+
+    **Run it in a child process**, ``RingSource(partial(SSTSource, path))``: while it waits for a
+    producer that is stopped, nothing from within Python can interrupt it, Ctrl-C included; only
+    the ring's ``stall_timeout`` and ``open_timeout`` do, by killing the child.
+
+    **For trusted networks only**: reader and writer listen on all network interfaces, even where
+    ``NetworkInterface`` is ``lo``, as here, and ask nobody who they are.
+
+    What a consumer sees:
+
+    - The producer closes its stream: :class:`Finished`, after all its steps.
+    - It exits without closing, or is killed: :class:`ProducerDied` at once, after the steps that
+      had been delivered; those still queued at the producer are lost.
+    - It is stopped: nothing, until the ring says :class:`Stalled`.
+    - There is none, or the contact file is left over from one that is gone:
+      :class:`NoProducerError` after ``open_timeout``; until then another one may come. Where the
+      contact file's port now belongs to a program that keeps silent, or the producer is stopped,
+      the ring's ``open_timeout`` says it.
+    - An iteration lacks the record, or its shape differs: :class:`Rejected`; the stream goes on.
+
+    What a producer sees of a consumer that leaves or is killed: its steps are dropped, whatever its
+    policy, even one it was blocked in. A consumer that comes again gets the steps written from
+    then on; :func:`with_gaps` names those in between.
+
+    Parameters
+    ----------
+    path
+        The contact file, ending in ``.sst``.
+    record, component, cartesian_points
+        As :class:`insituml.data.openpmd_series.OpenPMDSeries` takes them.
+    axis_labels
+        Such as ``("z", "y", "x")``, in the order in which the writer lists them: ADIOS2 loses the
+        labels under its default ``MarshalMethod``, ``bp5``. None: the writer's, which must use
+        ``bp``, as :func:`insituml.stream.write_sst` does; otherwise this is an error.
+    open_timeout
+        Seconds to wait for a producer to be there. How long it may then take until its first step
+        only the ring's ``open_timeout`` bounds, which should be longer than this one.
+
+    Raises
+    ------
+    ValueError
+        If the path is no stream's, ``cartesian_points`` is below 2, or the timeout not positive.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        record: str = "E",
+        component: str | None = None,
+        cartesian_points: int | None = None,
+        axis_labels: Sequence[str] | None = None,
+        open_timeout: float = 60.0,
+    ) -> None:
+        self.path = Path(path)
+        check_stream_path(self.path)
+        if cartesian_points is not None and cartesian_points < 2:
+            raise ValueError(f"cartesian_points is {cartesian_points}; expected two or more")
+        if not open_timeout > 0:
+            raise ValueError(f"open_timeout is {open_timeout}; it must be more than 0 seconds")
+        self.record = record
+        self.component = component
+        self.cartesian_points = cartesian_points
+        self.axis_labels = axis_labels
+        self.open_timeout = open_timeout
+        self._stream: _OpenStream | None = None
+
+    def describe(self) -> Description:
+        """Connect, and wait for the first step; :meth:`events` begins with it.
+
+        Raises
+        ------
+        NoProducerError
+            If there is no producer within the open timeout, or it left before its first step.
+        KeyError, ValueError
+            If the first step has no such record or component, or one that cannot be read.
+        """
+        if self._stream is None:
+            self._stream = self._open()
+        return self._stream.description
+
+    def events(self, after: int | None = None) -> Iterator[Event]:
+        """Yield what arrives, then one ending; called again, it connects anew."""
+        stream, self._stream = self._stream or self._open(), None
+        yield from stream.events(after)
+
+    def _open(self) -> _OpenStream:
+        deadline = time.monotonic() + self.open_timeout
+        stale = None
+        while True:
+            contact = _await_contact(self.path, stale, deadline)
+            if contact is None:
+                left_over = f"{self.path} is left over from one that is gone, and " if stale else ""
+                raise NoProducerError(
+                    f"{left_over}no producer opened {self.path} within {self.open_timeout} s: is "
+                    f"it running, and in this folder ({Path.cwd()})?"
+                )
+            try:
+                return _OpenStream(self)
+            except _GoneError:
+                stale = contact
+
+
+class _GoneError(Exception):
+    """Who wrote the contact file does not answer any more."""
+
+
+class _OpenStream:
+    """A connection, at the first step that it delivers."""
+
+    def __init__(self, source: SSTSource) -> None:
+        self._path = source.path
+        # The contact file is there: a second is for who has it but does not answer at once.
+        config = engine_config(OpenTimeoutSecs="1")
+        self._series = io.Series(str(source.path), io.Access.read_linear, config)
+        try:
+            self._first = self._wait_for_first()
+            self._reader = MeshReader(
+                self._first,
+                self._first.iteration_index,
+                source.record,
+                source.component,
+                source.cartesian_points,
+                where=str(source.path),
+                axis_labels=source.axis_labels,
+            )
+            self.description = Description(
+                components=self._reader.components,
+                unit=self._reader.unit,
+                grid=self._reader.grid,
+                iterations=self._announced(),
+            )
+        except BaseException:
+            self._series.close()
+            raise
+
+    def events(self, after: int | None) -> Iterator[Event]:
+        try:
+            for iteration in chain([self._first], self._rest()):
+                if after is None or iteration.iteration_index > after:
+                    yield self._read(iteration)
+                else:
+                    iteration.close()
+        except Exception as error:  # whatever ADIOS2 may raise
+            yield ProducerDied(f"the producer of {self._path} left: {_plain(error)}")
+        else:
+            yield Finished()
+        finally:
+            self._series.close()
+
+    def _read(self, iteration: Any) -> Event:
+        number = iteration.iteration_index
+        try:
+            return self._reader.read(self._series, iteration, number)
+        except (KeyError, ValueError) as error:
+            iteration.close()
+            return Rejected(number, str(error.args[0]))
+
+    def _rest(self) -> Iterator[Any]:
+        # openPMD's iterator is no Python iterator: it has a next, but no iter.
+        while True:
+            try:
+                iteration = next(self._iterations)
+            except StopIteration:
+                return
+            yield iteration
+
+    def _wait_for_first(self) -> Any:
+        try:
+            self._iterations = iter(self._series.read_iterations())
+            return next(self._iterations)
+        except StopIteration:
+            raise NoProducerError(f"the producer of {self._path} ended without a step") from None
+        except RuntimeError as error:
+            if "SstReader" in str(error):  # ADIOS2 has no type for it: nobody answered
+                raise _GoneError from error
+            raise NoProducerError(
+                f"the producer of {self._path} left before its first step: {_plain(error)}"
+            ) from error
+
+    def _announced(self) -> tuple[int, ...] | None:
+        if not self._series.contains_attribute(ITERATIONS):
+            return None
+        return tuple(int(n) for n in np.atleast_1d(self._series.get_attribute(ITERATIONS)))
+
+
+def check_stream_path(path: Path) -> None:
+    """Refuse what cannot be the name of a contact file.
+
+    Raises
+    ------
+    ValueError
+        If it does not end in ``.sst``, or is a pattern.
+    """
+    if path.suffix != ".sst":
+        raise ValueError(f"{path} must end in .sst, as the contact file of a stream does")
+    if "%" in path.name:
+        raise ValueError(
+            f"{path} is a pattern, but all iterations of a stream come through one contact file; "
+            "give it one name (in PIConGPU: --openPMD.infix NULL)"
+        )
+
+
+def engine_config(**parameters: str) -> str:
+    """Return openPMD-api's configuration for SST over TCP on this machine."""
+    common = {"DataTransport": "WAN", "NetworkInterface": "lo"}
+    engine = {"type": "sst", "parameters": {**common, **parameters}}
+    return json.dumps({"adios2": {"engine": engine}})
+
+
+def _await_contact(path: Path, stale: bytes | None, deadline: float) -> bytes | None:
+    """Return the contact file's content once it is another than ``stale``; None: it is too late."""
+    while True:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        if content and content != stale:
+            return content
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(POLL_SECONDS)
+
+
+def _plain(error: Exception) -> str:
+    """Return an error of ADIOS2 on one line, without the colours of a terminal."""
+    return " ".join(re.sub(r"\x1b\[[\d;]*m", "", str(error)).split())
