@@ -31,13 +31,7 @@ def generate(data: Data, folder: Path) -> dict[str, Any]:
     dict
         Content of ``source.json``.
     """
-    from hydra.utils import instantiate
-
-    validate_target(data.source, "data.source")
-    try:
-        source = instantiate(data.source, _convert_="all")
-    except Exception as error:  # hydra wraps what the constructor raised
-        raise UserError(f"data={data.name}: {error.__cause__ or error}") from error
+    source = build_source(data)
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -66,6 +60,17 @@ def generate(data: Data, folder: Path) -> dict[str, Any]:
         }
     write_json(folder / "source.json", manifest)
     return manifest
+
+
+def build_source(data: Data) -> Any:
+    """Build what the data are read from or made by."""
+    from hydra.utils import instantiate
+
+    validate_target(data.source, "data.source")
+    try:
+        return instantiate(data.source, _convert_="all")
+    except Exception as error:  # hydra wraps what the constructor raised
+        raise UserError(f"data={data.name}: {error.__cause__ or error}") from error
 
 
 def _files_of(path: Path) -> list[Path]:

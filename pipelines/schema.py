@@ -90,6 +90,17 @@ class Data(Section):
     split: Annotated[TimeSplit | LabelSplit, Field(discriminator="by")]
 
 
+class Produce(Section):
+    """How a field is streamed to another process; the writer checks the queue itself."""
+
+    output: str
+    queue_limit: int
+    policy: str
+    wait_for_reader: bool
+    open_timeout: Positive | None
+    delay: Annotated[float, Field(ge=0)]
+
+
 class Tracking(Section):
     """Where runs are recorded."""
 

@@ -24,19 +24,31 @@ def open_ring(data: Data, transit: Transit) -> RingSource:
     """
     from insituml.stream import RingSource
 
-    if data.kind != "field":
-        raise UserError(
-            f"data={data.name} are {data.kind}; a stream is of fields: choose data=lwfa, fbpic, "
-            "openpmd or efield_npy"
-        )
-    validate_target(data.source, "data.source")
+    check_field(data)
+    node = _node(data, transit)
+    validate_target(node, "data.source")
     return RingSource(
-        partial(make_source, _node(data, transit)),
+        partial(make_source, node),
         slots=transit.slots,
         policy=transit.policy,
         open_timeout=transit.open_timeout,
         stall_timeout=transit.stall_timeout,
     )
+
+
+def check_field(data: Data) -> None:
+    """Refuse data that have no steps to stream.
+
+    Raises
+    ------
+    UserError
+        If they are points or images.
+    """
+    if data.kind != "field":
+        raise UserError(
+            f"data={data.name} are {data.kind}; a stream is of fields: choose data=lwfa, fbpic, "
+            "openpmd or efield_npy"
+        )
 
 
 def make_source(node: dict[str, Any]) -> Source:
@@ -56,10 +68,9 @@ def _node(data: Data, transit: Transit) -> dict[str, Any]:
     """Return the node to build: openPMD data whose path ends in .sst come over the network."""
     if data.path is None or not data.path.endswith(NETWORK_STREAM):
         return data.source
-    node = {
+    return {
         **data.source,
         "_target_": "insituml.stream.sst.SSTSource",
-        "open_timeout": transit.open_timeout,
+        # Less than the ring's, so that the error says which contact file nobody wrote.
+        "open_timeout": 0.9 * transit.open_timeout,
     }
-    validate_target(node, "data.source")
-    return node

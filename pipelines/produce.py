@@ -1,0 +1,133 @@
+"""Run the source of a field and stream it to whoever trains on it, in another terminal."""
+
+from __future__ import annotations
+
+import os
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli import Invocation, fail, run_stage
+from pipelines.errors import UserError
+from pipelines.generate import build_source
+from pipelines.schema import Data, Produce, validate
+from pipelines.stream_source import check_field
+
+SECTIONS = ("data", "produce")
+LISTEN_SECONDS = 0.5
+"""How long the parent listens to its child before it looks at the clock."""
+
+
+def produce(data: Data, options: Produce) -> int:
+    """Stream the field once, from its first step to its last.
+
+    A child process runs the source and the stream: nothing can interrupt ADIOS2 while it waits for
+    a reader, Ctrl-C included, but a child can be killed.
+
+    Parameters
+    ----------
+    data, options
+        Sections ``data`` and ``produce`` of the configuration.
+
+    Returns
+    -------
+    int
+        Number of steps written.
+    """
+    from insituml.stream.child import Child
+    from insituml.stream.sst import check_stream_path
+    from insituml.stream.sst_writer import writer_config
+
+    check_field(data)
+    path = Path(options.output)
+    try:
+        check_stream_path(path)
+        writer_config(options.queue_limit, options.policy, options.wait_for_reader)
+    except ValueError as error:
+        raise UserError(f"produce: {error}") from error
+    if not path.parent.is_dir():
+        raise UserError(f"produce.output is {path}, but there is no folder {path.parent}")
+    source = build_source(data)
+    child = Child(_stream, source, options)
+    try:
+        written = _follow(child, options, total=len(source))
+        child.end(grace=LISTEN_SECONDS)
+        return written
+    finally:
+        child.end(force=True)
+        path.unlink(missing_ok=True)  # readers would look for one that is gone
+
+
+def _follow(child: Any, options: Produce, total: int) -> int:
+    """Show what the child tells, until it is done."""
+    from tqdm import tqdm
+
+    written = 0
+    waits_since: float | None = None
+    with tqdm(total=total, desc="produce", unit="step", disable=None) as bar:
+        while True:
+            try:
+                message = child.hear(LISTEN_SECONDS)
+            except EOFError:
+                raise UserError(f"the process of the stream {child.how_it_ended()}") from None
+            match message:
+                case None if options.open_timeout is not None and waits_since is not None:
+                    if time.monotonic() - waits_since > options.open_timeout:
+                        raise UserError(
+                            f"nobody read {options.output} within {options.open_timeout} s; start "
+                            "its reader, or give produce.open_timeout more"
+                        )
+                case ("opened",):
+                    if options.wait_for_reader:
+                        waits_since = time.monotonic()
+                        tqdm.write(f"produce: waiting for a reader of {options.output}")
+                case ("written",):
+                    waits_since = None
+                    written += 1
+                    bar.update()
+                case ("failed", reason):
+                    raise UserError(reason)
+                case ("done",):
+                    return written
+
+
+def _stream(told: Connection, tells: Connection, source: Any, options: Produce) -> None:
+    """Run in the child process."""
+    from insituml.stream import FieldStream, write_sst
+    from insituml.stream.child import end_with_parent, say
+
+    end_with_parent()
+
+    def after_step(iteration: int) -> None:
+        say(tells, ("written",))
+        time.sleep(options.delay)
+
+    try:
+        say(tells, ("opened",))
+        write_sst(
+            options.output,
+            FieldStream(source),
+            queue_limit=options.queue_limit,
+            policy=options.policy,
+            wait_for_reader=options.wait_for_reader,
+            progress=after_step,
+        )
+        say(tells, ("done",))
+    except Exception as error:  # whatever a simulation or a reader may raise
+        say(tells, ("failed", str(error)))
+        os._exit(1)  # closing the stream would tell readers that it is complete
+
+
+def main(call: Invocation) -> None:
+    data = validate(Data, call.section("data"), "data")
+    options = validate(Produce, call.section("produce"), "produce")
+    try:
+        steps = produce(data, options)
+    except KeyboardInterrupt:
+        fail(f"stopped; readers of {options.output} see that the producer died", code=130)
+    print(f"produce: {steps} steps of {data.name} were written to {options.output}")
+
+
+if __name__ == "__main__":
+    run_stage(main, SECTIONS, "Stream the field of data=... to a reader in another process.")
