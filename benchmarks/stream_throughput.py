@@ -2,22 +2,24 @@
 
 The consumer does what any consumer of a stream has to: each step is checked for NaN and infinity
 (the ring's producer does that) and copied into an array of the consumer's own. The plain side is
-``numpy.copyto`` alone. Files are read from the system's cache. Seconds are those of the clock,
-because some sources are processes of their own; starting them, and the first steps, do not count.
+``numpy.copyto`` alone. Files are read from the system's cache, SST by a child that feeds the ring,
+as is recommended. Seconds are those of the clock, because some sources are processes of their own;
+starting them, and the first steps, do not count.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import openpmd_api
 
 from benchmarks.report import Row
 from insituml.data.lwfa import LwfaField
@@ -25,10 +27,19 @@ from insituml.data.npy_folder import NpyFolder
 from insituml.data.openpmd_series import OpenPMDSeries
 from insituml.data.openpmd_writer import write_series
 from insituml.data.step import Grid, Step
-from insituml.stream import Event, FieldStream, Finished, RingSource, Source, checked
+from insituml.stream import (
+    Event,
+    FieldStream,
+    Finished,
+    RingSource,
+    SSTSource,
+    checked,
+    write_sst,
+)
 
 WARM_UP = 8
-"""Steps that do not count; more than the ring holds."""
+"""Steps that do not count; more than the ring and SST's queue hold."""
+SLOTS = 4
 DIFFERENT = 8
 """Different steps of the prepared field: together they do not fit into a processor's cache."""
 
@@ -64,7 +75,34 @@ def prepared_stream(shape: Shape, iterations: int) -> FieldStream:
     return FieldStream(PreparedField(shape, iterations))
 
 
-def sources(shape: Shape, steps: int, folder: Path, stack: ExitStack) -> dict[str, Source]:
+class SSTLoopback:
+    """The prepared field through the network stream; each reading starts its writer."""
+
+    def __init__(self, path: Path, shape: Shape, iterations: int) -> None:
+        self.arguments = (path, shape, iterations)
+        self.ring = RingSource(partial(SSTSource, path), slots=SLOTS)
+
+    def events(self) -> Iterator[Event]:
+        context = multiprocessing.get_context("spawn")
+        writer = context.Process(target=write_prepared, args=self.arguments, daemon=True)
+        writer.start()
+        try:
+            yield from self.ring.events()
+            writer.join()
+        finally:
+            self.ring.close()
+            writer.kill()
+
+
+def write_prepared(path: Path, shape: Shape, iterations: int) -> None:
+    """Write the prepared field to whoever reads it; run in a child process."""
+    write_sst(path, prepared_stream(shape, iterations))
+
+
+Measured = FieldStream | RingSource | SSTLoopback
+
+
+def sources(shape: Shape, steps: int, folder: Path) -> dict[str, Measured]:
     """Return the sources by name, all of the same number of steps; files are written here."""
     count = WARM_UP + steps
     prepared = PreparedField(shape, count)
@@ -72,8 +110,7 @@ def sources(shape: Shape, steps: int, folder: Path, stack: ExitStack) -> dict[st
         np.save(folder / f"data_{step.iteration}.npy", step.values)
     for suffix in ("h5", "bp"):
         write_series(folder / f"series.{suffix}", prepared)
-    ring = RingSource(partial(prepared_stream, shape, count), slots=4)
-    return {
+    made: dict[str, Measured] = {
         "prepared field, in process": FieldStream(prepared),
         "wakefield in closed form, in process": FieldStream(
             LwfaField(shape=shape, iterations=count)
@@ -81,21 +118,23 @@ def sources(shape: Shape, steps: int, folder: Path, stack: ExitStack) -> dict[st
         "folder of .npy": FieldStream(NpyFolder(folder)),
         "openPMD, HDF5": FieldStream(OpenPMDSeries(folder / "series.h5")),
         "openPMD, BP": FieldStream(OpenPMDSeries(folder / "series.bp")),
-        "prepared field, ring": stack.enter_context(ring),
+        "prepared field, ring": RingSource(partial(prepared_stream, shape, count), slots=SLOTS),
     }
+    if "sst" in openpmd_api.file_extensions:
+        made["openPMD, SST over loopback"] = SSTLoopback(folder / "prepared.sst", shape, count)
+    return made
 
 
-def seconds_a_step(source: Source, mine: np.ndarray, is_checked: bool) -> float:
+def seconds_a_step(source: Measured, mine: np.ndarray) -> float:
     """Read a stream to its end, copying each step's values into ``mine``."""
     events: Iterator[Event] = source.events()
-    if not is_checked:
+    if isinstance(source, FieldStream):
         events = checked(events, source.describe())
     times = []
     for event in events:
-        if not isinstance(event, Step):
-            break
-        np.copyto(mine, event.values)
-        times.append(time.perf_counter())
+        if isinstance(event, Step):
+            np.copyto(mine, event.values)
+            times.append(time.perf_counter())
     assert isinstance(event, Finished), event
     return (times[-1] - times[WARM_UP - 1]) / (len(times) - WARM_UP)
 
@@ -132,14 +171,12 @@ def rates(shape: Shape, steps: int, turns: int) -> list[Rate]:
     arrays = PreparedField(shape, 1).arrays
     mine = np.zeros_like(arrays[0])
     times: dict[str, list[float]] = {"plain copy": []}
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-        every = sources(shape, steps, Path(folder), stack)
+    with TemporaryDirectory() as folder:
+        every = sources(shape, steps, Path(folder))
         for _ in range(turns):
             for name, source in every.items():
                 times["plain copy"].append(seconds_a_copy(arrays, mine, steps))
-                is_checked = isinstance(source, RingSource)
-                own = seconds_a_step(source, mine, is_checked)
-                times.setdefault(name, []).append(own)
+                times.setdefault(name, []).append(seconds_a_step(source, mine))
     speeds = {name: 1 / statistics.median(own) for name, own in times.items()}
     return [
         Rate(name, mine.nbytes * speed / 1e6, speed, speed / speeds["plain copy"])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import openpmd_api
 import pytest
 import torch
 
@@ -16,13 +17,13 @@ from insituml.data.step import Step
 from insituml.stream import Description, Event, FieldStream
 
 SMALL = Setting(
-    (16, 128, 16), (16, 16, 16), recent_steps=10, task_samples=200, memory_samples=600, slots=8
+    (16, 128, 16), (16, 16, 16), recent_steps=10, task_samples=64, memory_samples=240, slots=8
 )
 SAMPLE = 3 * 16**3 * 4
 
 
 def test_every_part_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys) -> None:
-    effort = stream.Effort(SMALL, steps=6, turns=1, waits=12, memory_at=(100, 120))
+    effort = stream.Effort(SMALL, steps=6, turns=1, waits=12, memory_at=(40, 48))
     monkeypatch.setattr(stream, "QUICK", effort)
     monkeypatch.delitem(MODELS, "MLP")
     threads = torch.get_num_threads()
@@ -35,7 +36,7 @@ def test_every_part_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path, capsy
 
     step_megabytes = 8 * SAMPLE / 1e6
     names = [name.removesuffix(": MB/s") for name in values if name.endswith(": MB/s")]
-    assert len(names) == 7
+    assert len(names) == 7 + ("sst" in openpmd_api.file_extensions)
     for name in names:
         assert values[f"{name}: MB/s"] == pytest.approx(
             values[f"{name}: steps/s"] * step_megabytes, rel=1e-9
@@ -50,14 +51,14 @@ def test_every_part_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path, capsy
     bound = {
         "ring": 8 * 8 * SAMPLE,
         "recent samples": 10 * 8 * SAMPLE,
-        "sample of the task": 200 * SAMPLE,
-        "memory of the method": 600 * (SAMPLE + 8),  # and the number of its task
+        "sample of the task": 64 * SAMPLE,
+        "memory of the method": 240 * (SAMPLE + 8),  # and the number of its task
     }
     for name, size in bound.items():
         assert values[f"bound: {name}, MB"] == pytest.approx(size / 1e6, abs=1e-3)
-    # Some megabytes come and go; a measure blind to any of the larger parts would be far below.
-    assert values["peak memory, of the bound"] > 0.8
-    assert values["peak memory after 120 steps, MB"] >= values["peak memory after 100 steps, MB"]
+    # Some megabytes come and go; without the method's memory it would be half, with a copy half more.
+    assert 0.8 < values["peak memory, of the bound"] < 1.5
+    assert values["peak memory after 48 steps, MB"] >= values["peak memory after 40 steps, MB"]
 
     printed = capsys.readouterr().out
     assert "of a plain copy" in printed
@@ -72,7 +73,7 @@ def test_a_step_is_timed_without_what_comes_before_the_warm_up() -> None:
 
     field = SlowStart((2, 2, 2), stream_throughput.WARM_UP + 5)
     mine = np.zeros((3, 2, 2, 2), dtype=np.float32)
-    seconds = stream_throughput.seconds_a_step(FieldStream(field), mine, is_checked=False)
+    seconds = stream_throughput.seconds_a_step(FieldStream(field), mine)
     assert 0 < seconds < 1.0 / (stream_throughput.WARM_UP + 5)
     assert (mine == field.arrays[(len(field) - 1) % stream_throughput.DIFFERENT]).all()
 
