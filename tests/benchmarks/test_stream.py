@@ -56,7 +56,7 @@ def test_every_part_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path, capsy
     }
     for name, size in bound.items():
         assert values[f"bound: {name}, MB"] == pytest.approx(size / 1e6, abs=1e-3)
-    # Some megabytes come and go; without the method's memory it would be half, with a copy half more.
+    # Some megabytes come and go; without the memory it would be half, with a copy half more.
     assert 0.8 < values["peak memory, of the bound"] < 1.5
     assert values["peak memory after 48 steps, MB"] >= values["peak memory after 40 steps, MB"]
 
