@@ -176,7 +176,9 @@ class _OpenStream:
                 else:
                     iteration.close()
         except Exception as error:  # whatever ADIOS2 may raise
-            yield ProducerDied(f"the producer of {self._path} left: {_plain(error)}")
+            yield ProducerDied(
+                f"the producer of {self._path} left without closing its stream: {_plain(error)}"
+            )
         else:
             yield Finished()
         finally:

@@ -20,7 +20,8 @@ from insituml.stream import FieldStream, Finished, ProducerDied, RingSource, SST
 from pipelines.errors import UserError
 from pipelines.generate import build_source
 from pipelines.produce import SECTIONS, main, produce
-from pipelines.schema import Data, Produce, validate
+from pipelines.schema import Data, Produce, Transit, validate
+from pipelines.stream_source import open_ring
 
 ROOT = Path(__file__).parents[2]
 LONG = 50.0  # seconds that a loaded machine may take
@@ -160,6 +161,20 @@ def test_mistakes_cost_one_line(override, problem, tools, tmp_path) -> None:
         main(call)
     assert str(caught.value).startswith(problem)
     assert "\n" not in str(caught.value)
+
+
+def test_a_reader_is_given_what_adios2_loses_on_the_command_line(tools, tmp_path) -> None:
+    where = ["data=openpmd", "data.path=lwfa.sst"]
+
+    def source(override: str) -> SSTSource:
+        call = tools.invoke(tmp_path, ["data", "transit"], *where, override)
+        transit = validate(Transit, call.section("transit"), "transit")
+        return open_ring(validate(Data, call.section("data"), "data"), transit).factory()
+
+    assert source("+data.source.axis_labels=[z,y,x]").axis_labels == ["z", "y", "x"]
+    assert source("data.source.record=B").axis_labels is None
+    with pytest.raises(UserError, match=r"data\.source\.labels is not an option of .*axis_labels"):
+        source("+data.source.labels=[z,y,x]")
 
 
 def test_points_are_no_field(tools, tmp_path) -> None:
