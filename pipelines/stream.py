@@ -5,6 +5,7 @@ The results lie below ``transit/``, laid out as those of the file pipeline.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -104,6 +105,13 @@ def _plan(
         )
         for run in runs
     ]
+    samples = transit.recent_steps * len(tasks.places) + transit.task_samples
+    megabytes = 4e-6 * samples * math.prod(tasks.facts["sample_shape"])
+    print(
+        f"stream: {len(placed)} runs learn from it; each holds at most {megabytes:.1f} MB of "
+        "recent and sampled fields, and what its method stores",
+        flush=True,
+    )
     return Plan(ring, tasks, transit, placed, folder)
 
 
