@@ -59,7 +59,14 @@ def plan(call: Invocation) -> Plan:
     transit = validate(Transit, call.section("transit"), "transit")
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
-    names = list(dict.fromkeys(transit.methods or [call.choices["method"]]))
+    chosen = call.choices["method"]
+    names = list(dict.fromkeys(transit.methods or [chosen]))
+    given = [o for o in call.overrides if o.lstrip("+~").startswith("method")]
+    if given and chosen not in names:
+        raise UserError(
+            f"{given[-1]} is for method={chosen}, which is not among transit.methods; add it, or "
+            "leave transit.methods out"
+        )
     calls = {name: call.with_choice("method", name) for name in names}
     ring = open_ring(data, transit)
     print(f"stream: waiting for {data.path or data.name}", flush=True)

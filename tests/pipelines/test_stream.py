@@ -321,6 +321,7 @@ def test_a_run_that_diverges_leaves_the_others_alone(root, tools, capsys) -> Non
         (["data.split.tasks=30"], "30 tasks of 14 steps"),
         (["data.path=nowhere"], "nowhere"),
         (["method.strength=3"], "strength"),
+        (["method=ewc", "transit.methods=[naive]"], "method=ewc is for method=ewc, which is not"),
     ],
 )
 def test_a_mistake_is_one_clear_error(wrong, expected, root, tools) -> None:
