@@ -205,7 +205,8 @@ def memory_rows(at: tuple[int, ...], setting: Setting) -> Iterator[Row]:
     first, last = peaks[0], peaks[-1]
     yield Row.at_most("peak memory, of the bound", last.own / bound, 1.1)
     growth = (last.own - first.own) / bound
-    yield Row.at_most(f"growth after step {first.steps}, of the bound", growth, 0.01)
+    # A batch once finds no free place of its size, and takes a new one: no growth, but some MB.
+    yield Row.at_most(f"growth after step {first.steps}, of the bound", growth, 0.02)
     yield Row("growth of the producer, MB", (last.producer - first.producer) / 1e6)
 
 
