@@ -46,6 +46,7 @@ def kronecker_fisher(
     samples: Sequence[Tensor],
     *,
     chunk_size: int = 16,
+    max_width: int | None = None,
 ) -> KroneckerFisher:
     """Approximate each layer's Fisher information by a Kronecker product.
 
@@ -60,6 +61,9 @@ def kronecker_fisher(
     ----------
     module, loss, samples, chunk_size
         As in :func:`~insituml.gradients.mean_gradient_power`.
+    max_width
+        Layers whose matrix is taller or wider take the diagonal: a factor of width m holds m²
+        numbers. None: none is too wide.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def kronecker_fisher(
     Raises
     ------
     ValueError
-        If there is no sample, or ``chunk_size`` is below 1.
+        If there is no sample, or ``chunk_size`` or ``max_width`` is below 1.
 
     References
     ----------
@@ -82,6 +86,8 @@ def kronecker_fisher(
         raise ValueError("the Fisher information of 0 samples is undefined; pass at least one")
     if chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}; expected 1 or more")
+    if max_width is not None and max_width < 1:
+        raise ValueError(f"max_width is {max_width}; expected 1 or more, or None")
     device = next(module.parameters()).device
 
     def rows(start: int, stop: int) -> tuple[Tensor, ...]:
@@ -90,7 +96,7 @@ def kronecker_fisher(
     blocks: dict[str, KroneckerBlock] = {}
     with evaluation_mode(module):
         layers, size = trusted_layers(module, loss, rows(0, 2), chunk_size=min(chunk_size, 2))
-        layers = {n: layer for n, layer in layers.items() if in_block(layer)}
+        layers = {n: x for n, x in layers.items() if in_block(x) and _fits(x, max_width)}
         for start in range(0, count if layers else 0, size):
             calls = layer_statistics(module, loss, rows(start, start + size), layers)
             for name, found in calls.items():
@@ -111,6 +117,11 @@ def kronecker_fisher(
             module, loss, samples, 2, chunk_size=chunk_size, names=others
         )
     return KroneckerFisher(blocks, diagonal)
+
+
+def _fits(layer: nn.Module, max_width: int | None) -> bool:
+    weight = layer.get_parameter("weight")
+    return max_width is None or max(len(weight), weight[0].numel()) <= max_width
 
 
 def _summed_block(calls: LayerCalls) -> KroneckerBlock:

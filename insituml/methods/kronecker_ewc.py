@@ -23,7 +23,7 @@ class KroneckerEWC(Method):
     ``γ F + F_new``: cost and memory do not grow with the number of tasks.
 
     A layer of m inputs (patch entries) and n outputs keeps m² + n² numbers, and a step costs
-    m n (m + n) more operations; widths of a few thousand are the limit.
+    m n (m + n) more operations; layers wider than ``max_width`` take the diagonal, as in EWC.
 
     Parameters
     ----------
@@ -36,13 +36,16 @@ class KroneckerEWC(Method):
     chunk_size
         Per-sample gradients held at once for the diagonal of parameters without a closed form; 1
         for layers and losses ``vmap`` cannot batch.
+    max_width
+        Most inputs or outputs of a layer that gets a Kronecker product; None: any number.
     generator
         Chooses the samples for the Fisher information.
 
     Raises
     ------
     ValueError
-        If ``strength`` is negative, ``gamma`` outside [0, 1] or ``fisher_samples`` below 1.
+        If ``strength`` is negative, ``gamma`` outside [0, 1], or ``fisher_samples`` or
+        ``max_width`` below 1.
 
     References
     ----------
@@ -56,6 +59,7 @@ class KroneckerEWC(Method):
         gamma: float = 1.0,
         fisher_samples: int | None = None,
         chunk_size: int = 16,
+        max_width: int | None = 4096,
         *,
         generator: torch.Generator,
     ) -> None:
@@ -65,10 +69,13 @@ class KroneckerEWC(Method):
         if not 0.0 <= gamma <= 1.0:
             raise ValueError(f"gamma is {gamma}; expected a decay between 0 and 1")
         check_sample_count("fisher_samples", fisher_samples)
+        if max_width is not None and max_width < 1:
+            raise ValueError(f"max_width is {max_width}; expected 1 or more, or None")
         self.strength = strength
         self.gamma = gamma
         self.fisher_samples = fisher_samples
         self.chunk_size = chunk_size
+        self.max_width = max_width
         self.anchor: KroneckerPenalty | None = None
         """Precision and anchor of the past tasks; None during the first."""
 
@@ -86,6 +93,7 @@ class KroneckerEWC(Method):
             lambda model, batch: model.loss(batch),  # type: ignore[operator]
             samples,
             chunk_size=self.chunk_size,
+            max_width=self.max_width,
         )
         parameters = dict(learner.named_parameters())
         if self.anchor is None:

@@ -122,6 +122,23 @@ def test_other_parameters_take_the_exact_diagonal() -> None:
         torch.testing.assert_close(single.blocks[name].columns, block.columns)
 
 
+def test_wide_layers_take_the_exact_diagonal() -> None:
+    module, samples = MLP(7, (5,), 2).double(), [numbers(9, 7)]
+    everything = kronecker_fisher(module, model_loss, samples)
+    fisher = kronecker_fisher(module, model_loss, samples, max_width=5)
+    wide = {
+        n for n, x in module.named_modules() if isinstance(x, nn.Linear) and 7 in x.weight.shape
+    }
+    assert wide
+    assert fisher.blocks.keys() == everything.blocks.keys() - wide
+    exact = diagonal_fisher(module, model_loss, samples)
+    assert fisher.diagonal.keys() == {f"{n}.{own}" for n in wide for own in ("weight", "bias")}
+    for name, value in fisher.diagonal.items():
+        torch.testing.assert_close(value, exact[name], rtol=1e-10, atol=1e-14)
+    for name, block in fisher.blocks.items():
+        torch.testing.assert_close(block.columns, everything.blocks[name].columns)
+
+
 def test_layers_without_a_matrix_form_and_losses_that_are_no_mean_take_the_diagonal() -> None:
     module, samples = MLP(3, (4,), 2).double(), [numbers(9, 3)]
 
@@ -257,5 +274,7 @@ def test_errors_name_what_arrived() -> None:
         kronecker_fisher(MLP(4), model_loss, [torch.zeros(0, 4)])
     with pytest.raises(ValueError, match="chunk_size is 0"):
         kronecker_fisher(MLP(4), model_loss, [torch.zeros(1, 4)], chunk_size=0)
+    with pytest.raises(ValueError, match="max_width is 0"):
+        kronecker_fisher(MLP(4), model_loss, [torch.zeros(1, 4)], max_width=0)
     empty = KroneckerPenalty.at_anchor(KroneckerFisher({}, {}), {})
     assert empty.value({"p": torch.ones(2)}) == 0

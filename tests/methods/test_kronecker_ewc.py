@@ -88,3 +88,5 @@ def test_errors_name_what_arrived() -> None:
         KroneckerEWC(-1.0, generator=seeded(0))
     with pytest.raises(ValueError, match="fisher_samples is 0"):
         KroneckerEWC(1.0, fisher_samples=0, generator=seeded(0))
+    with pytest.raises(ValueError, match="max_width is 0"):
+        KroneckerEWC(1.0, max_width=0, generator=seeded(0))
