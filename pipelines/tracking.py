@@ -42,6 +42,9 @@ class Tracker:
     def losses(self, run: Run, first_step: int, losses: Sequence[float]) -> None:
         """Record the training loss of consecutive steps."""
 
+    def broke_off(self, run: Run) -> None:
+        """Note that a run in training will not come to its end: it failed, though others go on."""
+
     def evaluated(self, identity: dict[str, Any], curves: dict[str, Sequence[float]]) -> None:
         """Record metrics of a finished run, each by the task it was trained through."""
 
@@ -81,6 +84,7 @@ class MlflowTracker(Tracker):
         self.database = database
         self.experiment = experiment
         self._children: dict[tuple[str, int], str] = {}
+        self._broken_off: set[tuple[str, int]] = set()
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._failed = False
         self._broken = False
@@ -98,11 +102,15 @@ class MlflowTracker(Tracker):
             raise
         finally:
             for run in runs:
-                self._later(self._end_child, run, status)
+                broken = (run.method_name, run.seed) in self._broken_off
+                self._later(self._end_child, run, "FAILED" if broken else status)
             self.close()
 
     def losses(self, run: Run, first_step: int, losses: Sequence[float]) -> None:
         self._later(self._log_losses, run, first_step, list(losses), _now())
+
+    def broke_off(self, run: Run) -> None:
+        self._broken_off.add((run.method_name, run.seed))
 
     def evaluated(self, identity: dict[str, Any], curves: dict[str, Sequence[float]]) -> None:
         self._later(self._log_evaluation, identity, curves)

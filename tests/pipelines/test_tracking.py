@@ -170,6 +170,17 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
         _, children = runs_in(tmp_path)
         assert len([c for c in children if c.data.tags["method"] == "ewc"]) == expected
 
+    # One that did not come to its end, though others did, goes on as itself, too.
+    both = runs_of(make_run, tools, tmp_path, "joint")
+    for broken, expected in ((both[:1], ["FAILED", "FINISHED"]), ([], ["FINISHED"] * 3)):
+        tracker = tracker_in(tmp_path)
+        with tracker.training(both):
+            for run in broken:
+                tracker.broke_off(run)
+        _, children = runs_in(tmp_path)
+        joint = [c for c in children if c.data.tags["method"] == "joint"]
+        assert sorted(c.info.status for c in joint) == expected
+
     # Other settings: another parent.
     changed = make_run(
         "naive",
