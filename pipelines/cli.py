@@ -136,7 +136,7 @@ def run_stage(
         try:
             return function(call)
         except UserError as error:
-            fail(str(error))
+            fail(str(error), error.code)
         except KeyboardInterrupt:
             fail("stopped; run the same command again to go on", code=130)
 

@@ -54,10 +54,21 @@ def read_summaries(root: Path, methods: Sequence[str]) -> dict[str, dict[str, An
 
 
 def comparable(root: Path, method: str) -> list[str]:
-    """Return all evaluated methods that were trained as ``method`` was, in alphabetical order."""
+    """Return all evaluated methods that learned the stream that ``method`` did, alphabetically.
+
+    The same configuration does not say so: a stream may have lost steps, or ended early.
+    """
     files = (root / "evaluations").glob("*/summary.json")
     found = {file.parent.name: json.loads(file.read_text()) for file in files}
-    return sorted(name for name in found if not _differences(found[name], found[method]))
+    learned = {
+        name: json.loads((root / "runs" / name / "stream.json").read_text()).get("tasks")
+        for name in found
+    }
+    return sorted(
+        name
+        for name in found
+        if learned[name] == learned[method] and not _differences(found[name], found[method])
+    )
 
 
 def _differences(summary: dict[str, Any], other: dict[str, Any]) -> list[str]:

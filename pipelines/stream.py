@@ -88,6 +88,7 @@ def _plan(
     training: Training,
     ring: RingSource,
 ) -> Plan:
+    from pipelines.stream_training import RESUME
     from pipelines.streamed_tasks import StreamedTasks
     from pipelines.worker import fingerprint
 
@@ -100,9 +101,9 @@ def _plan(
         except ValueError as error:
             raise UserError(f"method={name}: {error}") from error
         runs += [first, *others]
-    # What is kept aside decides, too, whether an interrupted call goes on.
-    identity = {"runs": [{**run.identity(), "held_out": transit.held_out_bytes} for run in runs]}
-    folder = PARTIAL / f"stream-{fingerprint(identity)}"
+    folder = PARTIAL / f"stream-{fingerprint({'runs': [run.identity() for run in runs]})}"
+    if not (folder / RESUME).exists():  # what was left before there was anything to go on from
+        shutil.rmtree(folder, ignore_errors=True)
     tasks.keep_in(folder)
     placed = [
         replace(
@@ -113,10 +114,12 @@ def _plan(
         for run in runs
     ]
     samples = transit.recent_steps * len(tasks.places) + transit.task_samples
-    megabytes = 4e-6 * samples * math.prod(tasks.facts["sample_shape"])
+    megabytes = 4e-6 * math.prod(tasks.facts["sample_shape"])
+    waiting = tasks.most_waiting
     print(
-        f"stream: {len(placed)} runs learn from it; each holds at most {megabytes:.1f} MB of "
-        "recent and sampled fields, and what its method stores",
+        f"stream: {len(placed)} runs learn from it; each holds at most {megabytes * samples:.1f} "
+        f"MB of recent and sampled fields, and what its method stores; the first {waiting} steps, "
+        f"{megabytes * waiting * len(tasks.places):.1f} MB, wait until their mean is known",
         flush=True,
     )
     return Plan(ring, tasks, transit, placed, folder)
@@ -172,11 +175,11 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     try:
         with plan.ring, tracker.training(plan.runs):
             training = StreamTraining(plan.ring, plan.tasks, plan.runs, plan.transit, tracker)
-            ending = training.follow()
+            training.follow()
     except NoProducerError as error:
         raise UserError(str(error)) from error
     print(f"stream: {training.log.summary()}", flush=True)
-    return training, exit_code(ending)
+    return training, exit_code(training.ending)
 
 
 def exit_code(ending: Ending) -> int:
@@ -205,9 +208,11 @@ def finish(plan: Plan, training: StreamTraining, output: Path) -> list[str]:
     if not done.ended_tasks:
         raise UserError(
             f"{training.log.ending} before any task had both a step to train on and one held out: "
-            "there is nothing to evaluate"
+            "there is nothing to evaluate",
+            exit_code(training.ending) or UserError.code,
         )
-    plan.tasks.write(output / "data/tasks", done.ended_tasks, done.trained_samples)
+    infos = plan.tasks.write(output / "data/tasks", done.ended_tasks, done.trained_samples)
+    tasks = [{k: v for k, v in info.items() if k != "normalisation"} for info in infos]
     broken = {run.run.method_name for run in training.runs if run not in training.whole}
     methods = [m for m in dict.fromkeys(run.method_name for run in plan.runs) if m not in broken]
     for method in methods:
@@ -222,7 +227,7 @@ def finish(plan: Plan, training: StreamTraining, output: Path) -> list[str]:
                 target / run.folder.name,
                 ignore=shutil.ignore_patterns("resume", "timings.json", ".*"),
             )
-        write_json(target / "stream.json", training.log.content())
+        write_json(target / "stream.json", {**training.log.content(), "tasks": tasks})
         write_json(output / "timings" / f"{method}.json", timings)
     return methods
 
@@ -261,11 +266,13 @@ def main(call: Invocation) -> float | None:
     if not code:  # else the same command goes on when the producer is back
         shutil.rmtree(prepared.folder)
     print(f"\nstream: tables are in {root.name}/results/, figures in {root.name}/figures/")
-    if training.log.diverged:
-        names = ", ".join(training.log.diverged)
-        raise UserError(f"{names} diverged and dropped out; the other methods are complete")
     if code:
         print(f"stream: {training.log.ending}; the same command goes on from there", flush=True)
+    if training.log.diverged:
+        names = ", ".join(training.log.diverged)
+        message = f"{names} diverged and dropped out; the other methods are evaluated"
+        raise UserError(message, code or UserError.code)
+    if code:
         raise SystemExit(code)
     if not call.is_sweep:
         return None

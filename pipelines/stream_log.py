@@ -44,12 +44,13 @@ class StreamLog:
             event = next(iterator, None)
             came = time.perf_counter()
             self.waited += came - asked
+            self.seconds += came - asked
             if event is None:
                 return
             try:
                 yield event
             finally:
-                self.seconds += time.perf_counter() - asked
+                self.seconds += time.perf_counter() - came
 
     def note(self, event: Event) -> None:
         """Count what is no step, and say so at once."""

@@ -55,13 +55,13 @@ def make_source(node: dict[str, Any]) -> Source:
     """Build a source of steps; called in the producing process."""
     from hydra.utils import instantiate
 
-    from insituml.stream import FieldStream
+    from insituml.stream import FieldStream, Source
 
     try:
         built = instantiate(node, _convert_="all")
     except Exception as error:  # hydra wraps what the constructor raised
         raise error.__cause__ or error from None
-    return built if hasattr(built, "events") else FieldStream(built)
+    return built if isinstance(built, Source) else FieldStream(built)
 
 
 def _node(data: Data, transit: Transit) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class StreamTraining:
         self.runs = [open_run(run, tasks.windows, transit, samples, self._hear) for run in runs]
         self.seen: int | None = None
         """Last iteration that the runs have behind them."""
+        self.ending: Ending = Finished()
+        """How the stream ended, once :meth:`follow` has returned."""
         self._bar = tqdm(total=len(tasks.iterations), unit="step", desc="stream", disable=None)
         self._loss = float("nan")
 
@@ -60,7 +62,7 @@ class StreamTraining:
         """The runs that have not diverged."""
         return [run for run in self.runs if run.name not in self.log.diverged]
 
-    def follow(self) -> Ending:
+    def follow(self) -> None:
         """Learn until the stream ends or the last task is over.
 
         Raises
@@ -71,34 +73,30 @@ class StreamTraining:
         self._begin()
         first, last = self.tasks.windows.first[0], self.tasks.windows.last[-1]
         events = with_gaps(self.ring.events(self.seen), self.tasks.iterations, self.seen)
-        ending: Ending | None = None
         for event in self.log.timed(events):
+            if isinstance(event, Step | Rejected) and not first <= event.iteration <= last:
+                self.log.outside += 1
+                if event.iteration > last:
+                    self.log.ending = "all tasks are learned, the producer goes on"
+                    break
+                continue
+            if isinstance(event, Rejected) and self.transit.on_bad_step == "fail":
+                self._save()  # up to the step before: the same command comes to this one again
+                raise UserError(
+                    f"iteration {event.iteration} cannot be learned from: {event.reason}; "
+                    "transit.on_bad_step=skip leaves such steps out"
+                )
             self.log.note(event)
             if isinstance(event, Ending):
-                ending = event
+                self.ending = event
             elif isinstance(event, Step):
-                if event.iteration > last:
-                    self.log.outside += 1
-                    break
-                if event.iteration < first:
-                    self.log.outside += 1
-                    continue
                 self._step(event)
             elif isinstance(event, Rejected):
                 self._passed(event.iteration)
-                if self.transit.on_bad_step == "fail":
-                    self._save()
-                    raise UserError(
-                        f"iteration {event.iteration} cannot be learned from: {event.reason}; "
-                        "transit.on_bad_step=skip leaves such steps out"
-                    )
             elif isinstance(event, Gap):
                 self._passed(event.last)
-        if ending is None:
-            ending = Finished()
-            self.log.ending = "all tasks are learned, the producer goes on"
-        self._end(ending)
-        return ending
+        self.ring.close()  # who goes on producing does it for nobody
+        self._end()
 
     def _begin(self) -> None:
         file = self.tasks.folder / RESUME
@@ -110,10 +108,13 @@ class StreamTraining:
         self.seen = content["iteration"]
         self.log = read_log(content["log"])
         self.log.resumed_after.append(content["iteration"])
-        for run in self.whole:
-            run.resume(content["iteration"])
+        for run in self.runs:
+            if run.name in self.log.diverged:
+                self.tracker.broke_off(run.run)
+            else:
+                run.resume(content["iteration"])
         self._bar.update(self.tasks.count_through(content["iteration"]))
-        say(f"goes on after iteration {self.seen}")
+        say(f"goes on after iteration {self.seen}; to begin anew, delete {self.tasks.folder}")
 
     def _step(self, step: Step) -> None:
         self.log.steps += 1
@@ -142,6 +143,7 @@ class StreamTraining:
             function(*arguments)
         except DivergedError as error:
             self.log.diverged[run.name] = str(error)
+            self.tracker.broke_off(run.run)
             say(f"{run.name} drops out: {error}")
             if not self.whole:
                 raise UserError(f"nothing is left to train; {run.name}: {error}") from error
@@ -169,12 +171,14 @@ class StreamTraining:
         for run in self.runs:
             run.forget_others(self.seen)
 
-    def _end(self, ending: Ending) -> None:
+    def _end(self) -> None:
         for samples in self.tasks.rest():
             self._learn(samples)
         self._bar.close()
-        if not isinstance(ending, Finished):
+        if not isinstance(self.ending, Finished):
             self._save()
+            for run in self.whole:
+                self.tracker.broke_off(run.run)
             if batches := self.transit.batches_after_death:
                 say(f"{self.log.ending}; goes on from memory for {batches} batches")
                 for run in self.whole:

@@ -61,6 +61,11 @@ class StreamedTasks:
                 "a stream of fields is cut in time, a part of it held out; set data.split.by=time "
                 "and data.split.holdout to that part, such as 0.2"
             )
+        if split.normalisation != "first_task":
+            raise UserError(
+                f"data.split.normalisation is {split.normalisation}; a stream is normalised by its "
+                "first steps: set it to first_task, and transit.normalisation_steps to their number"
+            )
         self.iterations = _iterations(transit, description)
         self.chunk = tuple(split.chunk or grid.shape)
         try:
@@ -91,6 +96,7 @@ class StreamedTasks:
         self._most_measured = transit.normalisation_steps
         self._moments = RunningMoments(len(description.components))
         self._measured = 0
+        self._measured_task = 0
         self._waiting: list[tuple[int, np.ndarray]] = []
         self.normalisation: Normalisation | None = None
 
@@ -111,13 +117,21 @@ class StreamedTasks:
         """Whether steps wait here until the normalisation is known."""
         return bool(self._waiting)
 
+    @property
+    def most_waiting(self) -> int:
+        """How many steps wait here at most until the normalisation is known."""
+        steps = self.count_through(self.windows.last[0])
+        trained = [k for k in range(steps) if self.iterations[k] not in self.windows.held_out]
+        return min([steps, *(k + 1 for k in trained[(self._most_measured or steps) - 1 :])])
+
     def count_through(self, iteration: int) -> int:
         """Return how many steps of the tasks are through with this iteration."""
         return bisect_right(self.iterations, iteration)
 
     def take(self, step: Step) -> Iterator[Samples]:
         """Cut a step; what follows from it may be several steps' samples, or none as yet."""
-        if step.iteration > self.windows.last[0]:  # the first task is over, however few came
+        task = self.windows.task_of(step.iteration)
+        if self._measured and task != self._measured_task:  # that is over, however few came
             yield from self.rest()
         chunks = chunk_volume(step.values, self.chunk)
         if self.normalisation is not None:
@@ -127,18 +141,23 @@ class StreamedTasks:
         if step.iteration not in self.windows.held_out:
             self._moments.update(chunks)
             self._measured += 1
+            self._measured_task = task
         if self._measured == self._most_measured:
             yield from self.rest()
 
     def rest(self) -> Iterator[Samples]:
-        """Normalise by what has come so far, and yield the steps that waited for it."""
-        if self.normalisation is None and self._measured:
+        """Normalise by what has come so far, and yield the steps that waited for it.
+
+        Held-out steps alone go on waiting: they say nothing about training.
+        """
+        if self.normalisation is None:
+            if not self._measured:
+                return
             self.normalisation = self._moments.normalisation()
             _write_normalisation(self.folder, self.normalisation)
         waiting, self._waiting = self._waiting, []
-        if self.normalisation is not None:
-            for iteration, chunks in waiting:
-                yield self._samples(iteration, chunks)
+        for iteration, chunks in waiting:
+            yield self._samples(iteration, chunks)
 
     def _samples(self, iteration: int, chunks: np.ndarray) -> Samples:
         import torch
@@ -158,7 +177,9 @@ class StreamedTasks:
         ]
         write_json(folder / STREAM, {**self.facts, "tasks": tasks, "fingerprint": self.fingerprint})
 
-    def write(self, folder: Path, tasks: Sequence[int], trained: dict[int, int]) -> None:
+    def write(
+        self, folder: Path, tasks: Sequence[int], trained: dict[int, int]
+    ) -> list[dict[str, Any]]:
         """Write the held-out samples as the split stage lays them out.
 
         Parameters
@@ -169,6 +190,11 @@ class StreamedTasks:
             Those that were learned and have held-out steps; in the files they are numbered on.
         trained
             Samples trained on, by task.
+
+        Returns
+        -------
+        list
+            What stands in ``stream.json`` about each task.
         """
         if folder.exists():
             shutil.rmtree(folder)
@@ -204,6 +230,7 @@ class StreamedTasks:
             "held_out_digest": digest_of_files(files),
         }
         write_json(folder / STREAM, info)
+        return infos
 
 
 def _iterations(transit: Transit, description: Description) -> Sequence[int]:

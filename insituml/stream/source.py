@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from insituml.data.step import FieldSource, Grid
 from insituml.stream.events import Event, Finished, ProducerDied
@@ -37,6 +37,7 @@ class Description:
         return (len(self.components), *self.grid.shape)
 
 
+@runtime_checkable
 class Source(Protocol):
     """A stream of steps. The consumer cannot tell a file from a running simulation."""
 
