@@ -19,6 +19,8 @@ class StreamLog:
     steps: int = 0
     gaps: list[list[Any]] = field(default_factory=list)
     """First iteration, last iteration, reason."""
+    lost: int = 0
+    """Steps of the tasks that lie in gaps."""
     rejected: list[list[Any]] = field(default_factory=list)
     """Iteration, reason."""
     outside: int = 0
@@ -71,7 +73,7 @@ class StreamLog:
         """Return what is recorded as metrics."""
         return {
             "stream_steps": self.steps,
-            "stream_gaps": len(self.gaps),
+            "stream_lost_steps": self.lost,
             "stream_rejected_steps": len(self.rejected),
             "stream_wait_share": self.wait_share,
             "stream_seconds": self.seconds,
@@ -80,14 +82,18 @@ class StreamLog:
     def summary(self) -> str:
         """Return one line for people."""
         parts = [
-            f"{self.steps} steps in {self.seconds:.1f} s",
+            f"{_counted(self.steps, 'step')} in {self.seconds:.1f} s",
             f"{self.wait_share:.0%} of it spent waiting for the producer",
-            f"{len(self.gaps)} gaps",
-            f"{len(self.rejected)} rejected steps",
+            f"{_counted(self.lost, 'step')} lost in {_counted(len(self.gaps), 'gap')}",
+            f"{_counted(len(self.rejected), 'step')} rejected",
         ]
         if self.outside:
-            parts.append(f"{self.outside} steps outside the tasks")
+            parts.append(f"{_counted(self.outside, 'step')} outside the tasks")
         return f"{self.ending}: {', '.join(parts)}"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def describe_ending(ending: Ending) -> str:

@@ -94,6 +94,7 @@ class StreamTraining:
             elif isinstance(event, Rejected):
                 self._passed(event.iteration)
             elif isinstance(event, Gap):
+                self.log.lost += self.tasks.count_between(event.first, event.last)
                 self._passed(event.last)
         self.ring.close()  # who goes on producing does it for nobody
         self._end()

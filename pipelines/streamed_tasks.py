@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -123,6 +123,10 @@ class StreamedTasks:
         steps = self.count_through(self.windows.last[0])
         trained = [k for k in range(steps) if self.iterations[k] not in self.windows.held_out]
         return min([steps, *(k + 1 for k in trained[(self._most_measured or steps) - 1 :])])
+
+    def count_between(self, first: int, last: int) -> int:
+        """Return how many steps of the tasks are among these iterations, both included."""
+        return bisect_right(self.iterations, last) - bisect_left(self.iterations, first)
 
     def count_through(self, iteration: int) -> int:
         """Return how many steps of the tasks are through with this iteration."""

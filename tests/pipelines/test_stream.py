@@ -132,7 +132,7 @@ def test_methods_and_seeds_share_one_stream_and_come_out_as_from_files(root, too
     said = capsys.readouterr().out
     assert "14 steps, 0 to 1300, of 3×2×8×2 float32" in said
     assert "14 steps in " in said
-    assert said.count("0 gaps, 0 rejected steps") == 1
+    assert said.count("0 steps lost in 0 gaps, 0 steps rejected") == 1
     # Alone on a stream a method ends with the same bits, and meets the others in the tables.
     alone = weights(root, "experience_replay")
     run(tools, root, "method=experience_replay", "training.seeds=[0,3]")
@@ -361,6 +361,7 @@ def test_steps_that_are_missing_are_named(root, tools) -> None:
         (root / f"fields/data_{100 * number}.npy").unlink()
     stream(tools, root, "transit.iterations=[0,1300,100]")
     assert [entry[:2] for entry in log(root)["gaps"]] == [[400, 500], [900, 900]]
+    assert log(root)["lost"] == 3
 
 
 def test_tasks_that_cover_less_than_the_stream_end_it_early(root, tools) -> None:
