@@ -96,7 +96,7 @@ class Child:
         if code is None:
             return "closed its pipe without a word"
         if code < 0:
-            return f"killed by signal {signal.Signals(-code).name}"
+            return f"was killed by signal {signal.Signals(-code).name}"
         return f"ended with exit code {code} without saying that it is done"
 
     def end(self, *, grace: float = 0.0, force: bool = False) -> None:

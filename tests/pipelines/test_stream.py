@@ -225,6 +225,17 @@ def wait_for(condition: Any, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.001)
 
 
+def plan_and_lose(file: Path) -> Any:
+    """Plan; then lose a file that was there when the stream was opened."""
+
+    def planned(call: Any) -> Any:
+        prepared = plan(call)
+        file.unlink()
+        return prepared
+
+    return planned
+
+
 def test_after_the_producers_death_all_is_evaluated_and_the_same_command_goes_on(
     root, tools, capsys, monkeypatch
 ) -> None:
@@ -234,12 +245,7 @@ def test_after_the_producers_death_all_is_evaluated_and_the_same_command_goes_on
     file = root / "fields/data_800.npy"
     content = file.read_bytes()
 
-    def plan_and_lose_a_file(call: Any) -> Any:
-        prepared = plan(call)
-        file.unlink()  # it was there when the stream was opened
-        return prepared
-
-    monkeypatch.setattr("pipelines.stream.plan", plan_and_lose_a_file)
+    monkeypatch.setattr("pipelines.stream.plan", plan_and_lose(file))
     with pytest.raises(SystemExit) as ended:
         run(tools, root, *more)
     assert ended.value.code == DIED
@@ -289,19 +295,14 @@ def test_methods_that_learned_other_steps_are_not_compared(root, tools, monkeypa
     "number, more, expected",
     [
         (0, [], r"the producer died .* before any task had both a step to train on and one held"),
-        (11, ["transit.methods=[naive,mas]", "method=mas", "method.strength=1e300"], "diverged"),
+        (1100, ["transit.methods=[naive,mas]", "method=mas", "method.strength=1e300"], "diverged"),
     ],
     ids=["nothing to evaluate", "diverged"],
 )
 def test_a_death_has_its_exit_code_whatever_else_happened(
     number, more, expected, root, tools, monkeypatch
 ) -> None:
-    def plan_and_lose_a_file(call: Any) -> Any:
-        prepared = plan(call)
-        (root / f"fields/data_{100 * number}.npy").unlink()  # it was there a moment ago
-        return prepared
-
-    monkeypatch.setattr("pipelines.stream.plan", plan_and_lose_a_file)
+    monkeypatch.setattr("pipelines.stream.plan", plan_and_lose(root / f"fields/data_{number}.npy"))
     with pytest.raises(UserError, match=expected) as caught:
         run(tools, root, *more)
     assert caught.value.code == DIED

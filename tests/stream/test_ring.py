@@ -208,7 +208,10 @@ def test_a_stalled_producer_is_noticed_and_killed(ring, fault) -> None:
 
 @pytest.mark.parametrize(
     "number, ending",
-    [(signal.SIGSTOP, Stalled(2.0)), (signal.SIGKILL, ProducerDied("killed by signal SIGKILL"))],
+    [
+        (signal.SIGSTOP, Stalled(2.0)),
+        (signal.SIGKILL, ProducerDied("was killed by signal SIGKILL")),
+    ],
 )
 def test_a_producer_may_be_stopped_or_killed_within_a_message(ring, number, ending) -> None:
     source = ring(9, "wordy", stall_timeout=2.0)
