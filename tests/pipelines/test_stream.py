@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -19,12 +20,12 @@ import torch
 from insituml import load_checkpoint
 from insituml.data.npy_folder import NpyFolder
 from insituml.data.openpmd_writer import write_series
-from insituml.stream import ProducerDied, RingSource, Stalled
+from insituml.stream import RingSource
 from pipelines.errors import UserError
 from pipelines.evaluate import evaluate_method
 from pipelines.leaderboard import comparable
 from pipelines.schema import Transit
-from pipelines.stream import DIED, SECTIONS, STALLED, exit_code, finish, learn, main, plan
+from pipelines.stream import DIED, SECTIONS, STALLED, finish, learn, main, plan
 from pipelines.stream_training import RESUME
 from pipelines.task_files import read_stream
 from pipelines.tracking import Tracker
@@ -326,8 +327,34 @@ def test_runs_that_do_not_come_to_their_end_are_recorded_so(root, tools, monkeyp
     assert tracker.names == ["ewc", "naive"]
 
 
-def test_a_stall_has_an_exit_code_of_its_own() -> None:
-    assert exit_code(Stalled(3.0)) == STALLED != DIED == exit_code(ProducerDied("x"))
+class StopsProducer(Tracker):
+    """Stops the producing process once training has begun."""
+
+    def __init__(self, process: int) -> None:
+        self.process = process
+
+    def losses(self, run: Any, first_step: int, losses: Any) -> None:
+        if first_step == 0:
+            os.kill(self.process, signal.SIGSTOP)
+
+
+def test_a_producer_that_stalls_ends_the_stream_and_the_same_command_goes_on(root, tools) -> None:
+    stream(tools, root)
+    undisturbed = weights(root, "naive")
+    # With two slots it cannot be done before the first task is learned.
+    chosen = overrides("transit.slots=2", "transit.stall_timeout=2")
+    prepared = plan(tools.invoke(root, SECTIONS, *chosen))
+    (producer,) = multiprocessing.active_children()
+    assert producer.pid is not None
+    training, code = learn(prepared, StopsProducer(producer.pid))
+    assert code == STALLED != DIED
+    assert not multiprocessing.active_children()
+    finish(prepared, training, root / "transit")
+    assert read_stream(root / "transit/data/tasks").task_names[0] == "iterations 0–400"
+    assert log(root)["ending"] == "the producer stalled (nothing for 2 s)"
+    stream(tools, root)
+    assert same(weights(root, "naive"), undisturbed)
+    assert log(root)["ending"] == "the producer finished"
 
 
 def test_bad_steps_are_named_and_left_out_or_end_the_run(root, tools, capsys) -> None:
