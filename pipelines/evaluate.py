@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipelines.tracking import Tracker
 
 SECTIONS = ("tracking",)
+LONG_COLUMNS = ["method", "seed", "trained_through", "evaluated_on", "metric", "value"]
 METRICS = ("final_average_error", "forgetting", "backward_transfer", "forward_transfer")
 
 
@@ -174,7 +175,8 @@ def _long(
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
-    pd.DataFrame(rows).to_csv(path, index=False)
+    # Without a row the columns are still named, such as where no task has two held-out samples.
+    pd.DataFrame(rows, columns=LONG_COLUMNS).to_csv(path, index=False)
 
 
 def _seed(folder: Path) -> int:

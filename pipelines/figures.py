@@ -103,9 +103,10 @@ def draw_method(
     )
     plots.save(figure, folder / f"loss_matrix_{method}.png")
     # The mean over seeds; where no task was learned yet, all are NaN alike.
-    drift = read_matrices(root, method, "latent_drift.csv", "latent_drift").mean(axis=0)
-    figure = plots.latent_drift_heatmap(drift, task_names=names, title=heading)
-    plots.save(figure, folder / f"latent_drift_{method}.png")
+    drift = read_matrices(root, method, "latent_drift.csv", "latent_drift")
+    if drift.size:
+        figure = plots.latent_drift_heatmap(drift.mean(axis=0), task_names=names, title=heading)
+        plots.save(figure, folder / f"latent_drift_{method}.png")
     _examples(method, heading, summary, stream, root, folder)
 
 

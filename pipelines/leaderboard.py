@@ -136,10 +136,14 @@ def nested_metrics(board: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def read_matrices(root: Path, method: str, file: str, metric: str) -> np.ndarray:
-    """Return the matrices of a method as ``(seeds, K, K)``; NaN where there is no value."""
+    """Return the matrices of a method as ``(seeds, K, K)``; NaN where there is no value.
+
+    Without any value K is 0.
+    """
     table = pd.read_csv(root / "evaluations" / method / file)
     table = table[(table["metric"] == metric) & (table["trained_through"] >= 0)]
-    size = int(table["evaluated_on"].max()) + 1
+    # A task without a value, such as the drift of a single sample, is still learned.
+    size = int(table[["trained_through", "evaluated_on"]].to_numpy().max(initial=-1)) + 1
     matrices = np.full((table["seed"].nunique(), size, size), np.nan)
     for index, (_, group) in enumerate(table.groupby("seed")):
         matrices[index, group["trained_through"], group["evaluated_on"]] = group["value"]

@@ -159,6 +159,25 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
     assert tools.contents(root / "results") == results
 
 
+@pytest.mark.parametrize("holdout", [0.3, 0.5])
+def test_tasks_of_one_held_out_sample_have_no_latent_drift(
+    holdout, tools, make_run, tmp_path
+) -> None:
+    """A whole volume is one sample: its latent has no spread to compare a drift with."""
+    tools.write_fields(tmp_path / "fields", 11)
+    data = tools.field_data(tmp_path / "fields", chunk=None, holdout=holdout)
+    tools.make_stream(data, tmp_path)
+    train(tmp_path, make_run, ("naive",), seeds=(0,))
+    evaluate(tmp_path, ("naive",))
+    compare(("naive",), tmp_path, tmp_path, Tracker())
+    table = pd.read_csv(tmp_path / "evaluations/naive/latent_drift.csv")
+    held_out = [t["test"] for t in read_stream(tmp_path / "data/tasks").info["tasks"]]
+    assert set(table["evaluated_on"]) == {k for k, count in enumerate(held_out) if count > 1}
+    drawn = (tmp_path / "figures/latent_drift_naive.png").exists()
+    assert drawn == (max(held_out) > 1)
+    assert (tmp_path / "figures/loss_matrix_naive.png").exists()
+
+
 @pytest.mark.parametrize("kind", ["field", "images"])
 def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, tmp_path) -> None:
     if kind == "field":
