@@ -265,6 +265,12 @@ def main(call: Invocation) -> float | None:
     summaries = evaluate(methods, training, root, tracker)
     if not code:  # else the same command goes on when the producer is back
         shutil.rmtree(prepared.folder)
+    learned, planned = len(training.whole[0].ended_tasks), len(prepared.tasks.windows)
+    if learned < planned:
+        print(
+            f"\nstream: all of this is of {learned} of the {planned} tasks; of the others no step to "
+            "train on came, or none to hold out"
+        )
     print(f"\nstream: tables are in {root.name}/results/, figures in {root.name}/figures/")
     if code:
         print(f"stream: {training.log.ending}; the same command goes on from there", flush=True)

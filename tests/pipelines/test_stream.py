@@ -254,6 +254,7 @@ def test_after_the_producers_death_all_is_evaluated_and_the_same_command_goes_on
     assert "the producer died (FileNotFoundError: " in said
     assert "goes on from memory for 3 batches" in said
     assert "the same command goes on" in said
+    assert "all of this is of 2 of the 3 tasks" in said
     names = read_stream(root / "transit/data/tasks").task_names
     assert names == ["iterations 0–400", "iterations 500–900"]
     assert (root / "transit/figures/leaderboard.png").exists()
