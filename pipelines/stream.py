@@ -268,8 +268,8 @@ def main(call: Invocation) -> float | None:
     learned, planned = len(training.whole[0].ended_tasks), len(prepared.tasks.windows)
     if learned < planned:
         print(
-            f"\nstream: all of this is of {learned} of the {planned} tasks; of the others no step to "
-            "train on came, or none to hold out"
+            f"\nstream: all of this is of {learned} of the {planned} tasks; of the others no step "
+            "to train on came, or none to hold out"
         )
     print(f"\nstream: tables are in {root.name}/results/, figures in {root.name}/figures/")
     if code:
