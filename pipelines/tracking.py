@@ -8,18 +8,18 @@ run ids: runs are found again by tags made of fingerprints.
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.schema import Tracking
+from pipelines.tracking_values import check_writable, flat
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -130,7 +130,7 @@ class MlflowTracker(Tracker):
 
         # Two processes that open a new store at once would both migrate it, and break it.
         with FileLock(self.database.with_name(".mlflow.lock")):
-            _check_writable(self.database)
+            check_writable(self.database)
             client = MlflowClient(f"sqlite:///{self.database}")
             if client.get_experiment_by_name(self.experiment) is None:
                 artifacts = (self.database.parent / "mlruns").as_uri()
@@ -165,7 +165,7 @@ class MlflowTracker(Tracker):
         self._children[run.method_name, run.seed] = child
         self._log_params(child, {"seed": run.seed, "method_name": run.method_name})
         for section in ("method", "model", "optimizer", "training"):
-            self._log_params(child, _flat(identity[section], section))
+            self._log_params(child, flat(identity[section], section))
         self._log_dataset(child, stream.info, stream.folder)
 
     def _end_child(self, run: Run, status: str) -> None:
@@ -233,7 +233,7 @@ class MlflowTracker(Tracker):
                 experiment, run_name=title, tags={SETUP: setup}
             ).info.run_id
         for section in ("model", "optimizer", "training"):
-            self._log_params(parent, _flat(identity[section], section))
+            self._log_params(parent, flat(identity[section], section))
         return parent
 
     def _find(self, tags: dict[str, str], condition: str = "") -> str | None:
@@ -287,25 +287,6 @@ class MlflowTracker(Tracker):
                 "disk are complete. tracking=none switches it off.",
                 file=sys.stderr,
             )
-
-
-def _check_writable(database: Path) -> None:
-    """Raise at once where MLflow would try again and again, for minutes."""
-    with closing(sqlite3.connect(database, timeout=60)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("SELECT count(*) FROM sqlite_master")
-        connection.rollback()
-
-
-def _flat(node: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Flatten nested dictionaries to dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}.{key}"))
-        else:
-            flat[f"{prefix}.{key}"] = value
-    return flat
 
 
 def _now() -> int:
