@@ -8,7 +8,7 @@ import torch
 from benchmarks.peers_run import Setting
 from insituml.data.normalisation import RunningMoments
 from insituml.data.split import hold_out_randomly, split_by_label, split_by_time
-from pipelines import samples
+from pipelines.data import samples
 
 
 def toy8() -> Setting:

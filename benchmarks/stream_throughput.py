@@ -24,8 +24,8 @@ import openpmd_api
 from benchmarks.report import Row
 from insituml.data.lwfa import LwfaField
 from insituml.data.npy_folder import NpyFolder
-from insituml.data.openpmd_series import OpenPMDSeries
-from insituml.data.openpmd_writer import write_series
+from insituml.data.openpmd.series import OpenPMDSeries
+from insituml.data.openpmd.writer import write_series
 from insituml.data.step import Grid, Step
 from insituml.stream import (
     Event,

@@ -31,7 +31,7 @@ from insituml.data.chunks import chunk_volume
 from insituml.data.lwfa import LwfaField
 from insituml.data.step import Step
 from insituml.data.task import Batch
-from insituml.in_transit import InTransitTrainer
+from insituml.in_transit.trainer import InTransitTrainer
 from insituml.learner import ContinualLearner
 from insituml.methods import ExperienceReplay
 from insituml.models import MLP, AutoEncoder3D

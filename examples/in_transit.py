@@ -13,11 +13,11 @@ from insituml.data.normalisation import Normalisation, RunningMoments
 from insituml.data.step import Step
 from insituml.data.task import Batch, Task
 from insituml.evaluation import loss_matrix
-from insituml.in_transit import InTransitTrainer
+from insituml.in_transit.trainer import InTransitTrainer
+from insituml.in_transit.windows import TaskWindows
 from insituml.methods import ExperienceReplay, Method, Naive
 from insituml.models import MLP
 from insituml.stream import FieldStream, Finished, RingSource
-from insituml.stream.windows import TaskWindows
 
 CHUNK = (8, 32, 8)
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.cli import Invocation, run_stage
-from pipelines.errors import UserError
-from pipelines.schema import Tracking, validate
-from pipelines.task_files import read_stream, write_json
+from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Tracking, validate
+from pipelines.common.task_files import read_stream, write_json
 
 if TYPE_CHECKING:
     from insituml.learner import ContinualLearner
-    from pipelines.tracking import Tracker
+    from pipelines.tracking.mlflow import Tracker
 
 SECTIONS = ("tracking",)
 LONG_COLUMNS = ["method", "seed", "trained_through", "evaluated_on", "metric", "value"]
@@ -49,7 +49,7 @@ def evaluate_method(name: str, tasks: Path, output: Path, tracker: Tracker) -> d
     """
     import torch
 
-    from pipelines.reconstruction import examples
+    from pipelines.results.examples import examples
 
     torch.set_num_threads(1)
     stream = read_stream(tasks)
@@ -132,7 +132,7 @@ def _evaluate_seed(
 def _learners(folder: Path, data_fingerprint: str, tasks: int) -> list[ContinualLearner]:
     """Load the untrained learner and the one after each task."""
     from insituml import DamagedFileError, load_checkpoint
-    from pipelines.worker import INITIAL, checkpoint_path
+    from pipelines.runs.worker import INITIAL, checkpoint_path
 
     files = [folder / INITIAL, *(checkpoint_path(folder, k) for k in range(tasks))]
     try:
@@ -188,7 +188,7 @@ def _mean(values: list[float]) -> float:
 
 
 def main(call: Invocation) -> None:
-    from pipelines.tracking import open_tracker
+    from pipelines.tracking.mlflow import open_tracker
 
     tracker = open_tracker(validate(Tracking, call.section("tracking"), "tracking"), call.root)
     evaluate_method(call.choices["method"], call.root / "data/tasks", call.output, tracker)

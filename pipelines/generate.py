@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.cli import Invocation, run_stage
-from pipelines.errors import UserError
-from pipelines.schema import Data, validate, validate_target
-from pipelines.task_files import digest_of_files, write_json
+from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Data, validate, validate_target
+from pipelines.common.task_files import digest_of_files, write_json
 
 SECTIONS = ("data",)
 
@@ -47,14 +47,14 @@ def generate(data: Data, folder: Path) -> dict[str, Any]:
     else:
         from tqdm import tqdm
 
-        from insituml.data.openpmd_writer import write_series
+        from insituml.data.openpmd.writer import write_series
 
         series = folder / f"series.{data.format}"
         with tqdm(total=len(source), desc="generate", unit="step", disable=None) as bar:
             write_series(series, source, progress=lambda *_: bar.update())
         manifest = {
             "reader": {
-                "_target_": "insituml.data.openpmd_series.OpenPMDSeries",
+                "_target_": "insituml.data.openpmd.series.OpenPMDSeries",
                 "path": str(series),
             }
         }
@@ -75,7 +75,7 @@ def build_source(data: Data) -> Any:
 
 def _files_of(path: Path) -> list[Path]:
     """Return the files behind a path, which may be a folder or an openPMD pattern with ``%T``."""
-    from insituml.data.openpmd_series import series_files
+    from insituml.data.openpmd.series import series_files
 
     found = []
     for part in series_files(path):

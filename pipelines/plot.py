@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli import Invocation, run_stage
-from pipelines.schema import Tracking, validate
-from pipelines.task_files import read_stream, write_json
+from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.schema import Tracking, validate
+from pipelines.common.task_files import read_stream, write_json
 
 if TYPE_CHECKING:
-    from pipelines.tracking import Tracker
+    from pipelines.tracking.mlflow import Tracker
 
 SECTIONS = ("pipeline", "tracking")
 
@@ -47,8 +47,8 @@ def compare(
 
     from insituml.atomic_file import write_atomically
     from insituml.plots import leaderboard_markdown
-    from pipelines import leaderboard
-    from pipelines.figures import draw_figures
+    from pipelines.results import tables as leaderboard
+    from pipelines.results.figures import draw_figures
 
     summaries = leaderboard.read_summaries(root, methods)
     timings = {m: json.loads((root / "timings" / f"{m}.json").read_text()) for m in methods}
@@ -76,7 +76,7 @@ def compare(
 
 
 def main(call: Invocation) -> None:
-    from pipelines.tracking import open_tracker
+    from pipelines.tracking.mlflow import open_tracker
 
     methods = call.section("pipeline")["methods"]
     tracker = open_tracker(validate(Tracking, call.section("tracking"), "tracking"), call.root)

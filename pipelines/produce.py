@@ -8,11 +8,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli import Invocation, fail, run_stage
-from pipelines.errors import UserError
+from pipelines.common.cli import Invocation, fail, run_stage
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Data, Produce, validate
 from pipelines.generate import build_source
-from pipelines.schema import Data, Produce, validate
-from pipelines.stream_source import check_field
+from pipelines.transit.source import check_field
 
 SECTIONS = ("data", "produce")
 LISTEN_SECONDS = 0.5

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
-from pipelines.cli import CONF, Invocation, run_stage
-from pipelines.errors import UserError
+from pipelines.common.cli import CONF, Invocation, run_stage
+from pipelines.common.errors import UserError
 
 SECTIONS = ("data", "pipeline")
 

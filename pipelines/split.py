@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.cli import Invocation, run_stage
-from pipelines.schema import Data, validate
-from pipelines.task_files import STREAM, digest_of_files, task_folder, write_json
+from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.schema import Data, validate
+from pipelines.common.task_files import STREAM, digest_of_files, task_folder, write_json
 
 if TYPE_CHECKING:
     from insituml.data.normalisation import Normalisation, RunningMoments
-    from pipelines.split_parts import Part
+    from pipelines.data.split_parts import Part
 
 SECTIONS = ("data",)
 
@@ -39,7 +39,7 @@ def split(data: Data, raw: Path, folder: Path) -> dict[str, Any]:
         Content of ``stream.json``.
     """
     from insituml.data.normalisation import RunningMoments
-    from pipelines.split_parts import open_stream
+    from pipelines.data.split_parts import open_stream
 
     stream = open_stream(data, raw)
     if folder.exists():

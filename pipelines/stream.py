@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli import Invocation, run_stage
-from pipelines.errors import UserError
-from pipelines.schema import Data, Tracking, Training, Transit, validate, validate_target
-from pipelines.task_files import write_json
+from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Data, Tracking, Training, Transit, validate, validate_target
+from pipelines.common.task_files import write_json
 from pipelines.train import PARTIAL, build_once, check_device, timing_of
 
 if TYPE_CHECKING:
     from insituml.stream import Description, Ending, RingSource
-    from pipelines.stream_training import StreamTraining
-    from pipelines.streamed_tasks import StreamedTasks
-    from pipelines.tracking import Tracker
-    from pipelines.worker import Run
+    from pipelines.runs.worker import Run
+    from pipelines.tracking.mlflow import Tracker
+    from pipelines.transit.loop import StreamTraining
+    from pipelines.transit.streamed_tasks import StreamedTasks
 
 SECTIONS = ("data", "model", "method", "optimizer", "training", "transit", "tracking")
 RESULT_KEYS = ("batches_per_step", "max_batches_per_step", "recent_steps", "task_samples")
@@ -53,7 +53,7 @@ def plan(call: Invocation) -> Plan:
         For any wrong key or value, or if no producer comes.
     """
     from insituml.stream import NoProducerError
-    from pipelines.stream_source import open_ring
+    from pipelines.transit.source import open_ring
 
     data = validate(Data, call.section("data"), "data")
     transit = validate(Transit, call.section("transit"), "transit")
@@ -88,9 +88,9 @@ def _plan(
     training: Training,
     ring: RingSource,
 ) -> Plan:
-    from pipelines.stream_training import RESUME
-    from pipelines.streamed_tasks import StreamedTasks
-    from pipelines.worker import fingerprint
+    from pipelines.runs.worker import fingerprint
+    from pipelines.transit.loop import RESUME
+    from pipelines.transit.streamed_tasks import StreamedTasks
 
     tasks = StreamedTasks(data, transit, ring.describe())
     runs = []
@@ -128,7 +128,7 @@ def _plan(
 def _runs(
     call: Invocation, name: str, tasks: StreamedTasks, training: Training, transit: Transit
 ) -> list[Run]:
-    from pipelines.worker import Run
+    from pipelines.runs.worker import Run
 
     facts = {
         "tasks": len(tasks.windows),
@@ -167,7 +167,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     import torch
 
     from insituml.stream import NoProducerError
-    from pipelines.stream_training import StreamTraining
+    from pipelines.transit.loop import StreamTraining
 
     torch.set_num_threads(plan.runs[0].training["threads"])
     torch.use_deterministic_algorithms(True)
@@ -239,8 +239,8 @@ def evaluate(
     import os
 
     from pipelines.evaluate import evaluate_method
-    from pipelines.leaderboard import comparable
     from pipelines.plot import compare
+    from pipelines.results.tables import comparable
 
     summaries = {m: evaluate_method(m, root / "data/tasks", root, tracker) for m in methods}
     numbers = {key: [value] for key, value in training.log.numbers().items()}
@@ -252,7 +252,7 @@ def evaluate(
 
 
 def main(call: Invocation) -> float | None:
-    from pipelines.tracking import open_tracker
+    from pipelines.tracking.mlflow import open_tracker
 
     tracking = validate(Tracking, call.section("tracking"), "tracking")
     prepared = plan(call)

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli import Invocation, run_stage
-from pipelines.errors import UserError
-from pipelines.schema import Tracking, Training, validate, validate_target
-from pipelines.task_files import read_stream, write_json
+from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Tracking, Training, validate, validate_target
+from pipelines.common.task_files import read_stream, write_json
 
 if TYPE_CHECKING:
-    from pipelines.tracking import Tracker
-    from pipelines.worker import Run
+    from pipelines.runs.worker import Run
+    from pipelines.tracking.mlflow import Tracker
 
 SECTIONS = ("model", "method", "optimizer", "training", "tracking")
 PARTIAL = Path(".partial")
@@ -28,7 +28,7 @@ def plan(call: Invocation) -> list[Run]:
     UserError
         For any wrong key or value.
     """
-    from pipelines.worker import Run, fingerprint
+    from pipelines.runs.worker import Run, fingerprint
 
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
@@ -61,7 +61,7 @@ def build_once(run: Run) -> None:
     """Build everything once before the workers start, so that a wrong value shows at once."""
     from hydra.errors import InstantiationException
 
-    from pipelines.worker import build
+    from pipelines.runs.worker import build
 
     try:
         build(run)
@@ -79,7 +79,7 @@ def train_method(
     runs
         Seeds of one method.
     workers, threads
-        See :func:`pipelines.pool.train_all`.
+        See :func:`pipelines.runs.pool.train_all`.
     output
         Gets ``runs/<method>/seed_<n>/task_<k>.pt`` and ``timings/<method>.json``.
     tracker
@@ -88,8 +88,8 @@ def train_method(
     from tqdm import tqdm
 
     from insituml.training import EpochRecord, TaskRecord
-    from pipelines.pool import train_all
-    from pipelines.worker import finished_tasks
+    from pipelines.runs.pool import train_all
+    from pipelines.runs.worker import finished_tasks
 
     name = runs[0].method_name
     tasks = len(read_stream(runs[0].tasks).task_names)
@@ -148,7 +148,7 @@ def check_device(device: str) -> None:
 
 
 def main(call: Invocation) -> float | None:
-    from pipelines.tracking import open_tracker
+    from pipelines.tracking.mlflow import open_tracker
 
     tracking = validate(Tracking, call.section("tracking"), "tracking")
     runs = plan(call)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from insituml.data.sub_dataset import SubDataset
+    from insituml.data.images.sub_dataset import SubDataset
 
 __all__ = ["SubDataset"]
 
@@ -16,6 +16,6 @@ __all__ = ["SubDataset"]
 def __getattr__(name: str) -> Any:
     if name != "SubDataset":
         raise AttributeError(f"module 'insituml.data' has no attribute {name!r}")
-    from insituml.data.sub_dataset import SubDataset
+    from insituml.data.images.sub_dataset import SubDataset
 
     return SubDataset

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import openpmd_api as io
 
-from insituml.data.openpmd_mesh_reader import MeshReader
+from insituml.data.openpmd.mesh_reader import MeshReader
 from insituml.stream.events import Event, Finished, NoProducerError, ProducerDied, Rejected
 from insituml.stream.source import Description
 
@@ -30,7 +30,7 @@ class SSTSource:
 
     The writer may be :func:`insituml.stream.write_sst` or any code with openPMD output, such as
     PIConGPU or WarpX; iterations may be groups or steps of the same variables, meshes whatever
-    :class:`insituml.data.openpmd_series.OpenPMDSeries` reads. Writer and reader find each other by
+    :class:`insituml.data.openpmd.series.OpenPMDSeries` reads. Writer and reader find each other by
     a small contact file at ``path``, which the writer makes.
 
     **Run it in a child process**, ``RingSource(partial(SSTSource, path))``: while it waits for a
@@ -61,7 +61,7 @@ class SSTSource:
     path
         The contact file, ending in ``.sst``.
     record, component, cartesian_points
-        As :class:`insituml.data.openpmd_series.OpenPMDSeries` takes them.
+        As :class:`insituml.data.openpmd.series.OpenPMDSeries` takes them.
     axis_labels
         Such as ``("z", "y", "x")``, in the order in which the writer lists them: ADIOS2 loses the
         labels under its default ``MarshalMethod``, ``bp5``. None: the writer's, which must use

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import openpmd_api as io
 
-from insituml.data.openpmd_mesh_writer import MeshWriter
+from insituml.data.openpmd.mesh_writer import MeshWriter
 from insituml.data.step import Step
 from insituml.stream.events import ProducerDied, Stalled
 from insituml.stream.source import Source
@@ -28,7 +28,7 @@ def write_sst(
 ) -> None:
     """Stream a source to whoever reads it, such as :class:`insituml.stream.SSTSource`.
 
-    The series is as :func:`insituml.data.openpmd_writer.write_series` writes it, one step of ADIOS2
+    The series is as :func:`insituml.data.openpmd.writer.write_series` writes it, one step of ADIOS2
     each, variable-based. Its attribute ``insitumlIterations`` lists the iterations to come where
     the source knows them. **For trusted networks only**: the writer listens on all network
     interfaces, even where ``NetworkInterface`` is ``lo``, as here.

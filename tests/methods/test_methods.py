@@ -14,7 +14,7 @@ from torch.nn.functional import mse_loss
 from insituml import methods
 from insituml.data.task import Task
 from insituml.gradients import QuadraticPenalty, diagonal_fisher, project, project_layerwise
-from insituml.in_transit import InTransitTrainer
+from insituml.in_transit.trainer import InTransitTrainer
 from insituml.learner import ContinualLearner
 from insituml.methods import (
     AGEM,

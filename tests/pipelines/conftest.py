@@ -11,12 +11,12 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from pipelines.cli import CONF, Invocation, reads_only
+from pipelines.common.cli import CONF, Invocation, reads_only
+from pipelines.common.schema import Data
+from pipelines.common.task_files import Stream, read_stream
 from pipelines.generate import generate
-from pipelines.schema import Data
+from pipelines.runs.worker import Run
 from pipelines.split import split
-from pipelines.task_files import Stream, read_stream
-from pipelines.worker import Run
 
 FIELD_SHAPE = (2, 8, 2)
 MODEL = {
@@ -108,7 +108,7 @@ def points_data(**split: Any) -> Data:
             "name": "toy8",
             "kind": "points",
             "source": {
-                "_target_": "pipelines.samples.toy8",
+                "_target_": "pipelines.data.samples.toy8",
                 "points": 16,
                 "steps": 7,
                 "duration": 6.0,
@@ -130,7 +130,7 @@ def images_data(**split: Any) -> Data:
         {
             "name": "digits",
             "kind": "images",
-            "source": {"_target_": "pipelines.samples.digits"},
+            "source": {"_target_": "pipelines.data.samples.digits"},
             "split": {
                 "by": "label",
                 "groups": [[0, 3], [7]],

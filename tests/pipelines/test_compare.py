@@ -13,13 +13,13 @@ import torch
 
 from insituml import load_checkpoint, metrics
 from insituml.evaluation import latent_drift_matrix, loss_matrix
-from pipelines.errors import UserError
+from pipelines.common.errors import UserError
+from pipelines.common.task_files import read_stream
 from pipelines.evaluate import evaluate_method
-from pipelines.figures import _scale
-from pipelines.leaderboard import leaderboard, read_matrices, read_summaries
 from pipelines.plot import compare
-from pipelines.task_files import read_stream
-from pipelines.tracking import Tracker
+from pipelines.results.figures import _scale
+from pipelines.results.tables import leaderboard, read_matrices, read_summaries
+from pipelines.tracking.mlflow import Tracker
 from pipelines.train import train_method
 
 METHODS = ("naive", "joint", "experience_replay")
@@ -154,7 +154,7 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
     evaluate(root)
     assert tools.contents(root / "evaluations") == evaluations
     results = tools.contents(root / "results")
-    monkeypatch.setattr("pipelines.figures.draw_figures", lambda *arguments: None)
+    monkeypatch.setattr("pipelines.results.figures.draw_figures", lambda *arguments: None)
     compare(METHODS, root, root, Tracker())
     assert tools.contents(root / "results") == results
 

@@ -13,9 +13,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 
 from insituml.methods import Combined
-from pipelines.cli import CONF
-from pipelines.errors import UserError
-from pipelines.schema import Data, Tracking, Training, validate, validate_target
+from pipelines.common.cli import CONF
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Data, Tracking, Training, validate, validate_target
 from pipelines.select import select
 
 GROUPS = {
@@ -166,7 +166,7 @@ def test_data_sources_are_built(name, tools, published, tmp_path) -> None:
         overrides.append(f"data.path={tmp_path / 'fields'}")
     elif name == "openpmd":
         from insituml.data.npy_folder import NpyFolder
-        from insituml.data.openpmd_writer import write_series
+        from insituml.data.openpmd.writer import write_series
 
         tools.write_fields(tmp_path / "fields")
         write_series(tmp_path / "series.h5", NpyFolder(tmp_path / "fields"))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from pipelines.cli import CONF, reads_only
+from pipelines.common.cli import CONF, reads_only
 
 ROOT = Path(__file__).parents[2]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -29,27 +29,27 @@ EXEMPT = {
     "insituml.version": "a new version number alone is no new result",
     "insituml.atomic_file": "brings bytes to the disk, whatever they are",
     "pipelines": "empty",
-    "pipelines.cli": "hands the configuration over, or ends with an error",
-    "pipelines.errors": "an exception",
-    "pipelines.schema": "lets the configuration pass unchanged, or ends with an error",
-    "pipelines.tracking": "results on disk do not depend on it",
+    "pipelines.common.cli": "hands the configuration over, or ends with an error",
+    "pipelines.common.errors": "an exception",
+    "pipelines.common.schema": "lets the configuration pass unchanged, or ends with an error",
+    "pipelines.tracking.mlflow": "results on disk do not depend on it",
 }
 EXEMPT_FOR = {
     "train": {
-        "pipelines.pool": "weights are the same however runs share processes (tested)",
-        "pipelines.task_files": "a new layout changes data/tasks, which is tracked",
+        "pipelines.runs.pool": "weights are the same however runs share processes (tested)",
+        "pipelines.common.task_files": "a new layout changes data/tasks, which is tracked",
     },
     "evaluate": {
-        "pipelines.task_files": "a new layout changes data/tasks, which is tracked",
+        "pipelines.common.task_files": "a new layout changes data/tasks, which is tracked",
         # Checkpoints hold a digest of the library, so that training again changes runs/.
         "insituml.data.task": "tracked by train",
         "insituml.checkpoint": "tracked by train",
         "insituml.learner": "tracked by train",
         "insituml.verified_file": "tracked by train",
-        "pipelines.worker": "tracked by train; only names of files are taken from it",
+        "pipelines.runs.worker": "tracked by train; only names of files are taken from it",
     },
     "plot": {
-        "pipelines.task_files": "a new layout changes data/tasks/stream.json, which is tracked",
+        "pipelines.common.task_files": "a new layout changes data/tasks/stream.json",
     },
 }
 
@@ -250,7 +250,7 @@ def built_by(stage: str) -> set[str]:
                 continue  # refused: a stream is of fields
             found |= set(re.findall(r"_target_: (\S+)\.\w+", text))
     if stage == "split":
-        found |= {"insituml.data.openpmd_series", "insituml.data.npy_folder"}
+        found |= {"insituml.data.openpmd.series", "insituml.data.npy_folder"}
     return found
 
 
@@ -266,7 +266,7 @@ def code_of(stage: str) -> set[str]:
         if not exempt(module, stage):
             waiting |= imports(module) - seen
     if stage == "train":  # only a sweep's job evaluates within train, and DVC runs no sweep
-        seen -= {"pipelines.evaluate", "pipelines.reconstruction", "pipelines.plane"}
+        seen -= {"pipelines.evaluate", "pipelines.results.examples", "pipelines.results.plane"}
         seen -= {"insituml.evaluation"}
         seen -= {"insituml.metrics", "insituml.data.chunks", "insituml.data.normalisation"}
     return seen
@@ -300,15 +300,15 @@ def test_exemptions_are_needed_and_hold() -> None:
             if reason == "empty":
                 assert len(ast.parse((file_of(name) or Path()).read_text()).body) == 1
     for stage in ("generate", "split"):
-        assert covered("pipelines.task_files", stage)
+        assert covered("pipelines.common.task_files", stage)
     everything = set().union(*map(code_of, STAGES))
     assert set(EXEMPT) <= everything
 
 
 def test_the_walk_finds_imports_in_functions_and_of_lazy_names() -> None:
     assert "insituml.checkpoint" in imports("pipelines.evaluate")  # from insituml import ...
-    assert "insituml.data.openpmd_writer" in imports("pipelines.generate")  # within a function
-    assert "pipelines.tracking" in imports("pipelines.plot")
-    assert "insituml.learner" not in imports("pipelines.task_files")
+    assert "insituml.data.openpmd.writer" in imports("pipelines.generate")  # within a function
+    assert "pipelines.tracking.mlflow" in imports("pipelines.plot")
+    assert "insituml.learner" not in imports("pipelines.common.task_files")
     assert "insituml.data.lwfa" in code_of("generate")  # a target in conf/
     assert "insituml.gradients.fisher" in code_of("train")

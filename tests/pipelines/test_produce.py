@@ -17,11 +17,11 @@ import pytest
 
 from insituml.data.step import Step
 from insituml.stream import FieldStream, Finished, ProducerDied, RingSource, SSTSource
-from pipelines.errors import UserError
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Data, Produce, Transit, validate
 from pipelines.generate import build_source
 from pipelines.produce import SECTIONS, main, produce
-from pipelines.schema import Data, Produce, Transit, validate
-from pipelines.stream_source import open_ring
+from pipelines.transit.source import open_ring
 
 ROOT = Path(__file__).parents[2]
 LONG = 50.0  # seconds that a loaded machine may take

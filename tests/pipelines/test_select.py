@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from pipelines import select as module
-from pipelines.cli import CONF
-from pipelines.errors import UserError
+from pipelines.common.cli import CONF
+from pipelines.common.errors import UserError
 from pipelines.select import SECTIONS, main, select
 
 CHOICES = {"experiment": "pic", "data": "pic", "model": "mlp", "optimizer": "sgd", "method": "ewc"}

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from insituml.data.chunks import assemble
-from pipelines.errors import UserError
+from pipelines.common.errors import UserError
+from pipelines.common.task_files import read_stream
+from pipelines.data.samples import digits, toy8
 from pipelines.generate import generate
-from pipelines.samples import digits, toy8
 from pipelines.split import split
-from pipelines.task_files import read_stream
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_each_file_of_an_openpmd_pattern_is_noticed(changed, tools, tmp_path) ->
         mesh["x"].store_chunk(values)
         series.snapshots()[number].close()
     series.close()
-    reader = {"_target_": "insituml.data.openpmd_series.OpenPMDSeries", "path": str(pattern)}
+    reader = {"_target_": "insituml.data.openpmd.series.OpenPMDSeries", "path": str(pattern)}
     data = tools.field_data(tmp_path).model_copy(update={"path": str(pattern), "source": reader})
     before = generate(data, tmp_path / "raw")
     assert before["reader"]["path"] == str(pattern)

@@ -19,16 +19,16 @@ import torch
 
 from insituml import load_checkpoint
 from insituml.data.npy_folder import NpyFolder
-from insituml.data.openpmd_writer import write_series
+from insituml.data.openpmd.writer import write_series
 from insituml.stream import RingSource
-from pipelines.errors import UserError
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Transit
+from pipelines.common.task_files import read_stream
 from pipelines.evaluate import evaluate_method
-from pipelines.leaderboard import comparable
-from pipelines.schema import Transit
+from pipelines.results.tables import comparable
 from pipelines.stream import DIED, SECTIONS, STALLED, finish, learn, main, plan
-from pipelines.stream_training import RESUME
-from pipelines.task_files import read_stream
-from pipelines.tracking import Tracker
+from pipelines.tracking.mlflow import Tracker
+from pipelines.transit.loop import RESUME
 
 ROOT = Path(__file__).parents[2]
 STEPS = 14
@@ -289,7 +289,7 @@ def test_methods_that_learned_other_steps_are_not_compared(root, tools, monkeypa
     assert learn_and_evaluate("ewc") == ["ewc", "naive"]
     (root / "fields/data_1200.npy").rename(root / "away.npy")
     iterations = [100 * k for k in range(STEPS)]
-    monkeypatch.setattr("pipelines.streamed_tasks._iterations", lambda *_: iterations)
+    monkeypatch.setattr("pipelines.transit.streamed_tasks._iterations", lambda *_: iterations)
     assert learn_and_evaluate("agem") == ["agem"]
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.errors import UserError
-from pipelines.tracking import Tracker
+from pipelines.common.errors import UserError
+from pipelines.runs.worker import checkpoint_path
+from pipelines.tracking.mlflow import Tracker
 from pipelines.train import SECTIONS, main, plan, train_method
-from pipelines.worker import checkpoint_path
 
 ROOT = Path(__file__).parents[2]
 TINY = ["experiment=toy8", "tracking=none", "model.hidden_sizes=[6]", "training.epochs=1"]
@@ -118,7 +118,7 @@ def test_a_killed_worker_is_a_clear_error(root, tools, monkeypatch) -> None:
     def broken(*arguments: object) -> None:
         raise BrokenProcessPool("gone")
 
-    monkeypatch.setattr("pipelines.pool.train_all", broken)
+    monkeypatch.setattr("pipelines.runs.pool.train_all", broken)
     with pytest.raises(UserError, match=r"a worker was killed.*fewer training\.workers"):
         main(tools.invoke(root, SECTIONS, *INLINE))
 

@@ -20,8 +20,8 @@ import numpy as np
 import openpmd_api as io
 import pytest
 
-from insituml.data.openpmd_series import OpenPMDSeries
-from insituml.data.openpmd_writer import write_series
+from insituml.data.openpmd.series import OpenPMDSeries
+from insituml.data.openpmd.writer import write_series
 from insituml.data.step import Step
 from insituml.stream import (
     Event,

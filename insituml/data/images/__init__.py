@@ -1,0 +1,1 @@
+"""Image sets as they are published, and streams made of them."""

@@ -1,0 +1,254 @@
+"""Learn from a stream as it arrives: each step is trained on while it is recent, then let go."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch, Task
+from insituml.in_transit.now_buffer import NowBuffer
+from insituml.learner import ContinualLearner
+from insituml.memory import ReservoirMemory
+from insituml.methods.base import Method
+from insituml.training import DivergedError, EpochRecord, Report, TaskRecord, seeded, train_step
+
+
+class InTransitTrainer:
+    """Trains one learner on samples that are pushed into it and never come again.
+
+    New samples enter a buffer of the most recent ones; batches are drawn from it. A sample is
+    shown to ``method.observe`` once, when it leaves the buffer: buffer and memory are disjoint. For
+    methods that look back at the end of a task (Fisher information, episodic memory), a uniform
+    sample of the task is kept. Memory is bounded by both and by what the method stores.
+
+    The same samples in the same order give the same weights, bit for bit, whatever they come from.
+
+    Parameters
+    ----------
+    learner, method, optimizer
+        Changed in place. The method must learn tasks one after the other, not all at once.
+    now_samples
+        Capacity of the buffer of recent samples; one simulation step at least.
+    task_samples
+        Capacity of the uniform sample of the current task.
+    batches_per_step
+        Batches trained on after each arrival of samples (``n_rep``).
+    batch_size
+        Samples of a batch, drawn from the buffer; the method may join stored ones.
+    generator
+        Source of the draws; see :func:`insituml.training.train` for dropout.
+    max_gradient_norm, report
+        As in :func:`insituml.training.train`; an :class:`EpochRecord` is reported after each
+        arrival and each call of :meth:`train_again`, its ``epoch`` counting the task's arrivals.
+
+    Raises
+    ------
+    ValueError
+        If a number is below 1, or the method cannot learn in transit.
+    """
+
+    def __init__(
+        self,
+        learner: ContinualLearner,
+        method: Method,
+        optimizer: torch.optim.Optimizer,
+        *,
+        now_samples: int,
+        task_samples: int,
+        batches_per_step: int,
+        batch_size: int,
+        generator: torch.Generator,
+        max_gradient_norm: float | None = None,
+        report: Report = lambda record: None,
+    ) -> None:
+        if min(task_samples, batches_per_step, batch_size) < 1:
+            raise ValueError(
+                f"task_samples is {task_samples}, batches_per_step {batches_per_step}, batch_size "
+                f"{batch_size}; expected 1 or more of each"
+            )
+        if not learns_in_transit(method):
+            raise ValueError(
+                f"{type(method).__name__} trains on several tasks at once, which no stream can "
+                "give again; train it on files"
+            )
+        self.learner = learner
+        self.method = method
+        self.optimizer = optimizer
+        self.batches_per_step = batches_per_step
+        self.batch_size = batch_size
+        self.generator = generator
+        self.max_gradient_norm = max_gradient_norm
+        self.report = report
+        self.task: int | None = None
+        """Task that is being learned; None between tasks."""
+        self.steps = 0
+        """Steps of the optimizer so far, over all tasks."""
+        self._name = ""
+        self._now = NowBuffer(now_samples)
+        self._task_sample = ReservoirMemory(task_samples, generator=generator)
+        self._arrivals = 0
+        self._first_step = 0
+        self._seconds = 0.0
+        self._mean_loss = float("nan")
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of the recent samples and of the current task's sample."""
+        sample = self._task_sample.stored() if len(self._task_sample) else ()
+        return self._now.bytes + sum(column.nbytes for column in sample)
+
+    def begin_task(self, task: int, name: str, first: Batch) -> None:
+        """Begin a task.
+
+        Parameters
+        ----------
+        task, name
+            Its index and what figures call it.
+        first
+            Its first samples, for a method that looks at some; :meth:`learn` is given them too.
+        """
+        if self.task is not None:
+            raise ValueError(f"task {self.task} has not ended; call end_task before task {task}")
+        self.task, self._name = task, name
+        self._arrivals, self._first_step, self._seconds = 0, self.steps, 0.0
+        self._task_sample = ReservoirMemory(self._task_sample.capacity, generator=self.generator)
+        self.learner.train()
+        started = time.perf_counter()
+        with seeded(self.generator.initial_seed(), self.steps, self.learner):
+            self.method.begin_task(self.learner, Task(task, name, first, ()))
+        self._seconds += time.perf_counter() - started
+
+    def learn(self, samples: Batch) -> None:
+        """Take in new samples of the current task and train on what is recent.
+
+        Parameters
+        ----------
+        samples
+            Columns ``(n, ...)``, copied.
+
+        Raises
+        ------
+        DivergedError
+            If a loss is not finite.
+        """
+        task = self._current_task()
+        started = time.perf_counter()
+        self._observe(self._now.add(samples))
+        self._task_sample.add(samples, task)
+        self._seconds += time.perf_counter() - started
+        self._arrivals += 1
+        self.train_again(self.batches_per_step)
+
+    def train_again(self, batches: int) -> None:
+        """Train on what is recent once more, such as while nothing new arrives.
+
+        Parameters
+        ----------
+        batches
+            How many to train on.
+
+        Raises
+        ------
+        ValueError
+            If the task has no samples yet.
+        DivergedError
+            If a loss is not finite.
+        """
+        task = self._current_task()
+        started = time.perf_counter()
+        with seeded(self.generator.initial_seed(), self.steps, self.learner):
+            losses = [self._train_step() for _ in range(batches)]
+        values = tuple(torch.stack(losses).tolist())
+        self._seconds += time.perf_counter() - started
+        self._mean_loss = sum(values) / len(values)
+        self.report(EpochRecord(task, self._arrivals - 1, self._arrivals, self.steps, values))
+        self.steps += len(values)
+        if not torch.isfinite(torch.tensor(self._mean_loss)):
+            raise DivergedError(
+                f"the loss became {self._mean_loss} in task {task} ({self._name}); try a smaller "
+                "learning rate, a max_gradient_norm, or a weaker penalty"
+            )
+
+    def end_task(self, test: Batch = ()) -> TaskRecord:
+        """End the current task: its last samples leave the buffer, and the method looks back.
+
+        Parameters
+        ----------
+        test
+            Its held-out samples, handed to the method's hook.
+        """
+        task = self._current_task()
+        if not self._arrivals:
+            raise ValueError(f"task {task} ({self._name}) has no sample to train on")
+        started = time.perf_counter()
+        device = self._device()
+        with seeded(self.generator.initial_seed(), self.steps, self.learner):
+            while len(self._now):  # all at once would double the buffer
+                self._observe(self._now.release(self.batch_size))
+            # The rows themselves, not a copy: the next task gets others.
+            train = tuple(column.to(device) for column in self._task_sample.stored())
+            self.method.end_task(self.learner, Task(task, self._name, train, test))
+        self._seconds += time.perf_counter() - started
+        record = TaskRecord(
+            task, self._name, self.steps - self._first_step, self._mean_loss, self._seconds
+        )
+        self.task = None
+        self.report(record)
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the trainer's own state; learner, method, optimizer, generator have theirs."""
+        return {
+            "task": self.task,
+            "steps": self.steps,
+            "name": self._name,
+            "arrivals": self._arrivals,
+            "first_step": self._first_step,
+            "seconds": self._seconds,
+            "mean_loss": self._mean_loss,
+            "now": self._now.state_dict(),
+            "task_sample": self._task_sample.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        self.task, self.steps, self._name = state["task"], state["steps"], state["name"]
+        self._arrivals, self._first_step = state["arrivals"], state["first_step"]
+        self._seconds, self._mean_loss = state["seconds"], state["mean_loss"]
+        self._now.load_state_dict(state["now"])
+        self._task_sample.load_state_dict(state["task_sample"])
+        self.learner.train()
+
+    def _train_step(self) -> Tensor:
+        drawn = self._now.draw(self.batch_size, generator=self.generator)
+        batch = tuple(column.to(self._device()) for column in drawn)
+        return train_step(
+            self.learner,
+            self.method,
+            batch,
+            self.optimizer,
+            max_gradient_norm=self.max_gradient_norm,
+        )
+
+    def _observe(self, samples: Batch) -> None:
+        if samples and len(samples[0]):
+            device = self._device()
+            self.method.observe(self.learner, tuple(column.to(device) for column in samples))
+
+    def _current_task(self) -> int:
+        if self.task is None:
+            raise ValueError("no task has begun; call begin_task first")
+        return self.task
+
+    def _device(self) -> torch.device:
+        return next(self.learner.parameters()).device
+
+
+def learns_in_transit(method: Method) -> bool:
+    """Return whether a method learns tasks one after the other, never going back to one."""
+    probes = [Task(k, "", (torch.zeros(1, 1),), ()) for k in range(2)]
+    scheduled = [task for task, _ in method.schedule(probes, 1)]
+    return len(scheduled) == 2 and all(a is b for a, b in zip(scheduled, probes, strict=True))

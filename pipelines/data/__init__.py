@@ -1,0 +1,1 @@
+"""Streams of labelled samples, and how data are cut into tasks."""

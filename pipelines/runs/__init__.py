@@ -1,0 +1,1 @@
+"""One training run, and several side by side."""

@@ -1,0 +1,1 @@
+"""Learning from a stream: sources, the loop over its events, its runs and its log."""

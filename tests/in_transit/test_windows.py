@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from insituml.data.split import hold_out_evenly, split_by_time
+from insituml.in_transit.windows import TaskWindows
+
+
+@pytest.mark.parametrize("count, tasks, holdout", [(50, 5, 0.2), (33, 5, 0.2), (7, 3, 0.5)])
+def test_tasks_and_held_out_steps_are_those_of_the_file_pipeline(count, tasks, holdout) -> None:
+    numbers = 30 + 20 * np.arange(count)
+    windows = TaskWindows(numbers.tolist(), tasks, holdout)
+    assert len(windows) == tasks
+    for k, steps in enumerate(split_by_time(count, tasks)):
+        train, test = hold_out_evenly(steps, holdout)
+        assert {windows.task_of(i) for i in numbers[steps]} == {k}
+        assert windows.held_out.isdisjoint(numbers[train])
+        assert windows.held_out.issuperset(numbers[test])
+        assert windows.name(k) == f"iterations {numbers[steps[0]]}–{numbers[steps[-1]]}"
+
+
+def test_an_iteration_between_outputs_belongs_to_the_task_it_lies_in() -> None:
+    windows = TaskWindows(range(0, 1000, 100), 2, 0.2)
+    assert [windows.task_of(i) for i in (0, 450, 499, 500, 900)] == [0, 0, 0, 1, 1]
+    for outside in (-1, 901):
+        with pytest.raises(ValueError, match="outside the tasks, which cover 0 to 900"):
+            windows.task_of(outside)
+
+
+def test_iterations_must_ascend() -> None:
+    with pytest.raises(ValueError, match="must ascend"):
+        TaskWindows([0, 2, 1, 3], 2, 0.5)

@@ -1,0 +1,252 @@
+"""What is recorded in a real MLflow store; and that training never depends on one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from insituml.training import EpochRecord
+from pipelines.common.schema import Tracking
+from pipelines.evaluate import evaluate_method
+from pipelines.runs.worker import train_run
+from pipelines.tracking.mlflow import MlflowTracker, Tracker, open_tracker
+from pipelines.train import train_method
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow 3.17's tables ask SQLAlchemy 2.1 for a loader that it deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
+ROOT = Path(__file__).parents[3]
+PARENT = "mlflow.parentRunId"
+
+OPEN_STORE = """
+import sys, time
+from pathlib import Path
+from pipelines.tracking.mlflow import MlflowTracker
+import mlflow
+tracker = MlflowTracker(Path(sys.argv[1]), "cold")
+Path(sys.argv[2]).touch()
+while not all(Path(other).exists() for other in sys.argv[2:]):
+    time.sleep(0.005)
+print("id", tracker._experiment_id)
+"""
+
+
+class Killed(Exception):
+    pass
+
+
+def client(root: Path) -> MlflowClient:
+    from mlflow import MlflowClient  # takes seconds: not while tests are collected
+
+    return MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+
+
+def runs_in(root: Path) -> tuple[list, list]:
+    """Return the parent and the child runs."""
+    store = client(root)
+    experiment = store.get_experiment_by_name("tests")
+    assert experiment is not None
+    runs = store.search_runs([experiment.experiment_id])
+    children = [run for run in runs if PARENT in run.data.tags]
+    return [run for run in runs if PARENT not in run.data.tags], children
+
+
+def tracker_in(root: Path) -> Tracker:
+    tracking = Tracking(enabled=True, database="mlflow.db", experiment="tests")
+    return open_tracker(tracking, root)
+
+
+def runs_of(make_run, tools, root: Path, method: str, seeds=(0, 1)) -> list:
+    from pipelines.common.task_files import read_stream
+
+    stream = read_stream(root / "data/tasks")
+    return [
+        make_run(method, seed, stream, folder=root / ".partial" / method / f"seed_{seed}")
+        for seed in seeds
+    ]
+
+
+def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, capsys) -> None:
+    """One store for all of it: making one takes seconds."""
+    stream = tools.make_stream(tools.points_data(), tmp_path)
+    naive = runs_of(make_run, tools, tmp_path, "naive")
+    tracker = tracker_in(tmp_path)
+    assert isinstance(tracker, MlflowTracker)
+    train_method(naive, 0, 1, tmp_path, tracker)
+
+    (parent,), children = runs_in(tmp_path)
+    assert len(children) == 2
+    assert parent.info.run_name.startswith("toy8 ")
+    assert parent.data.params["training.epochs"] == "3"
+    for child in children:
+        assert child.data.tags[PARENT] == parent.info.run_id
+        assert child.info.status == "FINISHED"
+    by_seed = {child.data.params["seed"]: child for child in children}
+    child = by_seed["1"]
+    assert child.info.run_name == "naive seed 1"
+    params = child.data.params
+    assert params["method_name"] == "naive"
+    assert params["model.hidden_sizes"] == "[6]"
+    assert params["optimizer.lr"] == "0.01"
+    assert params["training.max_gradient_norm"] == "1.0"
+
+    # Each step's loss, at its step.
+    heard: list = []
+    again = make_run("naive", 1, stream, folder=tmp_path / "again")
+    train_run(again, heard.append)
+    losses = [x for r in heard if isinstance(r, EpochRecord) for x in r.losses]
+    store = client(tmp_path)
+    history = store.get_metric_history(child.info.run_id, "train_loss")
+    assert [(m.step, m.value) for m in sorted(history, key=lambda m: m.step)] == list(
+        enumerate(losses)
+    )
+    # Checkpoints as plain files, the data as an input.
+    files = {Path(f.path).name for f in store.list_artifacts(child.info.run_id, "checkpoints")}
+    assert files == {"initial.pt", "task_0.pt", "task_1.pt", "task_2.pt"}
+    stored = tmp_path / "mlruns" / child.info.run_id / "artifacts/checkpoints/task_2.pt"
+    assert stored.read_bytes() == (tmp_path / "runs/naive/seed_1/task_2.pt").read_bytes()
+    (data,) = child.inputs.dataset_inputs
+    assert data.dataset.name == "toy8"
+    assert data.dataset.digest == stream.fingerprint[:16]
+
+    # The evaluation finds the same runs again, by what the checkpoints say.
+    tracker = tracker_in(tmp_path)
+    summary = evaluate_method("naive", tmp_path / "data/tasks", tmp_path, tracker)
+    tracker.close()
+    found = store.get_run(child.info.run_id).data.metrics
+    numbers = summary["seeds"]["1"]
+    assert found["final_average_error"] == numbers["final_average_error"]
+    assert found["forgetting"] == numbers["forgetting"]
+    curve = store.get_metric_history(child.info.run_id, "error_on_task_0")
+    assert [m.step for m in curve] == [0, 1, 2]
+
+    # The comparison goes to the parent, with its files.
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/leaderboard.csv").write_text("method\n")
+    identity = summary["identity"]
+    tracker.compared(identity, {"forgetting.naive": 0.5, "x": float("nan")}, tmp_path / "results")
+    tracker.close()
+    compared = store.get_run(parent.info.run_id)
+    assert compared.data.metrics == {"forgetting.naive": 0.5}
+    assert compared.info.status == "FINISHED"
+    (table,) = store.list_artifacts(parent.info.run_id, "results")
+    assert table.path == "results/leaderboard.csv"
+
+    # Another method with the same settings: same parent. Stopped half way, it goes on as itself.
+    (run,) = runs_of(make_run, tools, tmp_path, "ewc", seeds=[0])
+    for stop, status in ((Killed, "FAILED"), (KeyboardInterrupt, "KILLED"), (None, "FINISHED")):
+        tracker = tracker_in(tmp_path)
+        forward = tracker.losses
+
+        def losses_until(run, first_step, losses, stop=stop, forward=forward) -> None:
+            forward(run, first_step, losses)
+            if stop is not None and first_step > 0:
+                raise stop
+
+        tracker.losses = losses_until  # type: ignore[method-assign]
+        if stop is None:
+            train_method([run], 0, 1, tmp_path, tracker)
+        else:
+            with pytest.raises(stop):
+                train_method([run], 0, 1, tmp_path, tracker)
+        parents, children = runs_in(tmp_path)
+        (mine,) = [c for c in children if c.data.tags["method"] == "ewc"]
+        assert mine.info.status == status
+        assert len(parents) == 1
+        assert mine.data.tags[PARENT] == parent.info.run_id
+    # A SIGKILL leaves it RUNNING; trained again when FINISHED, it is a new run.
+    store.update_run(mine.info.run_id, status="RUNNING")
+    for expected in (1, 2):
+        train_method([run], 0, 1, tmp_path, tracker_in(tmp_path))
+        _, children = runs_in(tmp_path)
+        assert len([c for c in children if c.data.tags["method"] == "ewc"]) == expected
+
+    # One that did not come to its end, though others did, goes on as itself, too.
+    both = runs_of(make_run, tools, tmp_path, "joint")
+    for broken, expected in ((both[:1], ["FAILED", "FINISHED"]), ([], ["FINISHED"] * 3)):
+        tracker = tracker_in(tmp_path)
+        with tracker.training(both):
+            for run in broken:
+                tracker.broke_off(run)
+        _, children = runs_in(tmp_path)
+        joint = [c for c in children if c.data.tags["method"] == "joint"]
+        assert sorted(c.info.status for c in joint) == expected
+
+    # Other settings: another parent.
+    changed = make_run(
+        "naive",
+        0,
+        stream,
+        folder=tmp_path / ".partial/other/seed_0",
+        training={**tools.TRAINING, "epochs": 1},
+    )
+    train_method([changed], 0, 1, tmp_path, tracker_in(tmp_path))
+    assert len(runs_in(tmp_path)[0]) == 2
+    assert "tracking: " not in capsys.readouterr().err
+
+    # Without a run of its own, an evaluation says so.
+    tracker.evaluated({"method_name": "naive", "seed": 4}, {"a": [1.0]})
+    tracker.close()
+    said = capsys.readouterr().err
+    assert "no run of naive seed 4 in mlflow.db: its evaluation is in evaluations/ only" in said
+
+
+@pytest.mark.parametrize("damage", ["no database", "a folder"])
+def test_a_broken_store_costs_one_line_and_no_training(
+    damage, make_run, tools, tmp_path, capfd
+) -> None:
+    database = tmp_path / "mlflow.db"
+    if damage == "a folder":
+        database.mkdir()
+    else:
+        database.write_bytes(b"this is no database, but long enough to look at " * 100)
+    tools.make_stream(tools.points_data(), tmp_path)
+    started = time.monotonic()
+    train_method(runs_of(make_run, tools, tmp_path, "naive"), 0, 1, tmp_path, tracker_in(tmp_path))
+    assert time.monotonic() - started < 30  # MLflow alone tries for minutes
+    assert (tmp_path / "runs/naive/seed_1/task_2.pt").exists()
+    said = [line for line in capfd.readouterr().err.splitlines() if "naive:" not in line]
+    (line,) = [part for part in said if part.strip()]
+    assert line.startswith("tracking: mlflow.db cannot be written (")
+    assert "tracking=none switches it off" in line
+
+
+def test_a_cold_store_is_opened_by_two_processes_at_once(tmp_path) -> None:
+    flags = [str(tmp_path / f"ready{n}") for n in range(2)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN_STORE, str(tmp_path / "mlflow.db"), *order],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for order in (flags, flags[::-1])
+    ]
+    output = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], output
+    first, second = (out for out, _ in output)
+    assert first == second != ""
+    assert client(tmp_path).get_experiment_by_name("cold") is not None
+
+
+def test_none_writes_nothing(make_run, tools, tmp_path, capsys) -> None:
+    tools.make_stream(tools.points_data(), tmp_path)
+    tracking = Tracking(enabled=False, database="mlflow.db", experiment="tests")
+    tracker = open_tracker(tracking, tmp_path)
+    assert type(tracker) is Tracker
+    train_method(runs_of(make_run, tools, tmp_path, "naive"), 0, 1, tmp_path, tracker)
+    tracker.evaluated({}, {})
+    tracker.close()
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == {"data", "runs", "timings", ".partial"}
