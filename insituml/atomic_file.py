@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path | str, content: bytes) -> Path:
@@ -29,3 +31,8 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def write_json(path: Path | str, content: Any) -> Path:
+    """Write plain values as JSON that is the same for the same content."""
+    return write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

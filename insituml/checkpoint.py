@@ -8,9 +8,13 @@ from typing import Any
 
 import torch
 
+from insituml.checkpoint_file import (
+    CheckpointFile,
+    read_checkpoint_file,
+    write_checkpoint_file,
+)
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
-from insituml.verified_file import read_verified, write_verified
 
 
 def save_checkpoint(
@@ -39,15 +43,13 @@ def save_checkpoint(
     TypeError
         If something cannot be stored; the message says where it is.
     """
-    state = {
-        **learner.description(),
+    training = {
         "method_class": _name_of(type(method)),
         "method": method.state_dict(),
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
-        "metadata": metadata,
     }
-    return write_verified(path, state)
+    return write_checkpoint_file(path, CheckpointFile(learner.description(), metadata, training))
 
 
 def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> ContinualLearner:
@@ -66,10 +68,12 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Con
         If there is no such file.
     DamagedFileError
         If the file is damaged.
+    CheckpointFormatError
+        If it is of another format; the message names the version that wrote it.
     ImportError
         If the model's class cannot be imported; the message names it.
     """
-    return _learner(read_verified(path), path).to(device)
+    return _learner(read_checkpoint_file(path), path).to(device)
 
 
 def resume(
@@ -87,44 +91,50 @@ def resume(
     Raises
     ------
     ValueError
-        If the checkpoint is of another method.
+        If the checkpoint is of another method, or holds no state of its training.
     DamagedFileError
         If the file is damaged.
     """
     # Read on the CPU, where generators and Adam's step counts stay; the rest is placed by each.
-    state = read_verified(path)
-    expected = _name_of(type(method))
+    content = read_checkpoint_file(path)
+    state, expected = content.training, _name_of(type(method))
+    if state is None:
+        raise ValueError(
+            f"{path} holds a learner alone: only the last checkpoint of a run keeps the state of "
+            "its method and optimizer; resume from that one"
+        )
     if state["method_class"] != expected:
         raise ValueError(
             f"{path} was written by method {state['method_class']}, not {expected}; resume with "
             "the method it was trained with"
         )
-    learner.load_state_dict(state["weights"])
+    learner.load_state_dict(content.model["weights"])
     method.load_state_dict(state["method"], learner)
     optimizer.load_state_dict(state["optimizer"])
     generator.set_state(state["generator"])
-    return state["metadata"]
+    return content.metadata
 
 
 def _name_of(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _learner(state: dict[str, Any], path: Path | str) -> ContinualLearner:
-    module, _, name = state["model_class"].partition(":")
+def _learner(content: CheckpointFile, path: Path | str) -> ContinualLearner:
+    named_class = content.model["model_class"]
+    module, _, name = named_class.partition(":")
     try:
         cls: Any = importlib.import_module(module)
         for part in name.split("."):
             cls = getattr(cls, part)
     except (ImportError, AttributeError) as error:
         raise ImportError(
-            f"{path} holds a {state['model_class']}, which cannot be imported here ({error}); "
+            f"{path} holds a {named_class}, which cannot be imported here ({error}); "
             "put its module on the Python path"
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, ContinualLearner)):
-        raise ImportError(f"{path} names {state['model_class']}, which is no ContinualLearner")
-    named = dict(state["model_arguments"])
+        raise ImportError(f"{path} names {named_class}, which is no ContinualLearner")
+    named = dict(content.model["model_arguments"])
     learner = cls(*named.pop("*", ()), **named)
-    learner.load_state_dict(state["weights"])
-    learner.metadata = state["metadata"]
+    learner.load_state_dict(content.model["weights"])
+    learner.metadata = content.metadata
     return learner.eval()

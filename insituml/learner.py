@@ -11,11 +11,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from insituml.checkpoint_file import CheckpointFile, write_checkpoint_file
 from insituml.data.task import Batch
 from insituml.gradients import evaluation_mode, per_sample_losses
 from insituml.original_interface import OriginalInterface
 from insituml.reconstruction import LOSSES, reconstruction
-from insituml.verified_file import write_verified
 
 
 class ContinualLearner(OriginalInterface):
@@ -170,7 +170,7 @@ class ContinualLearner(OriginalInterface):
             The file, ``<path>/<name>_after_task_<after_task>.pt``.
         """
         file = Path(path) / f"{name}_after_task_{after_task}.pt"
-        return write_verified(file, {**self.description(), "metadata": {"task": after_task}})
+        return write_checkpoint_file(file, CheckpointFile(self.description(), {"task": after_task}))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,21 @@ Report = Callable[[EpochRecord | TaskRecord], None]
 
 class DivergedError(RuntimeError):
     """The loss became NaN or infinite."""
+
+
+def check_finite(loss: float, where: str) -> None:
+    """Refuse to go on with a loss that is not finite.
+
+    Raises
+    ------
+    DivergedError
+        Saying ``where``, and what may help.
+    """
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the loss became {loss} in {where}; try a smaller learning rate, a max_gradient_norm, "
+            "or a weaker penalty"
+        )
 
 
 def train(
@@ -114,12 +130,8 @@ def train(
                 mean_loss = sum(values) / len(values)
                 step += len(values)
                 report(record)
-                if not torch.isfinite(torch.tensor(mean_loss)):
-                    raise DivergedError(
-                        f"the loss became {mean_loss} in epoch {epoch + 1} of task {task.index} "
-                        f"({task.name}); try a smaller learning rate, a max_gradient_norm, or a "
-                        "weaker penalty"
-                    )
+                where = f"epoch {epoch + 1} of task {task.index} ({task.name})"
+                check_finite(mean_loss, where)
             method.end_task(learner, task)
         seconds = time.perf_counter() - started
         result = TaskRecord(task.index, task.name, step - first_step, mean_loss, seconds)

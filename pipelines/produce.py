@@ -11,8 +11,7 @@ from typing import Any
 from pipelines.common.cli import Invocation, fail, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data, Produce, validate
-from pipelines.generate import build_source
-from pipelines.transit.source import check_field
+from pipelines.data.sources import build_source
 
 SECTIONS = ("data", "produce")
 LISTEN_SECONDS = 0.5
@@ -20,7 +19,7 @@ LISTEN_SECONDS = 0.5
 
 
 def produce(data: Data, options: Produce) -> int:
-    """Stream the field once, from its first step to its last.
+    """Stream the field once, from its first iteration to its last.
 
     A child process runs the source and the stream: nothing can interrupt ADIOS2 while it waits for
     a reader, Ctrl-C included, but a child can be killed.
@@ -33,13 +32,17 @@ def produce(data: Data, options: Produce) -> int:
     Returns
     -------
     int
-        Number of steps written.
+        Number of iterations written.
     """
     from insituml.stream.child import Child
     from insituml.stream.sst import check_stream_path
     from insituml.stream.sst_writer import writer_config
 
-    check_field(data)
+    if data.kind != "field":
+        raise UserError(
+            f"data={data.name} are {data.kind}, but openPMD streams carry fields; choose data=lwfa, "
+            "fbpic, openpmd or efield_npy (`python -m pipelines.stream` streams all kinds itself)"
+        )
     path = Path(options.output)
     try:
         check_stream_path(path)
@@ -65,7 +68,7 @@ def _follow(child: Any, options: Produce, total: int) -> int:
 
     written = 0
     waits_since: float | None = None
-    with tqdm(total=total, desc="produce", unit="step", disable=None) as bar:
+    with tqdm(total=total, desc="produce", unit="iteration", disable=None) as bar:
         while True:
             try:
                 message = child.hear(LISTEN_SECONDS)
@@ -123,10 +126,10 @@ def main(call: Invocation) -> None:
     data = validate(Data, call.section("data"), "data")
     options = validate(Produce, call.section("produce"), "produce")
     try:
-        steps = produce(data, options)
+        written = produce(data, options)
     except KeyboardInterrupt:
         fail(f"stopped; readers of {options.output} see that the producer died", code=130)
-    print(f"produce: {steps} steps of {data.name} were written to {options.output}")
+    print(f"produce: {written} iterations of {data.name} were written to {options.output}")
 
 
 if __name__ == "__main__":

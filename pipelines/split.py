@@ -1,25 +1,28 @@
-"""Stage 2: cut the stream into tasks of normalised samples, as memory-mapped arrays."""
+"""Stage 2: cut the stream into tasks of normalised samples, one folder each."""
 
 from __future__ import annotations
 
-import shutil
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.errors import UserError
+from pipelines.common.output import new_folder
 from pipelines.common.schema import Data, validate
-from pipelines.common.task_files import STREAM, digest_of_files, task_folder, write_json
+from pipelines.common.task_files import IDENTIFYING
+from pipelines.generate import SAVED
 
 if TYPE_CHECKING:
-    from insituml.data.normalisation import Normalisation, RunningMoments
-    from pipelines.data.split_parts import Part
+    from insituml.data.manifest import Manifest
+    from insituml.data.task_files import Columns
+    from pipelines.data.kind import StoredStream
 
 SECTIONS = ("data",)
 
 
-def split(data: Data, raw: Path, folder: Path) -> dict[str, Any]:
+def split(data: Data, raw: Path, folder: Path) -> Manifest:
     """Write one folder a task below ``folder``, and ``stream.json``.
 
     Memory stays bounded by one step of the stream.
@@ -35,80 +38,113 @@ def split(data: Data, raw: Path, folder: Path) -> dict[str, Any]:
 
     Returns
     -------
-    dict
+    Manifest
         Content of ``stream.json``.
+
+    Raises
+    ------
+    UserError
+        If there are no data, or they cannot be split as configured.
     """
-    from insituml.data.normalisation import RunningMoments
-    from pipelines.data.split_parts import open_stream
+    from pipelines.data.kinds import KINDS
 
-    stream = open_stream(data, raw)
-    if folder.exists():
-        shutil.rmtree(folder)
-    infos = []
-    moments = RunningMoments(stream.facts["sample_shape"][0])
-    if data.split.normalisation == "global":
-        for task in stream.tasks:
-            _measure(moments, task.train)
-    for k, task in enumerate(stream.tasks):
-        if data.split.normalisation == "running" or (
-            data.split.normalisation == "first_task" and k == 0
-        ):
-            _measure(moments, task.train)
-        normalisation = moments.normalisation()
-        target = task_folder(folder, k)
-        target.mkdir(parents=True)
-        for name, part in (("train", task.train), ("test", task.test)):
-            _write(part, name, target, normalisation)
-        for name, values in task.arrays.items():
-            np.save(target / f"{name}.npy", values)
-        infos.append(
-            {
-                "name": task.name,
-                **task.facts,
-                "train": task.train.samples,
-                "test": task.test.samples,
-                "normalisation": {
-                    "mean": normalisation.mean.tolist(),
-                    "std": normalisation.std.tolist(),
-                },
-            }
+    try:
+        saved = json.loads((raw / SAVED).read_text())
+    except FileNotFoundError as error:
+        raise UserError(
+            f"there are no data in {raw}; run `python -m pipelines.generate` first"
+        ) from error
+    try:
+        stream = KINDS[data.kind].open(data, raw, saved)
+        with new_folder(folder) as made:
+            return _Splitting(data, stream, made).run()
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"data={data.name}: {error}") from error
+
+
+class _Splitting:
+    """One pass over the tasks; what normalises them is measured on the way."""
+
+    def __init__(self, data: Data, stream: StoredStream, folder: Path) -> None:
+        from insituml.in_transit import Cutter
+        from pipelines.data.kinds import KINDS
+
+        self.data = data
+        self.stream = stream
+        self.folder = folder
+        self.description = stream.describe()
+        self.windows = KINDS[data.kind].windows(data, self.description)
+        self.cutter = Cutter(self.description, data.split.chunk)
+        self.times: dict[int, float] = {}
+        self.origins: dict[int, tuple[float, ...]] = {}
+
+    def run(self) -> Manifest:
+        import numpy as np
+
+        from insituml.data.manifest import TaskInfo
+        from insituml.data.task_files import (
+            digest_of_files,
+            task_folder,
+            write_manifest,
+            write_part,
         )
-        print(f"split: task {k}, {task.name}: {task.train.samples} + {task.test.samples} held out")
-    files = sorted(folder.rglob("*.npy"))
-    info = {
-        "name": data.name,
-        "kind": data.kind,
-        **stream.facts,
-        "tasks": infos,
-        "fingerprint": digest_of_files(files),
-    }
-    write_json(folder / STREAM, info)
-    return info
+        from insituml.in_transit.cutter import normalised
 
+        statistics_of = self.data.split.normalisation
+        if statistics_of == "global":
+            for k in range(len(self.windows)):
+                self._measure(k)
+        infos = []
+        for k, window in enumerate(self.windows.windows):
+            if statistics_of == "running" or (statistics_of == "first_task" and k == 0):
+                self._measure(k)
+            scale = self.cutter.normalisation()
+            counts = []
+            for part, numbers in (("train", self.windows.trained(k)), ("test", window.held_out)):
+                blocks = (normalised(columns, scale) for columns in self._blocks(numbers))
+                counts.append(write_part(self.folder, k, part, blocks))
+            layout = self.description.samples
+            if layout is not None and layout.pixel_orders is not None:
+                target = task_folder(self.folder, k) / "pixel_order.npy"
+                np.save(target, layout.pixel_orders[k])
+            infos.append(TaskInfo(window.name, *counts, scale, window.iterations, window.held_out))
+            print(f"split: task {k}, {window.name}: {counts[0]} + {counts[1]} held out")
+        configuration = {key: self.data.model_dump()[key] for key in IDENTIFYING}
+        manifest = self.cutter.manifest(
+            infos,
+            name=self.data.name,
+            kind=self.data.kind,
+            in_transit=False,
+            times=self.times,
+            origins=self.origins,
+            fingerprint=digest_of_files(sorted(self.folder.rglob("*.npy"))),
+            configuration=configuration,
+        )
+        write_manifest(self.folder, manifest)
+        return manifest
 
-def _measure(moments: RunningMoments, part: Part) -> None:
-    for columns in part:
-        moments.update(columns["inputs"])
+    def _measure(self, task: int) -> None:
+        for columns in self._blocks(self.windows.trained(task)):
+            self.cutter.measure(columns)
 
+    def _blocks(self, numbers: Sequence[int]) -> Iterator[Columns]:
+        from insituml.stream import Rejected
+        from insituml.stream.checked import checked_step
 
-def _write(part: Part, name: str, folder: Path, normalisation: Normalisation) -> None:
-    files: dict[str, np.memmap] = {}
-    row = 0
-    for columns in part:
-        columns = {**columns, "inputs": normalisation.apply(columns["inputs"])}
-        end = row + len(columns["inputs"])
-        for column, values in columns.items():
-            if column not in files:
-                files[column] = np.lib.format.open_memmap(
-                    folder / f"{name}_{column}.npy",
-                    mode="w+",
-                    dtype=values.dtype,
-                    shape=(part.samples, *values.shape[1:]),
+        for step in self.stream.steps(numbers):
+            event = checked_step(step, self.description)
+            if not isinstance(event, Rejected):
+                self.times[event.iteration] = event.time
+                if event.origin is not None:
+                    self.origins[event.iteration] = event.origin
+                yield self.cutter.cut(event)
+            elif self.data.split.on_bad_iteration == "fail":
+                raise UserError(
+                    f"data={self.data.name}: iteration {event.iteration} cannot be learned from: "
+                    f"{event.reason}; data.split.on_bad_iteration=skip leaves such iterations out"
                 )
-            files[column][row:end] = values
-        row = end
-    for file in files.values():
-        file.flush()
+            else:
+                print(f"split: iteration {event.iteration} is left out: {event.reason}")
 
 
 def main(call: Invocation) -> None:

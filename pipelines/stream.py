@@ -5,29 +5,38 @@ The results lie below ``transit/``, laid out as those of the file pipeline.
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Tracking, Training, Transit, validate, validate_target
-from pipelines.common.task_files import write_json
-from pipelines.train import PARTIAL, build_once, check_device, timing_of
+from pipelines.common.output import new_folder
+from pipelines.common.schema import Data, Tracking, Training, Transit, validate
+from pipelines.runs.worker import settings_of
+from pipelines.train import PARTIAL, check_device, recipes_of
 
 if TYPE_CHECKING:
+    from insituml.data.manifest import Manifest
+    from insituml.in_transit import Arrivals
     from insituml.stream import Description, Ending, RingSource
-    from pipelines.runs.worker import Run
-    from pipelines.tracking.mlflow import Tracker
+    from pipelines.runs.recipe import Recipe
+    from pipelines.runs.run import Run
+    from pipelines.tracking.base import Tracker
     from pipelines.transit.loop import StreamTraining
-    from pipelines.transit.streamed_tasks import StreamedTasks
+    from pipelines.transit.prepared import StreamedTasks
 
 SECTIONS = ("data", "model", "method", "optimizer", "training", "transit", "tracking")
-RESULT_KEYS = ("batches_per_step", "max_batches_per_step", "recent_steps", "task_samples")
+RESULT_KEYS = (
+    "batches_per_iteration",
+    "max_batches_per_iteration",
+    "recent_iterations",
+    "task_samples",
+)
 """Settings of the stream that weights depend on, beside its samples."""
+LOG = "transit.json"
 DIED, STALLED = 3, 4
 """Exit codes of a stream that did not finish."""
 
@@ -38,10 +47,14 @@ class Plan:
 
     ring: RingSource
     tasks: StreamedTasks
+    arrivals: Arrivals
     transit: Transit
     runs: list[Run]
     folder: Path
     """Gets checkpoints and resume points until the stream has ended."""
+
+    def manifest(self, tasks: Sequence[int], trained: dict[int, int]) -> Manifest:
+        return self.tasks.manifest(self.arrivals, tasks, trained)
 
 
 def plan(call: Invocation) -> Plan:
@@ -59,15 +72,7 @@ def plan(call: Invocation) -> Plan:
     transit = validate(Transit, call.section("transit"), "transit")
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
-    chosen = call.choices["method"]
-    names = list(dict.fromkeys(transit.methods or [chosen]))
-    given = [o for o in call.overrides if o.lstrip("+~").startswith("method")]
-    if given and chosen not in names:
-        raise UserError(
-            f"{given[-1]} is for method={chosen}, which is not among transit.methods; add it, or "
-            "leave transit.methods out"
-        )
-    calls = {name: call.with_choice("method", name) for name in names}
+    calls = _calls(call, transit)
     ring = open_ring(data, transit)
     print(f"stream: waiting for {data.path or data.name}", flush=True)
     try:
@@ -81,100 +86,93 @@ def plan(call: Invocation) -> Plan:
         raise
 
 
+def _calls(call: Invocation, transit: Transit) -> list[Invocation]:
+    """Return one call for each method that is to learn."""
+    chosen = call.choices["method"]
+    names = list(dict.fromkeys(transit.methods or [chosen]))
+    given = [o for o in call.overrides if o.lstrip("+~").startswith("method")]
+    if given and chosen not in names:
+        raise UserError(
+            f"{given[-1]} is for method={chosen}, which is not among transit.methods; add it, or "
+            "leave transit.methods out"
+        )
+    return [call.with_choice("method", name) for name in names]
+
+
 def _plan(
-    calls: dict[str, Invocation],
+    calls: Sequence[Invocation],
     data: Data,
     transit: Transit,
     training: Training,
     ring: RingSource,
 ) -> Plan:
-    from pipelines.runs.worker import fingerprint
+    from pipelines.runs.recipe import fingerprint
+    from pipelines.runs.run import Run
     from pipelines.transit.loop import RESUME
-    from pipelines.transit.streamed_tasks import StreamedTasks
+    from pipelines.transit.prepared import streamed_tasks
 
-    tasks = StreamedTasks(data, transit, ring.describe())
-    runs = []
-    for name, call in calls.items():
-        first, *others = _runs(call, name, tasks, training, transit)
-        try:
-            build_once(first)
-        except ValueError as error:
-            raise UserError(f"method={name}: {error}") from error
-        runs += [first, *others]
-    folder = PARTIAL / f"stream-{fingerprint({'runs': [run.identity() for run in runs]})}"
+    tasks = streamed_tasks(data, transit, ring.describe())
+    settings = settings_of(training.model_dump())
+    # How often each iteration is trained on is the stream's matter, not a number of epochs.
+    del settings["epochs"]
+    settings |= {key: getattr(transit, key) for key in RESULT_KEYS}
+    recipes: list[Recipe] = []
+    for call in calls:
+        recipes += recipes_of(call, tasks.facts, settings, tasks.fingerprint, training.seeds)
+    folder = PARTIAL / f"stream-{fingerprint({'runs': [r.identity() for r in recipes]})}"
     if not (folder / RESUME).exists():  # what was left before there was anything to go on from
         shutil.rmtree(folder, ignore_errors=True)
-    tasks.keep_in(folder)
-    placed = [
-        replace(
-            run,
-            tasks=folder / "tasks",
-            folder=folder / run.method_name / f"seed_{run.seed}",
-        )
-        for run in runs
-    ]
-    samples = transit.recent_steps * len(tasks.places) + transit.task_samples
-    megabytes = 4e-6 * math.prod(tasks.facts["sample_shape"])
-    waiting = tasks.most_waiting
+    arrivals = tasks.arrivals(folder)
+    runs = [Run(r, folder / "tasks", folder / r.method_name / f"seed_{r.seed}") for r in recipes]
+    _say_how_much(tasks, arrivals, transit, len(runs))
+    return Plan(ring, tasks, arrivals, transit, runs, folder)
+
+
+def _say_how_much(
+    tasks: StreamedTasks, arrivals: Arrivals, transit: Transit, runs: int
+) -> None:
+    """Say what memory the stream takes at most."""
+    megabytes, per_step = 1e-6 * tasks.sample_bytes, tasks.cutter.samples_per_step
+    samples = transit.recent_iterations * per_step + transit.task_samples
+    waiting = arrivals.most_waiting
     print(
-        f"stream: {len(placed)} runs learn from it; each holds at most {megabytes * samples:.1f} "
-        f"MB of recent and sampled fields, and what its method stores; the first {waiting} steps, "
-        f"{megabytes * waiting * len(tasks.places):.1f} MB, wait until their mean is known",
+        f"stream: {runs} runs learn from it; each holds at most {megabytes * samples:.1f} MB of "
+        f"recent and sampled data, and what its method stores; the first {waiting} iterations, "
+        f"{megabytes * waiting * per_step:.1f} MB, wait until their mean is known",
         flush=True,
     )
-    return Plan(ring, tasks, transit, placed, folder)
-
-
-def _runs(
-    call: Invocation, name: str, tasks: StreamedTasks, training: Training, transit: Transit
-) -> list[Run]:
-    from pipelines.runs.worker import Run
-
-    facts = {
-        "tasks": len(tasks.windows),
-        "sample_shape": tasks.facts["sample_shape"],
-        "condition_size": 0,
-    }
-    sections = {key: call.section(key, **facts) for key in ("model", "method", "optimizer")}
-    for key, section in sections.items():
-        validate_target(section, key)
-    # How often each step is trained on is the stream's matter, not a number of epochs.
-    how = {k: v for k, v in training.model_dump().items() if k != "epochs"}
-    how |= {key: getattr(transit, key) for key in RESULT_KEYS}
-    return [
-        Run(
-            method_name=name,
-            seed=seed,
-            **sections,
-            training=how,
-            tasks=Path(),
-            data_fingerprint=tasks.fingerprint,
-            folder=Path(),
-        )
-        for seed in training.seeds
-    ]
 
 
 def _in_words(description: Description) -> str:
     numbers = description.iterations
-    steps = "steps" if numbers is None else f"{len(numbers)} steps, {numbers[0]} to {numbers[-1]},"
+    count = "iterations"
+    if numbers is not None:
+        count = f"{len(numbers)} iterations, {numbers[0]} to {numbers[-1]},"
     shape = "×".join(map(str, description.shape))
-    return f"{steps} of {shape} float32, {description.unit}"
+    unit = f", {description.unit}" if description.unit else ""
+    return f"{count} of {shape} float32{unit}"
 
 
 def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     """Train all runs on the stream; return what came of it and the exit code it stands for."""
-    import torch
-
+    from insituml.data.task_files import write_manifest
     from insituml.stream import NoProducerError
+    from pipelines.runs.worker import pin
     from pipelines.transit.loop import StreamTraining
 
-    torch.set_num_threads(plan.runs[0].training["threads"])
-    torch.use_deterministic_algorithms(True)
-    plan.tasks.write_plan(plan.folder / "tasks")
+    pin(plan.runs[0].recipe.training["threads"])
+    write_manifest(plan.folder / "tasks", plan.manifest([], {}))  # for who looks at it meanwhile
     try:
         with plan.ring, tracker.training(plan.runs):
-            training = StreamTraining(plan.ring, plan.tasks, plan.runs, plan.transit, tracker)
+            training = StreamTraining(
+                plan.ring,
+                plan.arrivals,
+                plan.runs,
+                plan.transit,
+                tracker,
+                plan.manifest,
+                plan.folder,
+            )
             training.follow()
     except NoProducerError as error:
         raise UserError(str(error)) from error
@@ -204,32 +202,42 @@ def finish(plan: Plan, training: StreamTraining, output: Path) -> list[str]:
     UserError
         If there is nothing to evaluate.
     """
+    from insituml.atomic_file import write_json
+    from pipelines.runs.publish import publish
+
     done = training.whole[0]
     if not done.ended_tasks:
         raise UserError(
-            f"{training.log.ending} before any task had both a step to train on and one held out: "
-            "there is nothing to evaluate",
+            f"{training.log.ending} before any task had both an iteration to train on and one held "
+            "out: there is nothing to evaluate",
             exit_code(training.ending) or UserError.code,
         )
-    infos = plan.tasks.write(output / "data/tasks", done.ended_tasks, done.trained_samples)
-    tasks = [{k: v for k, v in info.items() if k != "normalisation"} for info in infos]
-    broken = {run.run.method_name for run in training.runs if run not in training.whole}
-    methods = [m for m in dict.fromkeys(run.method_name for run in plan.runs) if m not in broken]
+    manifest = training.manifest()
+    _write_held_out(plan, manifest, done.ended_tasks, output / "data/tasks")
+    log = {**training.log.content(), "tasks": manifest.to_plain()["tasks"]}
+    broken = {run.run.recipe.method_name for run in training.runs if run not in training.whole}
+    names = dict.fromkeys(run.recipe.method_name for run in plan.runs)
+    methods = [name for name in names if name not in broken]
     for method in methods:
-        target = output / "runs" / method
-        if target.exists():
-            shutil.rmtree(target)
-        runs = [run for run in plan.runs if run.method_name == method]
-        timings = {str(run.seed): timing_of(run.folder / "timings.json") for run in runs}
-        for run in runs:
-            shutil.copytree(
-                run.folder,
-                target / run.folder.name,
-                ignore=shutil.ignore_patterns("resume", "timings.json", ".*"),
-            )
-        write_json(target / "stream.json", {**training.log.content(), "tasks": tasks})
-        write_json(output / "timings" / f"{method}.json", timings)
+        runs = [run for run in plan.runs if run.recipe.method_name == method]
+        publish(runs, output, {LOG: log})
+    write_json(output / "timings" / LOG, training.log.times())
     return methods
+
+
+def _write_held_out(plan: Plan, manifest: Manifest, tasks: Sequence[int], folder: Path) -> None:
+    """Write the held-out samples as the split stage lays them out, tasks numbered on."""
+    import numpy as np
+
+    from insituml.data.task_files import task_folder, write_manifest, write_part
+
+    layout = plan.tasks.cutter.description.samples
+    with new_folder(folder) as made:
+        for k, task in enumerate(tasks):
+            write_part(made, k, "test", plan.arrivals.held_out.steps(task))
+            if layout is not None and layout.pixel_orders is not None:
+                np.save(task_folder(made, k) / "pixel_order.npy", layout.pixel_orders[task])
+        write_manifest(made, manifest)
 
 
 def evaluate(
@@ -238,14 +246,16 @@ def evaluate(
     """Evaluate the methods and compare all in ``root`` that were trained on the same stream."""
     import os
 
+    from pipelines.common.task_files import read_tasks
     from pipelines.evaluate import evaluate_method
     from pipelines.plot import compare
     from pipelines.results.tables import comparable
 
-    summaries = {m: evaluate_method(m, root / "data/tasks", root, tracker) for m in methods}
+    files = read_tasks(root / "data/tasks")
+    summaries = {m: evaluate_method(m, files, root, tracker) for m in methods}
     numbers = {key: [value] for key, value in training.log.numbers().items()}
     for run in training.whole:
-        tracker.evaluated(run.run.identity(), numbers)
+        tracker.evaluated(run.run.recipe.identity(), numbers)
     print(compare(comparable(root, methods[0]), root, root, tracker, os.cpu_count() or 1))
     tracker.close()
     return summaries
@@ -268,8 +278,8 @@ def main(call: Invocation) -> float | None:
     learned, planned = len(training.whole[0].ended_tasks), len(prepared.tasks.windows)
     if learned < planned:
         print(
-            f"\nstream: all of this is of {learned} of the {planned} tasks; of the others no step "
-            "to train on came, or none to hold out"
+            f"\nstream: all of this is of {learned} of the {planned} tasks; of the others nothing "
+            "to train on came, or nothing to hold out"
         )
     print(f"\nstream: tables are in {root.name}/results/, figures in {root.name}/figures/")
     if code:

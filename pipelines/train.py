@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Tracking, Training, validate, validate_target
-from pipelines.common.task_files import read_stream, write_json
+from pipelines.common.task_files import facts_of, read_tasks
+from pipelines.runs.worker import settings_of
 
 if TYPE_CHECKING:
-    from pipelines.runs.worker import Run
-    from pipelines.tracking.mlflow import Tracker
+    from pipelines.runs.recipe import Node, Recipe
+    from pipelines.runs.run import Run
+    from pipelines.tracking.base import Tracker
 
 SECTIONS = ("model", "method", "optimizer", "training", "tracking")
 PARTIAL = Path(".partial")
 
 
-def plan(call: Invocation) -> list[Run]:
+def plan(call: Invocation, training: Training) -> list[Run]:
     """Return the runs a call asks for, all of the configuration checked.
 
     Raises
@@ -28,45 +29,71 @@ def plan(call: Invocation) -> list[Run]:
     UserError
         For any wrong key or value.
     """
-    from pipelines.runs.worker import Run, fingerprint
+    from pipelines.runs.recipe import fingerprint
+    from pipelines.runs.run import Run
 
-    training = validate(Training, call.section("training"), "training")
     check_device(training.device)
-    stream = read_stream(call.root / "data/tasks")
-    sections = {
-        name: call.section(name, **stream.facts()) for name in ("model", "method", "optimizer")
-    }
-    for name in ("model", "method", "optimizer"):
-        validate_target(sections[name], name)
-    name = call.choices["method"]
-
-    def run(seed: int, folder: Path) -> Run:
-        return Run(
-            method_name=name,
-            seed=seed,
-            **sections,
-            training=training.model_dump(),
-            tasks=stream.folder,
-            data_fingerprint=stream.fingerprint,
-            folder=folder,
-        )
-
-    build_once(run(training.seeds[0], Path()))
-    identity = {**run(0, Path()).identity(), "seed": None}
-    partial = PARTIAL / f"{name}-{fingerprint(identity)}"
-    return [run(seed, partial / f"seed_{seed}") for seed in training.seeds]
+    files = read_tasks(call.root / "data/tasks", call.asked_data)
+    recipes = recipes_of(
+        call,
+        facts_of(files.manifest),
+        settings_of(training.model_dump()),
+        files.manifest.fingerprint,
+        training.seeds,
+    )
+    identity = {**recipes[0].identity(), "seed": None}
+    partial = PARTIAL / f"{recipes[0].method_name}-{fingerprint(identity)}"
+    return [Run(r, files.folder, partial / f"seed_{r.seed}") for r in recipes]
 
 
-def build_once(run: Run) -> None:
-    """Build everything once before the workers start, so that a wrong value shows at once."""
+def recipes_of(
+    call: Invocation, facts: Node, settings: Node, data_fingerprint: str, seeds: list[int]
+) -> list[Recipe]:
+    """Return what the chosen method learns, for each seed, checked by building one.
+
+    Parameters
+    ----------
+    call
+        Chooses model, method and optimizer.
+    facts
+        What the configuration may refer to as ``stream``.
+    settings
+        How to train.
+    data_fingerprint
+        Of the stream.
+    seeds
+        One recipe each.
+
+    Raises
+    ------
+    UserError
+        For any wrong key or value.
+    """
     from hydra.errors import InstantiationException
 
-    from pipelines.runs.worker import build
+    from pipelines.runs.recipe import Recipe
 
+    name = call.choices["method"]
+    sections = {key: call.section(key, **facts) for key in ("model", "method", "optimizer")}
+    for key, section in sections.items():
+        validate_target(section, key)
+    recipes = [
+        Recipe(
+            method_name=name,
+            seed=seed,
+            training=settings,
+            data_fingerprint=data_fingerprint,
+            **sections,
+        )
+        for seed in seeds
+    ]
     try:
-        build(run)
+        recipes[0].build()  # before any worker starts, so that a wrong value shows at once
     except InstantiationException as error:
         raise UserError(f"{error.__cause__ or error}") from error
+    except ValueError as error:
+        raise UserError(f"method={name}: {error}") from error
+    return recipes
 
 
 def train_method(
@@ -87,54 +114,48 @@ def train_method(
     """
     from tqdm import tqdm
 
-    from insituml.training import EpochRecord, TaskRecord
+    from insituml.training import TaskRecord
+    from pipelines.runs.listener import Listener
     from pipelines.runs.pool import train_all
-    from pipelines.runs.worker import finished_tasks
+    from pipelines.runs.publish import publish
 
-    name = runs[0].method_name
-    tasks = len(read_stream(runs[0].tasks).task_names)
+    name = runs[0].recipe.method_name
+    tasks = len(read_tasks(runs[0].tasks).manifest.tasks)
+    listener = Listener("train", tracker)
+    done = sum(run.finished_tasks() for run in runs)
     for run in runs:
-        if done := finished_tasks(run.folder):
-            print(f"train {name} seed {run.seed}: resumes after {done} of {tasks} tasks")
-    with tqdm(total=len(runs) * tasks, desc=f"train {name}", unit="task", disable=None) as bar:
-        bar.update(sum(finished_tasks(run.folder) for run in runs))
+        if finished := run.finished_tasks():
+            print(f"train: {run.recipe.name} resumes after {finished} of {tasks} tasks")
+    with tqdm(
+        total=len(runs) * tasks, initial=done, desc=f"train {name}", unit="task", disable=None
+    ) as bar:
 
         def listen(run: Run, record: Any) -> None:
-            if isinstance(record, EpochRecord):
-                tracker.losses(run, record.first_step, record.losses)
-                bar.set_postfix_str(f"seed {run.seed} task {record.task} epoch {record.epoch + 1}")
-            elif isinstance(record, TaskRecord):
+            listener(run, record)
+            if isinstance(record, TaskRecord):
                 bar.update()
-                milliseconds = 1e3 * record.seconds / max(1, record.steps)
-                tqdm.write(
-                    f"train {name} seed {run.seed} task {record.task} ({record.name}): "
-                    f"loss {record.loss:.4f}, {record.steps} steps, {milliseconds:.1f} ms each"
-                )
+            else:
+                seed, epoch = run.recipe.seed, record.epoch + 1
+                bar.set_postfix_str(f"seed {seed} task {record.task} epoch {epoch}")
 
         with tracker.training(runs):
             train_all(runs, workers, threads, listen)
-
-    timings = {str(run.seed): timing_of(run.folder / "timings.json") for run in runs}
-    write_json(output / "timings" / f"{name}.json", timings)
-    target = output / "runs" / name
-    if target.exists():
-        shutil.rmtree(target)
-    target.mkdir(parents=True)
+    publish(runs, output)
     for run in runs:
-        shutil.move(run.folder, target / f"seed_{run.seed}")
-        (target / f"seed_{run.seed}" / "timings.json").unlink()
+        shutil.rmtree(run.folder)
     # Seeds of an earlier, interrupted call may still lie there: their work is kept.
     if not any(runs[0].folder.parent.iterdir()):
         runs[0].folder.parent.rmdir()
 
 
-def timing_of(path: Path) -> dict[str, Any]:
-    tasks = json.loads(path.read_text()).values()
-    seconds, steps = sum(t["seconds"] for t in tasks), sum(t["steps"] for t in tasks)
-    return {"seconds": seconds, "steps": steps, "seconds_per_step": seconds / steps}
-
-
 def check_device(device: str) -> None:
+    """Refuse a device that does not work here.
+
+    Raises
+    ------
+    UserError
+        Naming the reason.
+    """
     import torch
 
     try:
@@ -151,17 +172,18 @@ def main(call: Invocation) -> float | None:
     from pipelines.tracking.mlflow import open_tracker
 
     tracking = validate(Tracking, call.section("tracking"), "tracking")
-    runs = plan(call)
-    training = runs[0].training
+    training = validate(Training, call.section("training"), "training")
+    runs = plan(call, training)
+    name = runs[0].recipe.method_name
     tracker = open_tracker(tracking, call.root)
     from concurrent.futures.process import BrokenProcessPool
 
     from insituml.training import DivergedError
 
     try:
-        train_method(runs, training["workers"], training["threads"], call.output, tracker)
+        train_method(runs, training.workers, training.threads, call.output, tracker)
     except (DivergedError, ValueError) as error:
-        raise UserError(f"method={runs[0].method_name}: {error}") from error
+        raise UserError(f"method={name}: {error}") from error
     except BrokenProcessPool as error:
         raise UserError(
             "a worker was killed, perhaps for want of memory; run the same command again to go "
@@ -172,7 +194,8 @@ def main(call: Invocation) -> float | None:
     # A sweep compares its jobs at once: by the final average error.
     from pipelines.evaluate import evaluate_method
 
-    summary = evaluate_method(runs[0].method_name, call.root / "data/tasks", call.output, tracker)
+    files = read_tasks(call.root / "data/tasks")
+    summary = evaluate_method(name, files, call.output, tracker)
     error = summary["mean"]["final_average_error"]
     print(f"final average error ({summary['metric']}): {error:.4f} in {call.output}")
     return error

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     ["atomic_file", "version"],
     ["reconstruction", "verified_file"],
+    ["checkpoint_file"],
     ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],
     ["original_interface"],
     ["learner", "methods", "models"],
@@ -30,6 +31,7 @@ SIDEWAYS = {
     ("memory", "data"),
     ("methods", "learner"),
     ("models", "learner"),
+    ("data", "toy_data"),
     ("stream", "data"),
     ("stream", "memory"),
 }
@@ -51,6 +53,7 @@ OWNERS = {
 PIPELINES_ALONE = ["hydra", "omegaconf", "dvc", "pydantic", "pandas", "pipelines", "tqdm"]
 PIPELINES_ALONE += ["sklearn", "filelock"]
 OWNERS |= {name: ["pipelines/"] for name in PIPELINES_ALONE}
+OWNERS["sklearn"] = ["pipelines/", "insituml/data/images/digits.py"]
 
 # What a part must not know at all.
 UNKNOWN = {

@@ -155,7 +155,9 @@ class LwfaField:
         """Yield only the steps at these places."""
         for iteration in places:
             time = iteration * self.distance_per_iteration / SPEED_OF_LIGHT
-            yield Step(iteration=iteration, time=time, values=self.field(iteration))
+            x, y, z = self.grid.origin
+            moved = y + iteration * self.distance_per_iteration
+            yield Step(iteration, time, self.field(iteration), {"grid_origin": (x, moved, z)})
 
     def local_wavenumber(self, y: np.ndarray) -> np.ndarray:
         """Return the plasma wavenumber (1/m) at laboratory positions ``y`` (m)."""

@@ -1,4 +1,4 @@
-"""One output step of a simulation, with the grid it lives on."""
+"""One iteration of a simulation as it travels, with the grid it lives on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Grid:
     spacing
         Distance between points along each axis, in metres.
     origin
-        Position of the first point of each axis, in metres, at the first iteration.
+        Position of the first point of each axis, in metres, at the first iteration; that of a
+        moving window is :attr:`Step.origin`.
     axis_labels
         Names of the axes, slowest varying first.
     """
@@ -33,24 +34,34 @@ class Grid:
 
 @dataclass(frozen=True)
 class Step:
-    """The field at one iteration.
+    """What is known at one iteration: a field, or samples with their labels.
 
     Parameters
     ----------
     iteration
-        Number of the simulation's output step.
+        The iteration's number, the simulation's own.
     time
         Physical time in seconds.
     values
-        ``(components, *grid.shape)``, float32, in the source's unit.
+        A field ``(components, *grid.shape)``, float32, in the source's unit; or samples
+        ``(n, components, ...)``.
     metadata
-        What else is known of this step, such as ``"grid_origin"`` (metres) of a moving window.
+        What else is known, such as ``"grid_origin"`` (metres) of a moving window.
+    labels
+        ``(n, ...)``, one row a sample; None for a field.
     """
 
     iteration: int
     time: float
     values: np.ndarray
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    labels: np.ndarray | None = None
+
+    @property
+    def origin(self) -> tuple[float, ...] | None:
+        """Where the first point of each axis is now, in metres; None: where the grid says."""
+        origin = self.metadata.get("grid_origin")
+        return None if origin is None else tuple(float(place) for place in origin)
 
 
 class FieldSource(Protocol):

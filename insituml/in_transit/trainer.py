@@ -13,7 +13,14 @@ from insituml.in_transit.now_buffer import NowBuffer
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
-from insituml.training import DivergedError, EpochRecord, Report, TaskRecord, seeded, train_step
+from insituml.training import (
+    EpochRecord,
+    Report,
+    TaskRecord,
+    check_finite,
+    seeded,
+    train_step,
+)
 
 
 class InTransitTrainer:
@@ -166,11 +173,7 @@ class InTransitTrainer:
         self._mean_loss = sum(values) / len(values)
         self.report(EpochRecord(task, self._arrivals - 1, self._arrivals, self.steps, values))
         self.steps += len(values)
-        if not torch.isfinite(torch.tensor(self._mean_loss)):
-            raise DivergedError(
-                f"the loss became {self._mean_loss} in task {task} ({self._name}); try a smaller "
-                "learning rate, a max_gradient_norm, or a weaker penalty"
-            )
+        check_finite(self._mean_loss, f"task {task} ({self._name})")
 
     def end_task(self, test: Batch = ()) -> TaskRecord:
         """End the current task: its last samples leave the buffer, and the method looks back.

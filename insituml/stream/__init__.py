@@ -15,7 +15,7 @@ from insituml.stream.events import (
     Stalled,
 )
 from insituml.stream.ring import RingSource
-from insituml.stream.source import Description, FieldStream, Source
+from insituml.stream.source import Description, FieldStream, SampleLayout, SampleStream, Source
 from insituml.stream.sst import SSTSource
 from insituml.stream.sst_writer import write_sst
 
@@ -31,6 +31,8 @@ __all__ = [
     "Rejected",
     "RingSource",
     "SSTSource",
+    "SampleLayout",
+    "SampleStream",
     "Source",
     "Stalled",
     "checked",

@@ -26,27 +26,45 @@ def checked(events: Iterable[Event], description: Description) -> Iterator[Event
     Yields
     ------
     Event
-        Steps whose values are finite float32 of ``description.shape``. A float64 value beyond the
-        range of float32 counts as infinite.
+        Steps whose values and labels are finite, and float32 or of the labels' dtype, in the shapes
+        of the description. A float64 value beyond the range of float32 counts as infinite.
     """
     for event in events:
-        yield _checked_step(event, description.shape) if isinstance(event, Step) else event
+        yield checked_step(event, description) if isinstance(event, Step) else event
 
 
-def _checked_step(step: Step, shape: tuple[int, ...]) -> Step | Rejected:
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = np.asarray(step.values, dtype=np.float32)
-    if values.shape != shape:
-        return Rejected(
-            step.iteration, f"its values have shape {values.shape}, the stream's have {shape}"
-        )
+def checked_step(step: Step, description: Description) -> Step | Rejected:
+    """Return a step as :func:`checked` yields it."""
+    columns: dict[str, np.ndarray] = {}
+    for name, (shape, dtype) in description.columns.items():
+        column = getattr(step, name)
+        if column is None:
+            return Rejected(step.iteration, f"it has no {name}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            column = np.asarray(column, dtype=dtype)
+        fits = column.shape == shape
+        if description.samples is not None:  # a block of samples may be a shorter one
+            fits = column.shape[1:] == shape[1:] and 0 < len(column) <= shape[0]
+        if not fits:
+            return Rejected(
+                step.iteration, f"its {name} have shape {column.shape}, the stream's have {shape}"
+            )
+        if fault := not_finite(column):
+            return Rejected(step.iteration, f"{fault} among its {column.size} {name}")
+        columns[name] = column
+    if len({len(column) for column in columns.values()}) > 1:
+        counts = " and ".join(f"{len(column)} {name}" for name, column in columns.items())
+        return Rejected(step.iteration, f"it has {counts}")
+    return replace(step, values=columns["values"], labels=columns.get("labels"))
+
+
+def not_finite(values: np.ndarray) -> str:
+    """Count what is NaN or infinite, in words; empty where nothing is."""
     finite = np.isfinite(values)
-    if not finite.all():
-        bad, nan = values.size - np.count_nonzero(finite), np.count_nonzero(np.isnan(values))
-        return Rejected(
-            step.iteration, f"{nan} NaN and {bad - nan} infinite among its {values.size} values"
-        )
-    return replace(step, values=values)
+    if finite.all():
+        return ""
+    bad, nan = values.size - np.count_nonzero(finite), np.count_nonzero(np.isnan(values))
+    return f"{nan} NaN and {bad - nan} infinite"
 
 
 def with_gaps(

@@ -108,7 +108,7 @@ class RingSource:
     @property
     def bound_bytes(self) -> int:
         """Bytes of shared memory, whatever the producer does: slots × step."""
-        return bytes_of(self.slots, self.describe().shape)
+        return bytes_of(self.slots, self.describe().columns)
 
     def ready(self) -> bool:
         """Return whether the next event is there: asking for it would not wait."""
@@ -137,7 +137,7 @@ class RingSource:
             self._start()
         assert self._child is not None
         try:
-            self._slots = Slots(self.slots, self.describe().shape)
+            self._slots = Slots(self.slots, self.describe().columns)
             logger.info("the ring holds at most %d steps, %d bytes", self.slots, self.bound_bytes)
             self._child.tell((self._slots.name, after))
             yield from self._listen(self._child, self._slots)
@@ -198,8 +198,9 @@ class RingSource:
         if message is None:
             return Stalled(self.stall_timeout), None
         if message[0] == "step":
-            _, slot, iteration, time, metadata = message
-            return Step(iteration, time, slots.arrays[slot], metadata), slot
+            _, slot, rows, iteration, time, metadata = message
+            columns = slots.read(slot, rows)
+            return Step(iteration, time, metadata=metadata, **columns), slot
         if message[0] == "dropped":
             self.dropped_steps += message[2]
         return message[1], None

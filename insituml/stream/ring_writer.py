@@ -24,7 +24,8 @@ def produce(
     """Run in the child process: describe, wait for the start, then feed the slots.
 
     Messages sent: ``("described", Description)`` or ``("failed", reason)``; then ``("step", slot,
-    iteration, time, metadata)``, ``("dropped", Gap, number of steps)`` and ``("event", event)``.
+    rows of each column, iteration, time, metadata)``, ``("dropped", Gap, number of steps)`` and
+    ``("event", event)``.
     Received: ``(name of the slots, after)``, then the numbers of slots that are free again.
     """
     end_with_parent()
@@ -39,7 +40,7 @@ def produce(
         name, after = told.recv()
     except (EOFError, OSError):
         return
-    slots = Slots(count, description.shape, name)
+    slots = Slots(count, description.columns, name)
     writer = _Writer(slots, told, tells, policy)
     try:
         for event in checked(source.events(after), description):
@@ -63,7 +64,7 @@ class _Writer:
         self.told = told
         self.tells = tells
         self.drops = policy == "drop"
-        self.free = list(range(len(slots.arrays)))
+        self.free = list(range(slots.count))
         self.dropped = 0  # in a row, the first and the last of them:
         self.first = self.last = 0
 
@@ -79,8 +80,8 @@ class _Writer:
             self.dropped += 1
             return
         self.report_dropped()
-        self.slots.arrays[slot] = event.values
-        self.send("step", slot, event.iteration, event.time, dict(event.metadata))
+        rows = self.slots.write(slot, event)
+        self.send("step", slot, rows, event.iteration, event.time, dict(event.metadata))
 
     def free_slot(self) -> int | None:
         """Return a slot that nobody reads; None if there is none and steps may be dropped."""
@@ -93,7 +94,7 @@ class _Writer:
 
     def report_dropped(self) -> None:
         if self.dropped:
-            count = len(self.slots.arrays)
+            count = self.slots.count
             reason = (
                 f"dropped: {self.dropped} steps, the consumer had yet to free one of {count} slots"
             )

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 import os
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import numpy as np
 
+from insituml.data.step import Step
+
+Columns = Mapping[str, tuple[tuple[int, ...], str]]
+"""Shape and dtype by name, as :attr:`insituml.stream.Description.columns` says."""
 SHARED_MEMORY_FOLDER = Path("/dev/shm")
 
 
@@ -26,12 +31,12 @@ class _Memory(SharedMemory):
 
 
 class Slots:
-    """``count`` arrays of one shape, float32, in shared memory.
+    """Room for ``count`` steps, each of the same columns, in shared memory.
 
     Parameters
     ----------
-    count, shape
-        Number of slots, and the shape of the values in each.
+    count, columns
+        Number of slots; shape and dtype of each column of a step at most, by name.
     name
         Of slots that another process made; None makes new ones. Who makes them, unlinks them.
 
@@ -41,31 +46,55 @@ class Slots:
         If the machine's shared memory has no room for them.
     """
 
-    def __init__(self, count: int, shape: tuple[int, ...], name: str | None = None) -> None:
-        size = bytes_of(count, shape)
+    def __init__(self, count: int, columns: Columns, name: str | None = None) -> None:
+        size = bytes_of(count, columns)
         if name is None:
             _check_room(size)
         self._memory = _Memory(name=name, create=name is None, size=size)
         self.name = self._memory.name
         assert self._memory.buf is not None
-        # frombuffer, not ndarray(buffer=...): only the former forbids unmapping what is looked at.
-        flat = np.frombuffer(self._memory.buf, np.float32, count * math.prod(shape))
-        self.arrays = flat.reshape(count, *shape)
+        self.count = count
+        self.columns: dict[str, np.ndarray] = {}
+        """By name, ``(count, ...)``."""
+        start = 0
+        for column, (shape, dtype) in columns.items():
+            # frombuffer, not ndarray(buffer=...): only it forbids unmapping what is looked at.
+            flat = np.frombuffer(self._memory.buf, dtype, count * math.prod(shape), start)
+            self.columns[column] = flat.reshape(count, *shape)
+            start += count * _aligned(shape, dtype)
         # Also runs when the interpreter ends with the stream half read.
         self._unlink = weakref.finalize(self, self._memory.unlink) if name is None else None
+
+    def write(self, slot: int, step: Step) -> dict[str, int]:
+        """Copy a step's columns into a slot; return how many rows each has."""
+        rows = {}
+        for name, column in self.columns.items():
+            values = getattr(step, name)
+            column[slot, : len(values)] = values
+            rows[name] = len(values)
+        return rows
+
+    def read(self, slot: int, rows: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """Return views of a slot's columns, of so many rows each."""
+        return {name: column[slot, : rows[name]] for name, column in self.columns.items()}
 
     def close(self) -> None:
         """Remove the name, if these slots were made here, and let go of the memory."""
         if self._unlink is not None:
             self._unlink()
-        del self.arrays
+        self.columns.clear()
         with suppress(BufferError):  # a consumer still holds a step: unmapped with it
             self._memory.close()
 
 
-def bytes_of(count: int, shape: tuple[int, ...]) -> int:
-    """Return the size of ``count`` float32 arrays."""
-    return count * math.prod(shape) * np.dtype(np.float32).itemsize
+def bytes_of(count: int, columns: Columns) -> int:
+    """Return the size of ``count`` steps of these columns."""
+    return count * sum(_aligned(shape, dtype) for shape, dtype in columns.values())
+
+
+def _aligned(shape: tuple[int, ...], dtype: str) -> int:
+    """Return the bytes of one array, rounded up so that the next column begins at a whole one."""
+    return -(-math.prod(shape) * np.dtype(dtype).itemsize // 8) * 8
 
 
 def _check_room(size: int) -> None:

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from insituml.data.step import FieldSource, Grid
+import numpy as np
+
+from insituml.data.samples import Samples, SampleTask
+from insituml.data.step import FieldSource, Grid, Step
+from insituml.data.windows import TaskWindows, Window
 from insituml.stream.events import Event, Finished, ProducerDied
+
+
+@dataclass(frozen=True, eq=False)
+class SampleLayout:
+    """What is the same for all steps of a stream of samples.
+
+    Parameters
+    ----------
+    rows
+        Samples of a step at most.
+    input_shape, label_shape
+        Of one sample: ``(components, ...)``, and of its label.
+    label_dtype
+        Such as ``"int64"``; inputs are float32.
+    windows
+        The tasks, which such a stream knows by itself.
+    pixel_orders
+        As in :class:`insituml.data.samples.Samples`, one row a task.
+    """
+
+    rows: int
+    input_shape: tuple[int, ...]
+    label_shape: tuple[int, ...]
+    label_dtype: str
+    windows: TaskWindows
+    pixel_orders: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -17,24 +47,39 @@ class Description:
     Parameters
     ----------
     components
-        Names, such as ``("Ex", "Ey", "Ez")``.
+        Names, such as ``("Ex", "Ey", "Ez")``; none of samples.
     unit
         Of the values, such as ``"V/m"``.
     grid
-        Of the first step.
+        Of a field, at its first iteration; None for a stream of samples.
     iterations
         The iterations to come, in order; None where only the producer knows.
+    samples
+        Of a stream of samples; None for a field.
     """
 
     components: tuple[str, ...]
     unit: str
-    grid: Grid
+    grid: Grid | None
     iterations: tuple[int, ...] | None = None
+    samples: SampleLayout | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(components, *grid)``: the shape of each step's values."""
+        """Shape of each step's values: ``(components, *grid)``, or ``(rows, *input)`` at most."""
+        if self.samples is not None:
+            return (self.samples.rows, *self.samples.input_shape)
+        assert self.grid is not None
         return (len(self.components), *self.grid.shape)
+
+    @property
+    def columns(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and dtype of what each step carries, at most, by name."""
+        columns = {"values": (self.shape, "float32")}
+        if self.samples is not None:
+            layout = self.samples
+            columns["labels"] = ((layout.rows, *layout.label_shape), layout.label_dtype)
+        return columns
 
 
 @runtime_checkable
@@ -84,10 +129,77 @@ class FieldStream:
 
     def events(self, after: int | None = None) -> Iterator[Event]:
         numbers = self.source.iteration_numbers
-        places = [k for k, number in enumerate(numbers) if after is None or number > after]
         try:
-            yield from self.source.steps(places)
+            yield from self.steps([n for n in numbers if after is None or n > after])
         except Exception as error:  # whatever a simulation or a reader may raise
             yield ProducerDied(f"{type(error).__name__}: {error}")
         else:
             yield Finished()
+
+    def steps(self, iterations: Sequence[int]) -> Iterator[Step]:
+        """Yield the steps of these iterations."""
+        place = {number: k for k, number in enumerate(self.source.iteration_numbers)}
+        return self.source.steps([place[number] for number in iterations])
+
+
+class SampleStream:
+    """A data set in memory as a stream, in this process: its tasks in order, replayed in blocks.
+
+    Within a task the held-out samples come first: a stream that ends early can then be judged.
+
+    Parameters
+    ----------
+    samples
+        The data set.
+    tasks
+        Its rows, task by task.
+    rows
+        Samples of a step at most; None: all training samples of a task are one step, and its
+        held-out ones another.
+    """
+
+    def __init__(
+        self, samples: Samples, tasks: Sequence[SampleTask], rows: int | None = None
+    ) -> None:
+        if rows is not None and rows < 1:
+            raise ValueError(f"rows is {rows}; expected 1 sample or more, or None")
+        self.samples = samples
+        self._blocks: list[np.ndarray] = []
+        windows = []
+        for task in tasks:
+            first = len(self._blocks)
+            self._blocks += _blocks(task.test, rows)
+            held_out = tuple(range(first, len(self._blocks)))
+            self._blocks += _blocks(task.train, rows)
+            window = tuple(range(first, len(self._blocks)))
+            windows.append(Window(task.name, window, held_out))
+        self.windows = TaskWindows(windows)
+
+    def describe(self) -> Description:
+        data = self.samples
+        layout = SampleLayout(
+            rows=max(map(len, self._blocks)),
+            input_shape=data.inputs.shape[1:],
+            label_shape=data.labels.shape[1:],
+            label_dtype=str(data.labels.dtype),
+            windows=self.windows,
+            pixel_orders=data.pixel_orders,
+        )
+        return Description((), "", None, self.windows.iterations, layout)
+
+    def events(self, after: int | None = None) -> Iterator[Event]:
+        numbers = self.windows.iterations
+        yield from self.steps([n for n in numbers if after is None or n > after])
+        yield Finished()
+
+    def steps(self, iterations: Sequence[int]) -> Iterator[Step]:
+        """Yield the steps of these iterations; an iteration's number is its time too."""
+        for number in iterations:
+            rows = self._blocks[number]
+            yield Step(
+                number, float(number), self.samples.inputs[rows], labels=self.samples.labels[rows]
+            )
+
+
+def _blocks(rows: np.ndarray, size: int | None) -> list[np.ndarray]:
+    return [rows] if size is None else np.split(rows, range(size, len(rows), size))

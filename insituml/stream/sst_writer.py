@@ -58,8 +58,8 @@ def write_sst(
     Raises
     ------
     ValueError
-        If the path is no stream's, the queue unbounded, the policy unknown, or the standard has no
-        words here for the source's components or unit.
+        If the source is of samples, the path is no stream's, the queue unbounded, the policy
+        unknown, or the standard has no words here for the source's components or unit.
     FileNotFoundError
         If the folder does not exist.
     RuntimeError
@@ -72,6 +72,8 @@ def write_sst(
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent}; create it before streaming {path.name}")
     description = source.describe()
+    if description.grid is None:
+        raise ValueError("samples have no openPMD mesh; only a field can be streamed over SST")
     writer = MeshWriter(description.components, description.unit, description.grid)
     series = io.Series(str(path), io.Access.create_linear, config)
     series.iteration_encoding = io.Iteration_Encoding.variable_based

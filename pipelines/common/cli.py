@@ -19,8 +19,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.common.errors import UserError
+from pipelines.common.task_files import IDENTIFYING
 
 CONF = Path(__file__).parents[2] / "conf"
+RENAMED = {
+    f"transit.{name.replace('iteration', 'step')}": f"transit.{name}"
+    for name in (
+        "batches_per_iteration",
+        "max_batches_per_iteration",
+        "normalisation_iterations",
+        "on_bad_iteration",
+        "recent_iterations",
+    )
+}
+"""Keys of version 0.1, when an iteration was called a step."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,9 @@ class Invocation:
         Name of the file chosen in each configuration group.
     overrides
         As given on the command line.
+    asked_data
+        What the command line says the data are, :data:`~pipelines.common.task_files.IDENTIFYING`;
+        None: nothing.
     """
 
     config: DictConfig
@@ -46,6 +61,7 @@ class Invocation:
     output: Path
     choices: dict[str, str]
     overrides: tuple[str, ...] = ()
+    asked_data: dict[str, Any] | None = None
 
     @property
     def is_sweep(self) -> bool:
@@ -61,9 +77,7 @@ class Invocation:
         """
         if self.choices[group] == name:
             return self
-        others = [
-            o for o in self.overrides if o.lstrip("+~").partition("=")[0].split(".")[0] != group
-        ]
+        others = [o for o in self.overrides if _key_of(o).split(".")[0] != group]
         try:
             config = _composed([*others, f"{group}={name}"])
         except (HydraException, OmegaConfBaseException) as error:
@@ -116,7 +130,7 @@ def run_stage(
     overrides
         Overrides of this stage itself, before the user's.
     """
-    arguments = sys.argv[1:]
+    sys.argv[1:] = arguments = [_renamed(argument) for argument in sys.argv[1:]]
     if {"-h", "--help"} & set(arguments):
         print(f"{description}\n")
     elif not any(argument.startswith("-") for argument in arguments):  # Hydra's own options
@@ -131,8 +145,9 @@ def run_stage(
         sweep = info.mode == RunMode.MULTIRUN
         output = Path(info.runtime.output_dir) if sweep else root
         choices = {k: str(v) for k, v in info.runtime.choices.items() if not k.startswith("hydra")}
-        config = reads_only(config, sections)
-        call = Invocation(config, root, output, choices, tuple(info.overrides.task))
+        given = tuple(info.overrides.task)
+        asked = _asked_data(config, given)
+        call = Invocation(reads_only(config, sections), root, output, choices, given, asked)
         try:
             return function(call)
         except UserError as error:
@@ -141,6 +156,34 @@ def run_stage(
             fail("stopped; run the same command again to go on", code=130)
 
     entry()
+
+
+def _key_of(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _renamed(argument: str) -> str:
+    """Return an override under the name that its key has today, and say so."""
+    key = _key_of(argument)
+    if key not in RENAMED:
+        return argument
+    print(f"note: {key} is called {RENAMED[key]} now", file=sys.stderr)
+    return argument.replace(key, RENAMED[key], 1)
+
+
+def _asked_data(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any] | None:
+    """Return what identifies the data, if the command line says anything of them."""
+    if not any(_key_of(o).split(".")[0] in ("data", "experiment") for o in overrides):
+        return None
+    try:
+        cut = OmegaConf.masked_copy(config.data, list(IDENTIFYING))
+        # References may lead out of the section.
+        cut._set_parent(config)
+        found = OmegaConf.to_container(cut, resolve=True)
+    except OmegaConfBaseException as error:
+        fail(_one_line(error))
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

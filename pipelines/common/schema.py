@@ -44,38 +44,43 @@ class Transit(Section):
     iterations: Annotated[list[int], Field(min_length=3, max_length=3)] | None
     slots: Annotated[int, Field(ge=2)]
     policy: Literal["block", "drop"]
-    batches_per_step: Count
-    max_batches_per_step: Count | None
-    recent_steps: Count
+    batches_per_iteration: Count
+    max_batches_per_iteration: Count | None
+    recent_iterations: Count
     task_samples: Count
-    normalisation_steps: Count | None
+    samples_per_iteration: Count
+    normalisation_iterations: Count | None
     held_out_bytes: Count
-    on_bad_step: Literal["skip", "fail"]
+    on_bad_iteration: Literal["skip", "fail"]
     batches_after_death: Annotated[int, Field(ge=0)]
     checkpoint_every: Count
     open_timeout: Positive
     stall_timeout: Positive
 
 
-class TimeSplit(Section):
-    """Tasks are consecutive iterations; without a ``holdout``, test data are the published ones."""
+class Split(Section):
+    """How data become tasks; without a ``holdout``, test data are the published ones."""
+
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None
+    normalisation: Literal["first_task", "running", "global"]
+    on_bad_iteration: Literal["skip", "fail"] = "fail"
+    seed: int
+
+
+class TimeSplit(Split):
+    """Tasks are consecutive iterations."""
 
     by: Literal["time"]
     tasks: Count
-    holdout: Annotated[float, Field(gt=0, lt=1)] | None
     chunk: list[Count] | None = None
-    normalisation: Literal["first_task", "running", "global"]
-    seed: int
 
 
-class LabelSplit(Section):
-    """Tasks are groups of labels; ``holdout`` as for a split by time."""
+class LabelSplit(Split):
+    """Tasks are groups of labels."""
 
     by: Literal["label"]
     groups: Annotated[list[list[int]], Field(min_length=1)]
-    holdout: Annotated[float, Field(gt=0, lt=1)] | None
-    normalisation: Literal["first_task", "running", "global"]
-    seed: int
+    chunk: None = None
 
 
 class Data(Section):

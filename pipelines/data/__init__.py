@@ -1,1 +1,1 @@
-"""Streams of labelled samples, and how data are cut into tasks."""
+"""What differs between the kinds of data, from the raw source to the figure."""

@@ -1,75 +1,61 @@
-"""Streams of labelled samples: points and images."""
+"""Labelled samples in memory: points and images have this in common."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Data, LabelSplit, Transit
+from pipelines.data.kind import Kind, StoredStream
 
-@dataclass(frozen=True)
-class Samples:
-    """A stream of samples held in memory.
-
-    Parameters
-    ----------
-    inputs
-        ``(n, components, ...)`` float32.
-    labels
-        ``(n, ...)``, one row a sample.
-    steps
-        ``(n,)`` int64: the step of the stream at which each sample is seen.
-    held_out
-        ``(n,)`` bool: the samples that were published to test with; None: there are none.
-    pixel_orders
-        ``(number of steps, pixels)``: the order in which each step shows an image's pixels, so that
-        a step must be a task of its own; None: all as they are.
-    """
-
-    inputs: np.ndarray
-    labels: np.ndarray
-    steps: np.ndarray
-    held_out: np.ndarray | None = None
-    pixel_orders: np.ndarray | None = None
+if TYPE_CHECKING:
+    from insituml.data.samples import Samples, SampleTask
+    from insituml.data.windows import TaskWindows
+    from insituml.stream import Description, Source
 
 
-def toy8(
-    points: int, steps: int, duration: float, label_kind: str = "all", seed: int = 0
-) -> Samples:
-    """Eight Gaussian clusters that move while time goes on.
+class LabelledSamples(Kind):
+    """Abstract: a data set that is stored as arrays, and streamed by replaying it in order."""
 
-    Parameters
-    ----------
-    points
-        Points at each step, a multiple of 8.
-    steps
-        Steps from time 0 to ``duration``.
-    duration
-        Time at the last step; by default data shift by one unit in each direction a unit of time.
-    label_kind
-        ``"all"``, ``"some"`` or ``"none"``.
-    seed
-        Of the points.
-    """
-    from insituml.toy_data.generate import generate_toy8, td_arrays
+    def save(self, data: Data, source: Samples, folder: Path) -> dict[str, Any]:
+        arrays = {name: values for name, values in vars(source).items() if values is not None}
+        for name, values in arrays.items():
+            np.save(folder / f"{name}.npy", values)
+        return {"arrays": list(arrays)}
 
-    x, y = generate_toy8(label_kind, points, seed=seed)
-    time = np.linspace(0.0, duration, steps)
-    inputs, labels = (np.asarray(a) for a in td_arrays(x, y, time_func_mode="abs", time=time))
-    return Samples(
-        inputs.reshape(-1, *inputs.shape[2:]).astype(np.float32),
-        labels.reshape(-1, *labels.shape[2:]).astype(np.float32),
-        np.repeat(np.arange(steps), points),
-    )
+    def open(self, data: Data, raw: Path, saved: dict[str, Any]) -> StoredStream:
+        from insituml.data.samples import Samples
+        from insituml.stream import SampleStream
+
+        arrays = {n: np.load(raw / f"{n}.npy", mmap_mode="r") for n in saved["arrays"]}
+        samples = Samples(**arrays)
+        return SampleStream(samples, _tasks(data, samples))
+
+    def stream(self, data: Data, source: Samples, transit: Transit) -> Source:
+        from insituml.stream import SampleStream
+
+        return SampleStream(source, _tasks(data, source), transit.samples_per_iteration)
+
+    def windows(
+        self, data: Data, description: Description, iterations: Sequence[int] | None = None
+    ) -> TaskWindows:
+        if iterations is not None:
+            raise UserError(
+                f"transit.iterations is for streams of fields; data={data.name} says itself which "
+                "iterations there are: leave it at null"
+            )
+        assert description.samples is not None
+        return description.samples.windows
 
 
-def digits() -> Samples:
-    """The 1,797 handwritten digits of 8×8 pixels that ship with scikit-learn, values in [0, 1]."""
-    from sklearn.datasets import load_digits
+def _tasks(data: Data, samples: Samples) -> list[SampleTask]:
+    from insituml.data.samples import tasks_by_label, tasks_in_time
 
-    images, labels = load_digits(return_X_y=True)
-    return Samples(
-        (images / 16.0).astype(np.float32).reshape(-1, 1, 8, 8),
-        labels.astype(np.int64),
-        np.zeros(len(labels), dtype=np.int64),
-    )
+    split = data.split
+    if isinstance(split, LabelSplit):
+        return tasks_by_label(samples, split.groups, split.holdout, split.seed)
+    return tasks_in_time(samples, split.tasks, split.holdout, split.seed)

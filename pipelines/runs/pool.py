@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import queue
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, get_context
 from typing import Any
 
-from pipelines.runs.worker import Run, train_run
+from pipelines.runs.checkpoints import Report
+from pipelines.runs.run import Run
+from pipelines.runs.worker import train_run
 
-Listener = Callable[[Run, Any], None]
 _records: Any = None
 
 
-def train_all(runs: Sequence[Run], workers: int, threads: int, listen: Listener) -> None:
+def train_all(runs: Sequence[Run], workers: int, threads: int, listen: Report) -> None:
     """Train all runs, at most ``workers`` at a time.
 
     Parameters
@@ -38,7 +38,7 @@ def train_all(runs: Sequence[Run], workers: int, threads: int, listen: Listener)
     """
     if workers == 0:
         for run in runs:
-            train_run(run, lambda record, run=run: listen(run, record))
+            train_run(run, listen)
         return
     # Numerical libraries read these when they are first imported, in the new processes.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -63,6 +63,8 @@ def train_all(runs: Sequence[Run], workers: int, threads: int, listen: Listener)
                     listen(runs[index], record)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in active_children():  # they leave Ctrl-C to this process
+                child.terminate()
             raise
     for future in futures:
         future.result()
@@ -74,20 +76,14 @@ def _broken(future: Future[None]) -> bool:
 
 def _start(records: Any) -> None:
     global _records
+    from insituml.stream.child import end_with_parent
+
     _records = records
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """Leave when the parent is gone, killed perhaps: a second run must not write beside a first."""
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+    end_with_parent()  # a second run must not write beside a first whose parent was killed
 
 
 def _train(index: int, run: Run) -> None:
     try:
-        train_run(run, lambda record: _records.put((index, record)))
+        train_run(run, lambda _, record: _records.put((index, record)))
     finally:
         _records.put((index, None))  # the last word: the parent has heard all before it

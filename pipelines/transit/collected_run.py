@@ -7,22 +7,9 @@ from typing import Any
 import torch
 
 from insituml.data.task import Batch, Task
-from insituml.in_transit.trainer import learns_in_transit
-from insituml.in_transit.windows import TaskWindows
 from insituml.training import TaskRecord, train
-from pipelines.common.schema import Transit
-from pipelines.runs.worker import Run, build
-from pipelines.transit.log import say
-from pipelines.transit.run import Report, TransitRun
-
-
-def open_run(
-    run: Run, windows: TaskWindows, transit: Transit, step_samples: int, report: Report
-) -> TransitRun:
-    """Return what trains ``run``: as the stream goes by, if its method can, else at the end."""
-    _, method, _, _ = build(run)
-    kind = TransitRun if learns_in_transit(method) else CollectedRun
-    return kind(run, windows, transit, step_samples, report)
+from pipelines.runs.recipe import Node
+from pipelines.transit.run import TransitRun
 
 
 class CollectedRun(TransitRun):
@@ -31,33 +18,35 @@ class CollectedRun(TransitRun):
     def make_trainer(self) -> Collector:
         return Collector()
 
-    def end_task(self, *, evaluable: bool) -> None:
-        record = self.trainer.end_task()
-        if evaluable:
-            self.ended_tasks.append(record.task)
+    def write(self, record: TaskRecord, manifest: Node) -> None:
+        """Leave it: training comes at the end."""
 
-    def conclude(self) -> None:
+    def conclude(self, manifest: Node) -> None:
+        self.state.metadata.manifest = manifest
+        windows, settings = self.arrivals.windows, self.run.recipe.training
         tasks = [
-            Task(number, self.windows.name(task), self.trainer.samples(task), ())
+            Task(number, windows.name(task), self.trainer.samples(task), ())
             for number, task in enumerate(self.ended_tasks)
         ]
-        held = sum(column.nbytes for task in tasks for column in task.train)
-        say(f"{self.name} trains on the whole stream, {held / 1e6:.1f} MB kept in memory: a bound")
-        batch_size, batches = self.run.training["batch_size"], self.transit.batches_per_step
+        batch_size, batches = settings["batch_size"], self.transit.batches_per_iteration
         results = train(
-            self.learner,
-            self.method,
+            self.state.learner,
+            self.state.method,
             tasks,
-            self.optimizer,
-            epochs=max(1, round(batches * batch_size / self.step_samples)),
+            self.state.optimizer,
+            epochs=max(1, round(batches * batch_size / self.arrivals.cutter.samples_per_step)),
             batch_size=batch_size,
-            max_gradient_norm=self.run.training["max_gradient_norm"],
-            generator=self.order,
-            report=self.keep,
+            max_gradient_norm=settings["max_gradient_norm"],
+            generator=self.state.order,
+            report=self.state.hear,
         )
         for result in results:
-            self.metadata["steps"] += result.steps
-            self.checkpoint(result.task, result)
+            self.state.after_task(result.task, result, self.state.metadata.steps + result.steps)
+
+    @property
+    def bytes_held(self) -> int:
+        """Size of the samples kept."""
+        return sum(c.nbytes for task in self.ended_tasks for c in self.trainer.samples(task))
 
 
 class Collector:

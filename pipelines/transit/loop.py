@@ -1,26 +1,31 @@
-"""The loop over a stream's events: every method and seed learns from each step, in turn."""
+"""The loop over a stream's events: every method and seed learns from each iteration, in turn."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from insituml.atomic_file import write_json
+from insituml.data.manifest import Manifest
 from insituml.data.step import Step
+from insituml.in_transit import Arrival, Arrivals, StreamLog
 from insituml.stream import Ending, Finished, Gap, Rejected, with_gaps
-from insituml.training import DivergedError, EpochRecord, TaskRecord
+from insituml.training import DivergedError
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Transit
-from pipelines.common.task_files import write_json
-from pipelines.runs.worker import Run
-from pipelines.tracking.mlflow import Tracker
-from pipelines.transit.collected_run import open_run
-from pipelines.transit.log import StreamLog, read_log, say
+from pipelines.runs.listener import Listener
+from pipelines.runs.run import Run
+from pipelines.tracking.base import Tracker
+from pipelines.transit.collected_run import CollectedRun
 from pipelines.transit.run import TransitRun
-from pipelines.transit.streamed_tasks import Samples, StreamedTasks
 
 RESUME = "resume.json"
+ManifestOf = Callable[[Sequence[int], dict[int, int]], Manifest]
+"""``manifest_of(tasks, trained samples by task)``: what the samples of these tasks mean."""
 
 
 class StreamTraining:
@@ -30,32 +35,52 @@ class StreamTraining:
     ----------
     ring
         The stream.
-    tasks
-        Where its steps belong.
+    arrivals
+        Where its iterations belong.
     runs
         What is trained on it.
     transit
         Section of the configuration.
     tracker
         Hears of every loss.
+    manifest_of
+        Describes the tasks that were learned.
+    folder
+        Gets the resume points.
     """
 
     def __init__(
-        self, ring: Any, tasks: StreamedTasks, runs: list[Run], transit: Transit, tracker: Tracker
+        self,
+        ring: Any,
+        arrivals: Arrivals,
+        runs: list[Run],
+        transit: Transit,
+        tracker: Tracker,
+        manifest_of: ManifestOf,
+        folder: Path,
     ) -> None:
         self.ring = ring
-        self.tasks = tasks
+        self.arrivals = arrivals
+        self.windows = arrivals.windows
         self.transit = transit
         self.tracker = tracker
+        self.manifest_of = manifest_of
+        self.folder = folder
         self.log = StreamLog()
-        samples = len(tasks.places)
-        self.runs = [open_run(run, tasks.windows, transit, samples, self._hear) for run in runs]
+        self.listener = Listener("stream", tracker)
+        self.runs = [self._open(run) for run in runs]
         self.seen: int | None = None
         """Last iteration that the runs have behind them."""
         self.ending: Ending = Finished()
         """How the stream ended, once :meth:`follow` has returned."""
-        self._bar = tqdm(total=len(tasks.iterations), unit="step", desc="stream", disable=None)
-        self._loss = float("nan")
+        self._manifests: dict[tuple[int, ...], dict[str, Any]] = {}
+        total = len(self.windows.iterations)
+        self._bar = tqdm(total=total, unit="iteration", desc="stream", disable=None)
+
+    def _open(self, run: Run) -> TransitRun:
+        method = run.recipe.build()[1]
+        kind = TransitRun if method.learns_in_transit else CollectedRun
+        return kind(run, self.arrivals, self.transit, self.listener)
 
     @property
     def whole(self) -> list[TransitRun]:
@@ -68,25 +93,24 @@ class StreamTraining:
         Raises
         ------
         UserError
-            If every run diverges, or a step is bad and ``on_bad_step`` is ``fail``.
+            If every run diverges, or an iteration is bad and ``on_bad_iteration`` is ``fail``.
         """
         self._begin()
-        first, last = self.tasks.windows.first[0], self.tasks.windows.last[-1]
-        events = with_gaps(self.ring.events(self.seen), self.tasks.iterations, self.seen)
+        events = with_gaps(self.ring.events(self.seen), self.windows.iterations, self.seen)
         for event in self.log.timed(events):
-            if isinstance(event, Step | Rejected) and not first <= event.iteration <= last:
+            if isinstance(event, Step | Rejected) and not self._inside(event.iteration):
                 self.log.outside += 1
-                if event.iteration > last:
+                if event.iteration > self.windows.last:
                     self.log.ending = "all tasks are learned, the producer goes on"
                     break
                 continue
-            if isinstance(event, Rejected) and self.transit.on_bad_step == "fail":
-                self._save()  # up to the step before: the same command comes to this one again
+            if isinstance(event, Rejected) and self.transit.on_bad_iteration == "fail":
+                self._save()  # up to the one before: the same command comes to this one again
                 raise UserError(
                     f"iteration {event.iteration} cannot be learned from: {event.reason}; "
-                    "transit.on_bad_step=skip leaves such steps out"
+                    "transit.on_bad_iteration=skip leaves such iterations out"
                 )
-            self.log.note(event)
+            self.log.note(event, self.listener.say)
             if isinstance(event, Ending):
                 self.ending = event
             elif isinstance(event, Step):
@@ -94,45 +118,58 @@ class StreamTraining:
             elif isinstance(event, Rejected):
                 self._passed(event.iteration)
             elif isinstance(event, Gap):
-                self.log.lost += self.tasks.count_between(event.first, event.last)
+                self.log.lost += self.windows.count_between(event.first, event.last)
                 self._passed(event.last)
         self.ring.close()  # who goes on producing does it for nobody
         self._end()
 
+    def manifest(self) -> Manifest:
+        """Return what the samples of all tasks that were learned mean."""
+        done = self.whole[0]
+        return self.manifest_of(done.ended_tasks, done.trained_samples)
+
+    def _inside(self, iteration: int) -> bool:
+        return self.windows.first <= iteration <= self.windows.last
+
     def _begin(self) -> None:
-        file = self.tasks.folder / RESUME
+        file = self.folder / RESUME
         if not file.exists():
+            untrained = self.manifest_of([], {}).to_plain()
             for run in self.runs:
-                run.begin()
+                run.begin(untrained)
             return
         content = json.loads(file.read_text())
         self.seen = content["iteration"]
-        self.log = read_log(content["log"])
+        self.log = StreamLog(**content["log"])
         self.log.resumed_after.append(content["iteration"])
+        self.arrivals.load_state_dict(content["arrivals"])
         for run in self.runs:
             if run.name in self.log.diverged:
                 self.tracker.broke_off(run.run)
             else:
                 run.resume(content["iteration"])
-        self._bar.update(self.tasks.count_through(content["iteration"]))
-        say(f"goes on after iteration {self.seen}; to begin anew, delete {self.tasks.folder}")
+        self._bar.update(self.windows.count_through(content["iteration"]))
+        self.listener.say(
+            f"goes on after iteration {self.seen}; to begin anew, delete {self.folder}"
+        )
 
     def _step(self, step: Step) -> None:
-        self.log.steps += 1
-        for samples in self.tasks.take(step):
+        self.log.iterations += 1
+        for samples in self.arrivals.take(step):
             self._learn(samples)
         self._passed(step.iteration)
-        if self.log.steps % self.transit.checkpoint_every == 0:
+        if self.log.iterations % self.transit.checkpoint_every == 0:
             self._save()
 
-    def _learn(self, samples: Samples) -> None:
+    def _learn(self, samples: Arrival) -> None:
         if samples.batch is None:
             return
         for run in self.whole:
             if run.trainer.task not in (None, samples.task):
                 self._end_task(run)
             self._guarded(run, run.learn, samples.task, samples.batch)
-        extra = (self.transit.max_batches_per_step or 0) - self.transit.batches_per_step
+        most = self.transit.max_batches_per_iteration or 0
+        extra = most - self.transit.batches_per_iteration
         while extra > 0 and not self.ring.ready():
             for run in self.whole:
                 self._guarded(run, run.trainer.train_again, 1)
@@ -145,35 +182,52 @@ class StreamTraining:
         except DivergedError as error:
             self.log.diverged[run.name] = str(error)
             self.tracker.broke_off(run.run)
-            say(f"{run.name} drops out: {error}")
+            self.listener.say(f"{run.name} drops out: {error}")
             if not self.whole:
                 raise UserError(f"nothing is left to train; {run.name}: {error}") from error
 
     def _end_task(self, run: TransitRun) -> None:
         task = run.trainer.task
         assert task is not None
-        evaluable = bool(self.tasks.held_out.iterations(task))
+        evaluable = bool(self.arrivals.held_out.iterations(task))
         if not evaluable:
-            say(f"{run.name}: {self.tasks.windows.name(task)} had no held-out step: not evaluated")
-        run.end_task(evaluable=evaluable)
+            self.listener.say(
+                f"{run.name}: {self.windows.name(task)} had no held-out iteration: not evaluated"
+            )
+        manifest = self._manifest([*run.ended_tasks, task], run) if evaluable else {}
+        run.end_task(manifest, evaluable=evaluable)
+
+    def _manifest(self, tasks: Sequence[int], run: TransitRun) -> dict[str, Any]:
+        """Describe these tasks: once for all runs, which end them together."""
+        if tuple(tasks) not in self._manifests:
+            described = self.manifest_of(tasks, run.trained_samples).to_plain()
+            self._manifests[tuple(tasks)] = described
+        return self._manifests[tuple(tasks)]
 
     def _passed(self, iteration: int) -> None:
         self.seen = iteration
-        self._bar.update(self.tasks.count_through(iteration) - self._bar.n)
-        self._bar.set_postfix_str(f"loss {self._loss:.4f}, waiting {self.log.wait_share:.0%}")
+        self._bar.update(self.windows.count_through(iteration) - self._bar.n)
+        self._bar.set_postfix_str(
+            f"loss {self.listener.loss:.4f}, waiting {self.log.wait_share:.0%}"
+        )
 
     def _save(self) -> None:
         """Write a resume point of all runs: what names it is written last."""
-        if self.seen is None or self.tasks.pending:
+        if self.seen is None or self.arrivals.pending:
             return
         for run in self.whole:
             run.save(self.seen)
-        write_json(self.tasks.folder / RESUME, {"iteration": self.seen, "log": self.log.content()})
+        state = {
+            "iteration": self.seen,
+            "log": self.log.state_dict(),
+            "arrivals": self.arrivals.state_dict(),
+        }
+        write_json(self.folder / RESUME, state)
         for run in self.runs:
             run.forget_others(self.seen)
 
     def _end(self) -> None:
-        for samples in self.tasks.rest():
+        for samples in self.arrivals.rest():
             self._learn(samples)
         self._bar.close()
         if not isinstance(self.ending, Finished):
@@ -181,22 +235,19 @@ class StreamTraining:
             for run in self.whole:
                 self.tracker.broke_off(run.run)
             if batches := self.transit.batches_after_death:
-                say(f"{self.log.ending}; goes on from memory for {batches} batches")
+                self.listener.say(
+                    f"{self.log.ending}; goes on from memory for {batches} batches"
+                )
                 for run in self.whole:
                     if run.trainer.task is not None:
                         self._guarded(run, run.trainer.train_again, batches)
         for run in self.whole:
             if run.trainer.task is not None:
                 self._end_task(run)
-            self._guarded(run, run.conclude)
-
-    def _hear(self, run: Run, record: EpochRecord | TaskRecord) -> None:
-        if isinstance(record, EpochRecord):
-            self.tracker.losses(run, record.first_step, record.losses)
-            self._loss = record.losses[-1]
-        else:
-            milliseconds = 1e3 * record.seconds / max(1, record.steps)
-            say(
-                f"{run.method_name} seed {run.seed} task {record.task} ({record.name}): "
-                f"loss {record.loss:.4f}, {record.steps} batches, {milliseconds:.1f} ms each"
-            )
+            if isinstance(run, CollectedRun):
+                self.listener.say(
+                    f"{run.name} trains on the whole stream, {run.bytes_held / 1e6:.1f} MB kept "
+                    "in memory: a bound"
+                )
+            manifest = self._manifest(run.ended_tasks, run) if run.ended_tasks else {}
+            self._guarded(run, run.conclude, manifest)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Transit, validate_target
+from pipelines.common.schema import Data, Transit
 
 if TYPE_CHECKING:
     from insituml.stream import RingSource, Source
@@ -20,15 +19,15 @@ def open_ring(data: Data, transit: Transit) -> RingSource:
     Raises
     ------
     UserError
-        If the data are no field, or their source cannot be built as configured.
+        If its source cannot be built as configured.
     """
     from insituml.stream import RingSource
+    from pipelines.common.schema import validate_target
 
-    check_field(data)
-    node = _node(data, transit)
-    validate_target(node, "data.source")
+    data = _attached(data, transit)
+    validate_target(data.source, "data.source")
     return RingSource(
-        partial(make_source, node),
+        partial(make_source, data, transit),
         slots=transit.slots,
         policy=transit.policy,
         open_timeout=transit.open_timeout,
@@ -36,41 +35,22 @@ def open_ring(data: Data, transit: Transit) -> RingSource:
     )
 
 
-def check_field(data: Data) -> None:
-    """Refuse data that have no steps to stream.
-
-    Raises
-    ------
-    UserError
-        If they are points or images.
-    """
-    if data.kind != "field":
-        raise UserError(
-            f"data={data.name} are {data.kind}; a stream is of fields: choose data=lwfa, fbpic, "
-            "openpmd or efield_npy"
-        )
-
-
-def make_source(node: dict[str, Any]) -> Source:
+def make_source(data: Data, transit: Transit) -> Source:
     """Build a source of steps; called in the producing process."""
-    from hydra.utils import instantiate
+    from pipelines.data.kinds import KINDS
+    from pipelines.data.sources import instantiated
 
-    from insituml.stream import FieldStream, Source
-
-    try:
-        built = instantiate(node, _convert_="all")
-    except Exception as error:  # hydra wraps what the constructor raised
-        raise error.__cause__ or error from None
-    return built if isinstance(built, Source) else FieldStream(built)
+    return KINDS[data.kind].stream(data, instantiated(data.source), transit)
 
 
-def _node(data: Data, transit: Transit) -> dict[str, Any]:
-    """Return the node to build: openPMD data whose path ends in .sst come over the network."""
+def _attached(data: Data, transit: Transit) -> Data:
+    """Let openPMD data whose path ends in .sst come over the network."""
     if data.path is None or not data.path.endswith(NETWORK_STREAM):
-        return data.source
-    return {
+        return data
+    node = {
         **data.source,
         "_target_": "insituml.stream.sst.SSTSource",
         # Less than the ring's, so that the error says which contact file nobody wrote.
         "open_timeout": 0.9 * transit.open_timeout,
     }
+    return data.model_copy(update={"source": node})

@@ -1,13 +1,11 @@
-"""What a stream brought and what it did not: steps, gaps, rejected steps, time spent waiting."""
+"""What a stream brought and what it did not: gaps, rejected iterations, time spent waiting."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from tqdm import tqdm
 
 from insituml.stream.events import Ending, Event, Finished, Gap, ProducerDied, Rejected, Stalled
 
@@ -16,22 +14,23 @@ from insituml.stream.events import Ending, Event, Finished, Gap, ProducerDied, R
 class StreamLog:
     """Kept beside the resume points, so that an interruption loses nothing of it."""
 
-    steps: int = 0
+    iterations: int = 0
+    """How many came and could be learned from."""
     gaps: list[list[Any]] = field(default_factory=list)
     """First iteration, last iteration, reason."""
     lost: int = 0
-    """Steps of the tasks that lie in gaps."""
+    """Iterations of the tasks that lie in gaps."""
     rejected: list[list[Any]] = field(default_factory=list)
     """Iteration, reason."""
     outside: int = 0
-    """Steps before the first task or after the last."""
+    """Iterations before the first task or after the last."""
     diverged: dict[str, str] = field(default_factory=dict)
     """Why a run dropped out, by its name."""
     resumed_after: list[int] = field(default_factory=list)
+    ending: str = ""
     seconds: float = 0.0
     waited: float = 0.0
     """Seconds in which training waited for the producer."""
-    ending: str = ""
 
     @property
     def wait_share(self) -> float:
@@ -54,7 +53,7 @@ class StreamLog:
             finally:
                 self.seconds += time.perf_counter() - came
 
-    def note(self, event: Event) -> None:
+    def note(self, event: Event, say: Callable[[str], None]) -> None:
         """Count what is no step, and say so at once."""
         if isinstance(event, Gap):
             self.gaps.append([event.first, event.last, event.reason])
@@ -66,15 +65,19 @@ class StreamLog:
             self.ending = describe_ending(event)
 
     def content(self) -> dict[str, Any]:
-        """Return plain values for a JSON file."""
-        return {**asdict(self), "wait_share": self.wait_share}
+        """Return plain values that are the same for the same stream: all but the seconds."""
+        return {k: v for k, v in asdict(self).items() if k not in ("seconds", "waited")}
+
+    def times(self) -> dict[str, float]:
+        """Return the seconds."""
+        return {"seconds": self.seconds, "waited": self.waited, "wait_share": self.wait_share}
 
     def numbers(self) -> dict[str, float]:
         """Return what is recorded as metrics."""
         return {
-            "stream_steps": self.steps,
-            "stream_lost_steps": self.lost,
-            "stream_rejected_steps": len(self.rejected),
+            "stream_iterations": self.iterations,
+            "stream_lost_iterations": self.lost,
+            "stream_rejected_iterations": len(self.rejected),
             "stream_wait_share": self.wait_share,
             "stream_seconds": self.seconds,
         }
@@ -82,17 +85,21 @@ class StreamLog:
     def summary(self) -> str:
         """Return one line for people."""
         parts = [
-            f"{_counted(self.steps, 'step')} in {self.seconds:.1f} s",
+            f"{_counted(self.iterations)} in {self.seconds:.1f} s",
             f"{self.wait_share:.0%} of it spent waiting for the producer",
-            f"{_counted(self.lost, 'step')} lost in {_counted(len(self.gaps), 'gap')}",
-            f"{_counted(len(self.rejected), 'step')} rejected",
+            f"{_counted(self.lost)} lost in {_counted(len(self.gaps), 'gap')}",
+            f"{_counted(len(self.rejected))} rejected",
         ]
         if self.outside:
-            parts.append(f"{_counted(self.outside, 'step')} outside the tasks")
+            parts.append(f"{_counted(self.outside)} outside the tasks")
         return f"{self.ending}: {', '.join(parts)}"
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything, plain values; ``StreamLog(**state)`` goes on from there."""
+        return asdict(self)
 
-def _counted(number: int, thing: str) -> str:
+
+def _counted(number: int, thing: str = "iteration") -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
@@ -104,13 +111,3 @@ def describe_ending(ending: Ending) -> str:
         return f"the producer died ({ending.reason})"
     assert isinstance(ending, Stalled)
     return f"the producer stalled (nothing for {ending.seconds:g} s)"
-
-
-def read_log(content: dict[str, Any]) -> StreamLog:
-    """Return the log that :meth:`StreamLog.content` came from."""
-    return StreamLog(**{key: value for key, value in content.items() if key != "wait_share"})
-
-
-def say(line: str) -> None:
-    """Print without breaking the progress bar."""
-    tqdm.write(f"stream: {line}")

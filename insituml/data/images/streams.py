@@ -15,7 +15,7 @@ from insituml.data.images.cifar import LabelKind, read_cifar10, read_cifar100
 from insituml.data.images.labelled_images import ImagePart, LabelledImages
 from insituml.data.images.mnist import read_mnist
 from insituml.data.images.permuted_pixels import PermutedPixels
-from pipelines.data.samples import Samples
+from insituml.data.samples import Samples
 
 
 def mnist(path: str, limit: int | None = None) -> Samples:
@@ -52,7 +52,7 @@ def permuted_mnist(
     path, limit
         As for :func:`mnist`. All permutations are held in memory: 60,000 images take 190 MB each.
     permutations
-        Number of steps of the stream, each a task of its own.
+        Number of iterations of the stream, each a task of its own.
     seed
         Of the permutations.
     """

@@ -1,0 +1,162 @@
+"""What becomes of the steps of a stream: their task, their samples, and which are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from insituml.data.manifest import TaskInfo
+from insituml.data.normalisation import Normalisation
+from insituml.data.step import Step
+from insituml.data.task import Batch, Task
+from insituml.data.task_files import Columns
+from insituml.data.windows import TaskWindows
+from insituml.in_transit.cutter import Cutter, normalised
+from insituml.in_transit.held_out import HeldOut
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """The samples of one step; None where it is held out."""
+
+    iteration: int
+    task: int
+    batch: Batch | None
+
+
+class Arrivals:
+    """Cuts the steps of a stream, normalises them by its first ones, and keeps held-out ones aside.
+
+    Parameters
+    ----------
+    cutter
+        Of the stream; nothing measured yet.
+    windows
+        The tasks.
+    held_out
+        Where held-out samples go.
+    normalise_by
+        Number of training steps that are held in memory until their mean and deviation are known,
+        which normalise the whole stream; None: all of the first task that comes.
+    """
+
+    def __init__(
+        self,
+        cutter: Cutter,
+        windows: TaskWindows,
+        held_out: HeldOut,
+        *,
+        normalise_by: int | None = None,
+    ) -> None:
+        self.cutter = cutter
+        self.windows = windows
+        self.held_out = held_out
+        self.normalise_by = normalise_by
+        self.normalisation: Normalisation | None = None
+        """None until enough has come."""
+        self.times: dict[int, float] = {}
+        """Physical time of each iteration that came, in seconds."""
+        self.origins: dict[int, tuple[float, ...]] = {}
+        """Where the first point of each axis lay, of each iteration that said so, in metres."""
+        self._waiting: list[tuple[int, Columns]] = []
+        self._measured = 0
+        self._measured_task = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether steps wait here until the normalisation is known."""
+        return bool(self._waiting)
+
+    @property
+    def most_waiting(self) -> int:
+        """How many steps wait here at most until the normalisation is known."""
+        first = self.windows.windows[0].iterations
+        trained = [k for k, number in enumerate(first) if number not in self.windows.held_out]
+        last = (self.normalise_by or len(first)) - 1
+        return min([len(first), *(k + 1 for k in trained[last:])])
+
+    def take(self, step: Step) -> Iterator[Arrival]:
+        """Cut a step; what follows from it may be several steps' samples, or none as yet."""
+        task = self.windows.task_of(step.iteration)
+        self.times[step.iteration] = step.time
+        if step.origin is not None:
+            self.origins[step.iteration] = step.origin
+        if self._measured and task != self._measured_task:  # that is over, however few came
+            yield from self.rest()
+        columns = self.cutter.cut(step)
+        if self.normalisation is not None:
+            yield self._arrival(step.iteration, columns)
+            return
+        self._waiting.append((step.iteration, columns))
+        if step.iteration not in self.windows.held_out:
+            self.cutter.measure(columns)
+            self._measured += 1
+            self._measured_task = task
+        if self._measured == self.normalise_by:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[Arrival]:
+        """Normalise by what has come so far, and yield the steps that waited for it.
+
+        Held-out steps alone go on waiting: they say nothing about training.
+        """
+        if self.normalisation is None:
+            if not self._measured:
+                return
+            self.normalisation = self.cutter.normalisation()
+        waiting, self._waiting = self._waiting, []
+        for iteration, columns in waiting:
+            yield self._arrival(iteration, columns)
+
+    def info(self, task: int, train: int) -> TaskInfo:
+        """Return what is known of a task, of which ``train`` samples were trained on."""
+        assert self.normalisation is not None
+        kept = self.held_out.iterations(task)
+        seen = tuple(n for n in self.windows.windows[task].iterations if n in self.times)
+        test = sum(len(columns["inputs"]) for columns in self.held_out.steps(task))
+        return TaskInfo(self.windows.name(task), train, test, self.normalisation, seen, tuple(kept))
+
+    def held_out_tasks(self) -> list[Task]:
+        """Return the tasks of which something was held out, with that and nothing to train on."""
+        tasks: list[Task] = []
+        for task in range(len(self.windows)):
+            blocks = list(self.held_out.steps(task))
+            if blocks:
+                columns = [name for name in ("inputs", "labels") if name in blocks[0]]
+                test = tuple(
+                    torch.from_numpy(np.concatenate([block[name] for block in blocks]))
+                    for name in columns
+                )
+                tasks.append(Task(len(tasks), self.windows.name(task), (), test))
+        return tasks
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, plain values; only while nothing is :attr:`pending`."""
+        scale = self.normalisation
+        return {
+            "normalisation": scale and {"mean": scale.mean.tolist(), "std": scale.std.tolist()},
+            "times": list(self.times.items()),
+            "origins": list(self.origins.items()),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        scale = state["normalisation"]
+        if scale is not None:
+            self.normalisation = Normalisation(np.array(scale["mean"]), np.array(scale["std"]))
+        self.times = dict(state["times"])
+        self.origins = {number: tuple(origin) for number, origin in state["origins"]}
+
+    def _arrival(self, iteration: int, columns: Columns) -> Arrival:
+        assert self.normalisation is not None
+        task = self.windows.task_of(iteration)
+        columns = normalised(columns, self.normalisation)
+        if iteration in self.windows.held_out:
+            self.held_out.add(task, iteration, columns)
+            return Arrival(iteration, task, None)
+        names = [name for name in ("inputs", "labels") if name in columns]
+        return Arrival(iteration, task, tuple(torch.from_numpy(columns[name]) for name in names))

@@ -1,0 +1,125 @@
+"""From a step to normalised samples with their places: the same for a file and for a stream."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from insituml.data.chunks import chunk_places, chunk_volume
+from insituml.data.manifest import Manifest, TaskInfo
+from insituml.data.normalisation import Normalisation, RunningMoments
+from insituml.data.step import Step
+from insituml.data.task_files import Columns
+from insituml.stream.source import Description
+
+
+class Cutter:
+    """Cuts the steps of one stream into samples, and measures what normalises them.
+
+    A field is cut into chunks; samples are taken as they are.
+
+    Parameters
+    ----------
+    description
+        Of the stream.
+    chunk
+        Points of a chunk along each axis of a field; None: the whole volume is one sample.
+
+    Raises
+    ------
+    ValueError
+        If the chunk does not divide the grid, or the stream is of samples and there is a chunk.
+    """
+
+    def __init__(self, description: Description, chunk: Sequence[int] | None = None) -> None:
+        self.description = description
+        self.chunk: tuple[int, ...] | None = None
+        if description.grid is not None:
+            self.chunk = tuple(chunk or description.grid.shape)
+            self.places = chunk_places(description.grid.shape, self.chunk)
+            components = len(description.components)
+            self.sample_shape = (components, *self.chunk)
+        else:
+            if chunk is not None:
+                raise ValueError(f"chunk is {list(chunk)}, but only a field is cut into chunks")
+            assert description.samples is not None
+            self.sample_shape = description.samples.input_shape
+        self._moments = RunningMoments(self.sample_shape[0])
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples that a step holds at most."""
+        layout = self.description.samples
+        return len(self.places) if layout is None else layout.rows
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is anything to normalise by."""
+        return self._moments.count > 0
+
+    def cut(self, step: Step) -> Columns:
+        """Return copies of a step's samples, not normalised.
+
+        Returns
+        -------
+        dict
+            ``inputs`` ``(n, components, ...)``; and of a field ``places`` ``(n, 1 + axes)``, the
+            iteration and where each chunk begins; of samples their ``labels``.
+        """
+        if self.chunk is None:
+            assert step.labels is not None
+            return {"inputs": np.array(step.values), "labels": np.array(step.labels)}
+        iteration = np.full(len(self.places), step.iteration)
+        return {
+            "inputs": chunk_volume(step.values, self.chunk),
+            "places": np.column_stack([iteration, self.places]),
+        }
+
+    def measure(self, columns: Columns) -> None:
+        """Take samples into the statistics."""
+        self._moments.update(columns["inputs"])
+
+    def normalisation(self) -> Normalisation:
+        """Return the normalisation by all that was measured so far."""
+        return self._moments.normalisation()
+
+    def manifest(
+        self,
+        tasks: Sequence[TaskInfo],
+        *,
+        name: str,
+        kind: str,
+        in_transit: bool,
+        times: Mapping[int, float],
+        origins: Mapping[int, tuple[float, ...]],
+        fingerprint: str,
+        configuration: Mapping[str, Any],
+    ) -> Manifest:
+        """Return what the samples mean; see :class:`~insituml.data.manifest.Manifest`."""
+        layout = self.description.samples
+        return Manifest(
+            name=name,
+            kind=kind,
+            in_transit=in_transit,
+            columns=("inputs",) if layout is None else ("inputs", "labels"),
+            sample_shape=self.sample_shape,
+            condition_size=0 if layout is None else math.prod(layout.label_shape),
+            components=self.description.components,
+            unit=self.description.unit,
+            grid=self.description.grid,
+            chunk=self.chunk,
+            permuted=layout is not None and layout.pixel_orders is not None,
+            tasks=tuple(tasks),
+            times=dict(times),
+            origins=dict(origins),
+            fingerprint=fingerprint,
+            configuration=dict(configuration),
+        )
+
+
+def normalised(columns: Columns, normalisation: Normalisation) -> Columns:
+    """Return the columns with normalised inputs."""
+    return {**columns, "inputs": normalisation.apply(columns["inputs"])}

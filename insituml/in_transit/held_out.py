@@ -1,0 +1,94 @@
+"""Held-out steps of a stream, kept aside within a budget of bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from insituml.atomic_file import write_atomically
+from insituml.data.task_files import Columns
+
+
+class HeldOut:
+    """Whole held-out steps of each task; where they are too many, a uniform sample of them.
+
+    Every step draws a number that depends on its iteration and the seed alone, and those with the
+    smallest stay. So a step that arrives again after an interruption is kept or dropped as before.
+
+    Parameters
+    ----------
+    tasks
+        Number of tasks, which share the budget evenly.
+    budget, step_bytes
+        Bytes of all steps together, and of one at most.
+    seed
+        Of the draws.
+    folder
+        Gets ``<task>/<iteration>.npz``; what lies there already is kept. None: in memory.
+
+    Raises
+    ------
+    ValueError
+        If the budget has no room for one step of each task.
+    """
+
+    def __init__(
+        self, tasks: int, budget: int, step_bytes: int, seed: int = 0, folder: Path | None = None
+    ) -> None:
+        self.capacity = budget // (tasks * step_bytes)
+        if self.capacity < 1:
+            raise ValueError(
+                f"the budget for held-out samples is {budget:,} bytes, but one held-out step of "
+                f"each of {tasks} tasks takes {tasks * step_bytes:,}; give it that or more"
+            )
+        self.folder = folder
+        self.seed = seed
+        self._kept: dict[tuple[int, int], Columns] = {}
+
+    def add(self, task: int, iteration: int, columns: Columns) -> None:
+        """Keep the samples of a step if its draw is among the smallest."""
+        others = [number for number in self.iterations(task) if number != iteration]
+        if len(others) >= self.capacity:
+            last = max(others, key=self._draw)
+            if self._draw(iteration) > self._draw(last):
+                return
+            self._forget(task, last)
+        if self.folder is None:
+            self._kept[task, iteration] = columns
+            return
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **columns)
+        file = self._file(task, iteration)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, buffer.getvalue())
+
+    def iterations(self, task: int) -> list[int]:
+        """Return the iterations kept of a task, in order."""
+        if self.folder is None:
+            return sorted(number for kept, number in self._kept if kept == task)
+        return sorted(int(file.stem) for file in (self.folder / str(task)).glob("[0-9]*.npz"))
+
+    def steps(self, task: int) -> Iterator[Columns]:
+        """Yield the samples of each step kept of a task, in order."""
+        for iteration in self.iterations(task):
+            if self.folder is None:
+                yield self._kept[task, iteration]
+            else:
+                with np.load(self._file(task, iteration)) as columns:
+                    yield dict(columns)
+
+    def _forget(self, task: int, iteration: int) -> None:
+        if self.folder is None:
+            del self._kept[task, iteration]
+        else:
+            self._file(task, iteration).unlink()
+
+    def _draw(self, iteration: int) -> float:
+        return float(np.random.default_rng([self.seed, iteration]).random())
+
+    def _file(self, task: int, iteration: int) -> Path:
+        assert self.folder is not None
+        return self.folder / str(task) / f"{iteration}.npz"

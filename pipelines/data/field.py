@@ -1,0 +1,143 @@
+"""Fields on a grid: cut into chunks, shown in the plane along their longest axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.common.errors import UserError
+from pipelines.common.schema import Data, LabelSplit, Transit
+from pipelines.data.kind import Kind, StoredStream
+from pipelines.data.plane import plane_of
+from pipelines.data.sources import instantiated
+
+if TYPE_CHECKING:
+    from insituml.data.manifest import Manifest
+    from insituml.data.step import Grid
+    from insituml.data.task_files import TaskFiles
+    from insituml.data.windows import TaskWindows
+    from insituml.stream import Description, Source
+
+
+class Field(Kind):
+    """One vector field, iteration by iteration."""
+
+    def save(self, data: Data, source: Any, folder: Path) -> dict[str, Any]:
+        if data.path is not None:
+            from insituml.data.task_files import digest_of_files
+
+            # The user's files stay where they are; their digest notices when they change.
+            return {
+                "reader": data.source,
+                "digest": digest_of_files(_files_of(Path(data.path))),
+            }
+        from tqdm import tqdm
+
+        from insituml.data.openpmd import write_series
+
+        series = folder / f"series.{data.format}"
+        with tqdm(total=len(source), desc="generate", unit="iteration", disable=None) as bar:
+            write_series(series, source, progress=lambda *_: bar.update())
+        return {
+            "reader": {"_target_": "insituml.data.openpmd.OpenPMDSeries", "path": series.name}
+        }
+
+    def open(self, data: Data, raw: Path, saved: dict[str, Any]) -> StoredStream:
+        from insituml.stream import FieldStream
+
+        reader = dict(saved["reader"])
+        if "digest" not in saved:  # what was made here lies beside
+            reader["path"] = str(raw / reader["path"])
+        return FieldStream(instantiated(reader))
+
+    def stream(self, data: Data, source: Any, transit: Transit) -> Source:
+        from insituml.stream import FieldStream, Source
+
+        return source if isinstance(source, Source) else FieldStream(source)
+
+    def windows(
+        self, data: Data, description: Description, iterations: Sequence[int] | None = None
+    ) -> TaskWindows:
+        from insituml.data.windows import TaskWindows
+
+        if isinstance(data.split, LabelSplit):
+            raise UserError(
+                "data.split.by is label, but a field has no labels; use data.split.by=time"
+            )
+        if data.split.holdout is None:
+            raise UserError(
+                f"data={data.name} has no test data of its own; set data.split.holdout to the part "
+                "to hold out, such as 0.2"
+            )
+        numbers = iterations if iterations is not None else description.iterations
+        assert numbers is not None
+        return TaskWindows.in_time(numbers, data.split.tasks, data.split.holdout)
+
+    def shown(self, files: TaskFiles, task: int) -> np.ndarray:
+        iterations = files.array(task, "test_places")[:, 0]
+        held_out = np.unique(iterations)
+        return np.flatnonzero(iterations == held_out[len(held_out) // 2])
+
+    def picture(
+        self, samples: np.ndarray, files: TaskFiles, task: int, rows: np.ndarray
+    ) -> np.ndarray:
+        from insituml.data.chunks import assemble
+
+        assert files.manifest.grid is not None
+        shape = files.manifest.grid.shape
+        places = files.array(task, "test_places")[rows, 1:]
+        volume = assemble(samples, places, shape)
+        *kept, cut = plane_of(shape)
+        middle = np.take(volume, shape[cut] // 2, axis=-3 + cut)
+        return middle if kept == sorted(kept) else np.swapaxes(middle, -1, -2)
+
+    def draw(
+        self,
+        originals: np.ndarray,
+        guesses: np.ndarray,
+        manifest: Manifest,
+        *,
+        generative: bool,
+        order: dict[str, Any],
+    ) -> dict[str, Any]:
+        from insituml import plots
+
+        assert manifest.grid is not None
+        up, right, _ = plane_of(manifest.grid.shape)
+        labels = manifest.grid.axis_labels
+        return {
+            f"_{component}": plots.reconstruction_grid(
+                originals[:, index],
+                guesses[:, :, index],
+                extent=_extent(manifest.grid),
+                axis_labels=(labels[right], labels[up]),
+                unit=manifest.unit,
+                component=component,
+                **order,
+            )
+            for index, component in enumerate(manifest.components)
+        }
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the files behind a path, which may be a folder or an openPMD pattern with ``%T``."""
+    from insituml.data.openpmd import series_files
+
+    found = []
+    for part in series_files(path):
+        found += sorted(f for f in part.rglob("*") if f.is_file()) if part.is_dir() else [part]
+    return found
+
+
+def _extent(grid: Grid) -> tuple[float, float, float, float]:
+    """Return (left, right, bottom, top) of the plane shown in µm, cell edges."""
+    up, right, _ = plane_of(grid.shape)
+    edges = []
+    for axis in (right, up):
+        points, spacing, origin = grid.shape[axis], grid.spacing[axis], grid.origin[axis]
+        edges += [origin - spacing / 2, origin + (points - 0.5) * spacing]
+    left, end, bottom, top = (1e6 * edge for edge in edges)
+    return left, end, bottom, top

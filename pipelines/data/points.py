@@ -1,0 +1,40 @@
+"""Points in the plane, shown as clouds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.data.samples import LabelledSamples
+
+if TYPE_CHECKING:
+    from insituml.data.manifest import Manifest
+    from insituml.data.task_files import TaskFiles
+
+SHOWN = 400
+
+
+class Points(LabelledSamples):
+    """Points with labels."""
+
+    def shown(self, files: TaskFiles, task: int) -> np.ndarray:
+        return np.arange(min(SHOWN, files.manifest.tasks[task].test))
+
+    def picture(
+        self, samples: np.ndarray, files: TaskFiles, task: int, rows: np.ndarray
+    ) -> np.ndarray:
+        return samples
+
+    def draw(
+        self,
+        originals: np.ndarray,
+        guesses: np.ndarray,
+        manifest: Manifest,
+        *,
+        generative: bool,
+        order: dict[str, Any],
+    ) -> dict[str, Any]:
+        from insituml import plots
+
+        return {"": plots.point_clouds(originals, guesses, beneath=generative, **order)}

@@ -1,0 +1,47 @@
+"""What people and the tracker hear of runs while they train."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from pipelines.runs.run import Run
+
+if TYPE_CHECKING:
+    from pipelines.tracking.base import Tracker
+
+
+class Listener:
+    """Passes losses to the tracker, and says a line after each task.
+
+    Parameters
+    ----------
+    stage
+        Begins each line.
+    tracker
+        Hears of every loss.
+    """
+
+    def __init__(self, stage: str, tracker: Tracker) -> None:
+        self.stage = stage
+        self.tracker = tracker
+        self.loss = float("nan")
+        """The newest one of any run."""
+
+    def __call__(self, run: Run, record: Any) -> None:
+        from insituml.training import EpochRecord
+
+        if isinstance(record, EpochRecord):
+            self.tracker.losses(run, record.first_step, record.losses)
+            self.loss = record.losses[-1]
+        else:
+            milliseconds = 1e3 * record.seconds / max(1, record.steps)
+            self.say(
+                f"{run.recipe.name} task {record.task} ({record.name}): loss {record.loss:.4f}, "
+                f"{record.steps} steps, {milliseconds:.1f} ms each"
+            )
+
+    def say(self, line: str) -> None:
+        """Print without breaking the progress bar."""
+        tqdm.write(f"{self.stage}: {line}")

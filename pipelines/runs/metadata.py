@@ -1,0 +1,65 @@
+"""What stands in every checkpoint of a run beside the weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from pipelines.runs.recipe import Node, Recipe
+
+if TYPE_CHECKING:
+    from insituml.methods import Method
+
+
+@dataclass
+class RunMetadata:
+    """The run that a checkpoint is of, what its data mean, and how far it has come.
+
+    Parameters
+    ----------
+    identity
+        :meth:`~pipelines.runs.recipe.Recipe.identity`.
+    manifest
+        :meth:`~insituml.data.manifest.Manifest.to_plain` of the stream.
+    sequential, keeps_all_data, is_bound
+        Facts about the method; see :class:`~insituml.methods.Method`.
+    task, task_name
+        The last task learned, numbered by its checkpoint; −1 for the untrained model.
+    steps, loss_history
+        Steps of the optimizer so far, and the loss of each.
+    memory_bytes
+        What the method keeps from task to task.
+    """
+
+    identity: Node
+    manifest: Node
+    sequential: bool
+    keeps_all_data: bool
+    is_bound: bool
+    task: int = -1
+    task_name: str = "untrained"
+    steps: int = 0
+    loss_history: list[float] = field(default_factory=list)
+    memory_bytes: int = 0
+
+    @classmethod
+    def of(cls, recipe: Recipe, method: Method, manifest: Node) -> Self:
+        """Return the metadata of a run that has not begun."""
+        return cls(
+            identity=recipe.identity(),
+            manifest=manifest,
+            sequential=method.sequential,
+            keeps_all_data=method.keeps_all_data,
+            is_bound=method.is_bound,
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values, those of the identity beside the others."""
+        plain = asdict(self)
+        return {**plain.pop("identity"), **plain}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Self:
+        """Return what :meth:`to_plain` came from."""
+        own = {key: plain[key] for key in cls.__dataclass_fields__ if key != "identity"}
+        return cls(identity={k: v for k, v in plain.items() if k not in own}, **own)
