@@ -98,7 +98,7 @@ def make_trainer(build: Build, setting: Setting) -> InTransitTrainer:
         torch.optim.Adam(learner.parameters(), lr=1e-3),
         now_samples=setting.recent_samples,
         task_samples=setting.task_samples,
-        batches_per_step=1,
+        batches_per_arrival=1,
         batch_size=size,
         generator=seeds[1],
     )

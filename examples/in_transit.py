@@ -1,82 +1,45 @@
 """Learn from a simulation in another process while it runs; print what each method forgot."""
 
 import argparse
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
 import torch
 
 from insituml import metrics
-from insituml.data.chunks import chunk_volume
-from insituml.data.lwfa import LwfaField
-from insituml.data.normalisation import Normalisation, RunningMoments
-from insituml.data.step import Step
-from insituml.data.task import Batch, Task
+from insituml.data import LwfaField, TaskWindows
 from insituml.evaluation import loss_matrix
-from insituml.in_transit.trainer import InTransitTrainer
-from insituml.in_transit.windows import TaskWindows
+from insituml.in_transit import Arrivals, Cutter, HeldOut, InTransitTrainer, learn
 from insituml.methods import ExperienceReplay, Method, Naive
 from insituml.models import MLP
-from insituml.stream import FieldStream, Finished, RingSource
-
-CHUNK = (8, 32, 8)
+from insituml.stream import FieldStream, RingSource
 
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def learn(method: Method, iterations: int) -> np.ndarray:
+def loss_matrix_of(method: Method, iterations: int) -> np.ndarray:
     """Follow one run of the simulation to its end; return the loss matrix."""
-    learner = MLP((3, *CHUNK), (64,), 8, generator=seeded(0))
-    trainer = InTransitTrainer(
-        learner,
-        method,
-        torch.optim.Adam(learner.parameters(), lr=1e-3),
-        now_samples=24,  # three steps of eight chunks
-        task_samples=24,
-        batches_per_step=20,
-        batch_size=8,
-        generator=seeded(1),
-    )
-    windows = TaskWindows(range(iterations), tasks=5, holdout=0.2)
-    held_out: list[list[torch.Tensor]] = [[] for _ in range(len(windows))]
-    weights: list[dict[str, torch.Tensor]] = []
-    normalisation: Normalisation | None = None
-
-    def end_task() -> None:
-        trainer.end_task()
-        weights.append({name: value.clone() for name, value in learner.state_dict().items()})
-
     field = LwfaField(shape=(8, 256, 8), iterations=iterations)
-    with RingSource(partial(FieldStream, field), slots=4, policy="block") as stream:
-        for event in stream.events():
-            if not isinstance(event, Step):
-                assert isinstance(event, Finished), event  # gaps and faults would come here
-                break
-            chunks = chunk_volume(event.values, CHUNK)
-            if normalisation is None:  # of the first step: the future is not known
-                moments = RunningMoments(len(event.values))
-                moments.update(chunks)
-                normalisation = moments.normalisation()
-            samples: Batch = (torch.from_numpy(normalisation.apply(chunks)),)
-            task = windows.task_of(event.iteration)
-            if trainer.task is not None and trainer.task != task:
-                end_task()
-            if trainer.task is None:
-                trainer.begin_task(task, windows.name(task), samples)
-            if event.iteration in windows.held_out:
-                held_out[task].append(samples[0])
-            else:
-                trainer.learn(samples)
-        end_task()
-
-    tasks = [Task(k, windows.name(k), (), (torch.cat(h),)) for k, h in enumerate(held_out)]
-    rows = []
-    for state in weights:
-        learner.load_state_dict(state)
-        rows.append(loss_matrix([learner], tasks)["mse"][0])
-    return np.stack(rows)
+    with RingSource(partial(FieldStream, field), slots=4) as stream:
+        cutter = Cutter(stream.describe(), chunk=(8, 32, 8))
+        windows = TaskWindows.in_time(range(iterations), tasks=5, holdout=0.2)
+        arrivals = Arrivals(cutter, windows, HeldOut(5, 10**8, 10**5), normalise_by=1)
+        learner = MLP(cutter.sample_shape, (64,), 8, generator=seeded(0))
+        trainer = InTransitTrainer(
+            learner,
+            method,
+            torch.optim.Adam(learner.parameters(), lr=1e-3),
+            now_samples=24,  # three iterations of eight chunks
+            task_samples=24,
+            batches_per_arrival=20,
+            batch_size=8,
+            generator=seeded(1),
+        )
+        learners = [deepcopy(learner) for _ in learn(stream.events(), arrivals, trainer)]
+    return loss_matrix(learners, arrivals.held_out_tasks())["mse"]
 
 
 def main() -> None:
@@ -90,7 +53,7 @@ def main() -> None:
     }
     print(f"{'method':<20}{'final error':>12}{'forgetting':>12}")
     for name, method in methods.items():
-        matrix = learn(method, iterations)
+        matrix = loss_matrix_of(method, iterations)
         error, forgetting = metrics.final_average_error(matrix), metrics.forgetting(matrix)
         print(f"{name:<20}{error:>12.4f}{forgetting:>12.4f}")
 

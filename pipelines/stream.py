@@ -128,9 +128,7 @@ def _plan(
     return Plan(ring, tasks, arrivals, transit, runs, folder)
 
 
-def _say_how_much(
-    tasks: StreamedTasks, arrivals: Arrivals, transit: Transit, runs: int
-) -> None:
+def _say_how_much(tasks: StreamedTasks, arrivals: Arrivals, transit: Transit, runs: int) -> None:
     """Say what memory the stream takes at most."""
     megabytes, per_step = 1e-6 * tasks.sample_bytes, tasks.cutter.samples_per_step
     samples = transit.recent_iterations * per_step + transit.task_samples

@@ -41,7 +41,7 @@ class InTransitTrainer:
         Capacity of the buffer of recent samples; one simulation step at least.
     task_samples
         Capacity of the uniform sample of the current task.
-    batches_per_step
+    batches_per_arrival
         Batches trained on after each arrival of samples (``n_rep``).
     batch_size
         Samples of a batch, drawn from the buffer; the method may join stored ones.
@@ -65,15 +65,15 @@ class InTransitTrainer:
         *,
         now_samples: int,
         task_samples: int,
-        batches_per_step: int,
+        batches_per_arrival: int,
         batch_size: int,
         generator: torch.Generator,
         max_gradient_norm: float | None = None,
         report: Report = lambda record: None,
     ) -> None:
-        if min(task_samples, batches_per_step, batch_size) < 1:
+        if min(task_samples, batches_per_arrival, batch_size) < 1:
             raise ValueError(
-                f"task_samples is {task_samples}, batches_per_step {batches_per_step}, batch_size "
+                f"task_samples is {task_samples}, batches_per_arrival {batches_per_arrival}, batch_size "
                 f"{batch_size}; expected 1 or more of each"
             )
         if not learns_in_transit(method):
@@ -84,7 +84,7 @@ class InTransitTrainer:
         self.learner = learner
         self.method = method
         self.optimizer = optimizer
-        self.batches_per_step = batches_per_step
+        self.batches_per_arrival = batches_per_arrival
         self.batch_size = batch_size
         self.generator = generator
         self.max_gradient_norm = max_gradient_norm
@@ -147,7 +147,7 @@ class InTransitTrainer:
         self._task_sample.add(samples, task)
         self._seconds += time.perf_counter() - started
         self._arrivals += 1
-        self.train_again(self.batches_per_step)
+        self.train_again(self.batches_per_arrival)
 
     def train_again(self, batches: int) -> None:
         """Train on what is recent once more, such as while nothing new arrives.

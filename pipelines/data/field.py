@@ -41,9 +41,7 @@ class Field(Kind):
         series = folder / f"series.{data.format}"
         with tqdm(total=len(source), desc="generate", unit="iteration", disable=None) as bar:
             write_series(series, source, progress=lambda *_: bar.update())
-        return {
-            "reader": {"_target_": "insituml.data.openpmd.OpenPMDSeries", "path": series.name}
-        }
+        return {"reader": {"_target_": "insituml.data.openpmd.OpenPMDSeries", "path": series.name}}
 
     def open(self, data: Data, raw: Path, saved: dict[str, Any]) -> StoredStream:
         from insituml.stream import FieldStream

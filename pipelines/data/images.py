@@ -20,9 +20,7 @@ class Images(LabelledSamples):
 
     def shown(self, files: TaskFiles, task: int) -> np.ndarray:
         labels = files.array(task, "test_labels")
-        return np.array(
-            [np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:SHOWN]]
-        )
+        return np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:SHOWN]])
 
     def picture(
         self, samples: np.ndarray, files: TaskFiles, task: int, rows: np.ndarray

@@ -235,9 +235,7 @@ class StreamTraining:
             for run in self.whole:
                 self.tracker.broke_off(run.run)
             if batches := self.transit.batches_after_death:
-                self.listener.say(
-                    f"{self.log.ending}; goes on from memory for {batches} batches"
-                )
+                self.listener.say(f"{self.log.ending}; goes on from memory for {batches} batches")
                 for run in self.whole:
                     if run.trainer.task is not None:
                         self._guarded(run, run.trainer.train_again, batches)

@@ -51,7 +51,7 @@ class TransitRun:
             self.state.optimizer,
             now_samples=self.transit.recent_iterations * self.arrivals.cutter.samples_per_step,
             task_samples=self.transit.task_samples,
-            batches_per_step=self.transit.batches_per_iteration,
+            batches_per_arrival=self.transit.batches_per_iteration,
             batch_size=settings["batch_size"],
             generator=self.state.order,
             max_gradient_norm=settings["max_gradient_norm"],

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from insituml.in_transit.windows import TaskWindows
 
 from insituml.data.split import hold_out_evenly, split_by_time
-from insituml.in_transit.windows import TaskWindows
 
 
 @pytest.mark.parametrize("count, tasks, holdout", [(50, 5, 0.2), (33, 5, 0.2), (7, 3, 0.5)])

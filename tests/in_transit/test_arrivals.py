@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pipelines.transit.log import StreamLog
+from pipelines.transit.streamed_tasks import Samples, StreamedTasks
 
 from insituml.data.npy_folder import NpyFolder
 from insituml.data.step import Step
@@ -15,8 +17,6 @@ from insituml.stream import FieldStream, Finished
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Transit
 from pipelines.stream import SECTIONS
-from pipelines.transit.log import StreamLog
-from pipelines.transit.streamed_tasks import Samples, StreamedTasks
 
 STEPS = 14
 WINDOWS = [range(5), range(5, 10), range(10, 14)]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pipelines.transit.held_out import HeldOut
 from scipy import stats
 
 from pipelines.common.errors import UserError
-from pipelines.transit.held_out import HeldOut
 
 STEP = np.ones((2, 1, 4), dtype=np.float32)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from insituml.in_transit.windows import TaskWindows
 
 from insituml.data.chunks import chunk_volume
 from insituml.data.lwfa import LwfaField
@@ -17,7 +18,6 @@ from insituml.data.openpmd.writer import write_series
 from insituml.data.step import Step
 from insituml.data.task import Batch
 from insituml.in_transit.trainer import InTransitTrainer
-from insituml.in_transit.windows import TaskWindows
 from insituml.learner import ContinualLearner
 from insituml.methods import EWC, ExperienceReplay, Method, Naive
 from insituml.models import MLP
@@ -59,7 +59,7 @@ class Watching(Naive):
 def make_trainer(method: Method, **options: Any) -> InTransitTrainer:
     learner = MLP(4, (5,), 2, "tanh", generator=seeded(1))
     optimizer = torch.optim.SGD(learner.parameters(), lr=options.pop("lr", 1e-6))
-    sizes = {"now_samples": 6, "task_samples": 5, "batches_per_step": 2, "batch_size": 4}
+    sizes = {"now_samples": 6, "task_samples": 5, "batches_per_arrival": 2, "batch_size": 4}
     return InTransitTrainer(
         learner, method, optimizer, **{**sizes, "generator": seeded(2), **options}
     )
@@ -105,7 +105,7 @@ def test_the_sample_of_a_task_is_uniform() -> None:
     counts = torch.zeros(15)
     for seed in range(300):
         method = Watching()
-        trainer = make_trainer(method, generator=seeded(seed), batches_per_step=1)
+        trainer = make_trainer(method, generator=seeded(seed), batches_per_arrival=1)
         trainer.begin_task(0, "", samples(0, 5))
         for part in range(3):
             trainer.learn(samples(5 * part, 5))
@@ -128,7 +128,7 @@ def learned_from(stream: Source, method: Method) -> tuple[MLP, InTransitTrainer]
     windows = TaskWindows(described.iterations, tasks=3, holdout=0.3)
     learner = MLP((3, *CHUNK), (8,), 3, "tanh", generator=seeded(1))
     optimizer = torch.optim.Adam(learner.parameters(), lr=1e-2)
-    sizes = {"now_samples": 12, "task_samples": 10, "batches_per_step": 3, "batch_size": 4}
+    sizes = {"now_samples": 12, "task_samples": 10, "batches_per_arrival": 3, "batch_size": 4}
     trainer = InTransitTrainer(learner, method, optimizer, generator=seeded(2), **sizes)
     for event in stream.events():
         if isinstance(event, Finished):
@@ -168,8 +168,8 @@ def test_a_live_producer_and_a_file_give_the_same_weights(kind: str, tmp_path: P
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(ValueError, match="batches_per_step 0"):
-        make_trainer(Watching(), batches_per_step=0)
+    with pytest.raises(ValueError, match="batches_per_arrival 0"):
+        make_trainer(Watching(), batches_per_arrival=0)
     trainer = make_trainer(Watching())
     with pytest.raises(ValueError, match="no task has begun"):
         trainer.learn(samples(0, 3))
@@ -178,7 +178,7 @@ def test_mistakes_are_named() -> None:
         copy.copy(trainer).end_task()
     with pytest.raises(ValueError, match="task 0 has not ended"):
         trainer.begin_task(1, "second", samples(0, 3))
-    diverging = make_trainer(Watching(), lr=1e30, batches_per_step=8)
+    diverging = make_trainer(Watching(), lr=1e30, batches_per_arrival=8)
     diverging.begin_task(0, "first", samples(1, 3))
     with pytest.raises(DivergedError, match=r"task 0 \(first\); try a smaller"):
         diverging.learn(samples(1, 3))

@@ -519,7 +519,7 @@ def test_penalty_is_saved_with_the_method() -> None:
 def in_transit(name: str) -> tuple[Regressor, Method, torch.optim.Optimizer, InTransitTrainer]:
     learner, method = Regressor(), FACTORIES[name](seeded(0))
     optimizer = torch.optim.SGD(learner.parameters(), lr=0.02, momentum=0.9)
-    options = {"now_samples": 8, "task_samples": 12, "batches_per_step": 2, "batch_size": 5}
+    options = {"now_samples": 8, "task_samples": 12, "batches_per_arrival": 2, "batch_size": 5}
     return (
         learner,
         method,

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pipelines.data.image_samples import cifar100, mnist, permuted_mnist
 from sklearn.datasets import load_digits
 
 from insituml.data.images.permuted_pixels import PermutedPixels
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data
 from pipelines.common.task_files import Stream
-from pipelines.data.image_samples import cifar100, mnist, permuted_mnist
 from pipelines.evaluate import evaluate_method
 from pipelines.generate import generate
 from pipelines.plot import compare
