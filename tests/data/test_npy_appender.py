@@ -26,6 +26,6 @@ def test_bytes_are_those_of_numpy_whatever_the_blocks(shape, dtype, tmp_path) ->
 def test_other_rows_are_refused(tmp_path) -> None:
     with NpyAppender(tmp_path / "x.npy") as file:
         file.append(np.zeros((2, 3)))
-        with pytest.raises(ValueError, match="expected .* as before"):
+        with pytest.raises(ValueError, match=r"expected .* as before"):
             file.append(np.zeros((2, 4)))
     assert np.load(tmp_path / "x.npy").shape == (2, 3)
