@@ -106,7 +106,7 @@ def test_tasks_by_label_hold_out_at_random_or_as_published() -> None:
         rows = np.sort(np.concatenate([task.train, task.test]))
         np.testing.assert_array_equal(rows, np.flatnonzero(np.isin(samples.labels, group)))
         assert len(task.test) == round(0.25 * len(rows))
-    with pytest.raises(ValueError, match="no test data of their own; set data.split.holdout"):
+    with pytest.raises(ValueError, match=r"no test data of their own; set data\.split"):
         tasks_by_label(samples, [[0, 1]], None, seed=0)
     published = Samples(samples.inputs, samples.labels, samples.iterations, np.arange(53) >= 40)
     (task,) = tasks_by_label(published, [[0, 1, 2, 3, 4]], None, seed=0)
