@@ -178,6 +178,8 @@ def train_run(run: Run, report: Callable[[Any], None]) -> None:
         "steps": 0,
         "loss_history": [],
         "sequential": method.sequential,
+        "keeps_all_data": method.keeps_all_data,
+        "is_bound": method.is_bound,
         "memory_bytes": 0,
     }
 

@@ -54,6 +54,8 @@ class TransitRun:
             "steps": 0,
             "loss_history": [],
             "sequential": self.method.sequential,
+            "keeps_all_data": self.method.keeps_all_data,
+            "is_bound": self.method.is_bound,
             "memory_bytes": 0,
             "trained_samples": {},
             "ended_tasks": [],
