@@ -249,6 +249,11 @@ METRICS: tuple[Metric, ...] = (
 """Every number that methods are compared by, in the order of the tables' columns."""
 
 
+def competes(method: str, *, is_bound: bool) -> bool:
+    """Return whether a method can be the best: bounds and who does nothing stand beside."""
+    return not is_bound and method != REFERENCE
+
+
 def headlines() -> tuple[Metric, ...]:
     """Return the metrics of the short tables and the figure."""
     return tuple(metric for metric in METRICS if metric.headline)

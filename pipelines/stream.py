@@ -10,18 +10,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Tracking, Training, Transit, validate, validate_target
+from pipelines.common.schema import Data, Training, Transit, validate, validate_target
 from pipelines.common.task_files import write_json
 from pipelines.train import PARTIAL, build_once, check_device, timing_of
 
 if TYPE_CHECKING:
     from insituml.stream import Description, Ending, RingSource
+    from pipelines.results.summary import Summary
     from pipelines.runs.worker import Run
-    from pipelines.tracking.mlflow import Tracker
+    from pipelines.tracking.base import Tracker
     from pipelines.transit.loop import StreamTraining
     from pipelines.transit.streamed_tasks import StreamedTasks
 
@@ -234,7 +235,7 @@ def finish(plan: Plan, training: StreamTraining, output: Path) -> list[str]:
 
 def evaluate(
     methods: Sequence[str], training: StreamTraining, root: Path, tracker: Tracker
-) -> dict[str, Any]:
+) -> dict[str, Summary]:
     """Evaluate the methods and compare all in ``root`` that were trained on the same stream."""
     import os
 
@@ -246,17 +247,17 @@ def evaluate(
     numbers = {key: [value] for key, value in training.log.numbers().items()}
     for run in training.whole:
         tracker.evaluated(run.run.identity(), numbers)
+        tracker.timed(run.run, timing_of(run.run.folder / "timings.json")["seconds_per_step"])
     print(compare(comparable(root, methods[0]), root, root, tracker, os.cpu_count() or 1))
     tracker.close()
     return summaries
 
 
 def main(call: Invocation) -> float | None:
-    from pipelines.tracking.mlflow import open_tracker
+    from pipelines.tracking.opening import open_tracker
 
-    tracking = validate(Tracking, call.section("tracking"), "tracking")
+    tracker = open_tracker(call.section("tracking"))
     prepared = plan(call)
-    tracker = open_tracker(tracking, call.root)
     training, code = learn(prepared, tracker)
     root = call.output / prepared.transit.folder
     methods = finish(prepared, training, root)
@@ -282,7 +283,7 @@ def main(call: Invocation) -> float | None:
         raise SystemExit(code)
     if not call.is_sweep:
         return None
-    return summaries[methods[0]]["mean"]["final_average_error"]
+    return summaries[methods[0]].mean["final_average_error"]
 
 
 if __name__ == "__main__":

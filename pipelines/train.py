@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Tracking, Training, validate, validate_target
+from pipelines.common.schema import Training, validate, validate_target
 from pipelines.common.task_files import read_stream, write_json
 
 if TYPE_CHECKING:
     from pipelines.runs.worker import Run
-    from pipelines.tracking.mlflow import Tracker
+    from pipelines.tracking.base import Tracker
 
 SECTIONS = ("model", "method", "optimizer", "training", "tracking")
 PARTIAL = Path(".partial")
@@ -113,8 +113,10 @@ def train_method(
 
         with tracker.training(runs):
             train_all(runs, workers, threads, listen)
+            timings = {str(run.seed): timing_of(run.folder / "timings.json") for run in runs}
+            for run in runs:
+                tracker.timed(run, timings[str(run.seed)]["seconds_per_step"])
 
-    timings = {str(run.seed): timing_of(run.folder / "timings.json") for run in runs}
     write_json(output / "timings" / f"{name}.json", timings)
     target = output / "runs" / name
     if target.exists():
@@ -148,12 +150,11 @@ def check_device(device: str) -> None:
 
 
 def main(call: Invocation) -> float | None:
-    from pipelines.tracking.mlflow import open_tracker
+    from pipelines.tracking.opening import open_tracker
 
-    tracking = validate(Tracking, call.section("tracking"), "tracking")
+    tracker = open_tracker(call.section("tracking"))
     runs = plan(call)
     training = runs[0].training
-    tracker = open_tracker(tracking, call.root)
     from concurrent.futures.process import BrokenProcessPool
 
     from insituml.training import DivergedError
@@ -173,8 +174,8 @@ def main(call: Invocation) -> float | None:
     from pipelines.evaluate import evaluate_method
 
     summary = evaluate_method(runs[0].method_name, call.root / "data/tasks", call.output, tracker)
-    error = summary["mean"]["final_average_error"]
-    print(f"final average error ({summary['metric']}): {error:.4f} in {call.output}")
+    error = summary.mean["final_average_error"]
+    print(f"final average error ({summary.metric}): {error:.4f} in {call.output}")
     return error
 
 

@@ -30,6 +30,7 @@ SIDEWAYS = {
     ("memory", "data"),
     ("methods", "learner"),
     ("models", "learner"),
+    ("plots", "metrics"),
     ("stream", "data"),
     ("stream", "memory"),
 }

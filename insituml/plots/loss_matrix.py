@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -32,11 +32,13 @@ def loss_matrix_heatmap(
     vmin: float | None = None,
     vmax: float | None = None,
     log: bool = False,
-    trained_labels: Sequence[str] | None = None,
+    in_order: bool = True,
     row_label: str = "trained through task",
     column_label: str = "evaluated on task",
 ) -> Figure:
     """Draw the loss matrix of one method, its diagonal outlined and its values in the cells.
+
+    A cell of the diagonal is the error on a task right after it was learned.
 
     Parameters
     ----------
@@ -54,8 +56,9 @@ def loss_matrix_heatmap(
         methods to compare them.
     log
         Logarithmic colours; values that are not positive take the lowest colour.
-    trained_labels
-        K names for the rows where they differ from the columns'.
+    in_order
+        Whether tasks were learned one after the other. If not, as in joint training, a row is
+        a part of the training on all tasks, and there is no diagonal to outline.
     row_label, column_label
         What rows and columns are.
 
@@ -67,7 +70,7 @@ def loss_matrix_heatmap(
     values = square_matrix(matrix)
     count = len(values)
     columns = names_of(task_names, count)
-    rows = names_of(trained_labels, count, "trained_labels") if trained_labels else columns
+    rows = columns if in_order else _parts(count)
     norm = colour_scale(values, vmin=vmin, vmax=vmax, log=log)
 
     side = min(max(0.62 * count, 3.4), 5.8)
@@ -75,9 +78,15 @@ def loss_matrix_heatmap(
     figure = Figure(figsize=(side + margins[0] + 1.5, side + margins[1] + (0.7 if title else 0.3)))
     axes = figure.add_subplot()
     image = _draw(
-        axes, values, norm, digits=3 if count <= 8 else 2, fontsize=9 if count <= 8 else 8
+        axes,
+        values,
+        norm,
+        digits=3 if count <= 8 else 2,
+        fontsize=9 if count <= 8 else 8,
+        outline=1.2 if in_order else 0,
     )
     _name_cells(axes, rows, columns)
+    row_label = row_label if in_order else "training on all tasks, up to"
     axes.set(xlabel=column_label, ylabel=row_label)
     if title:
         figure.suptitle(title)
@@ -95,6 +104,7 @@ def loss_matrix_grid(
     vmin: float | None = None,
     vmax: float | None = None,
     log: bool = False,
+    unordered: Collection[str] = (),
     row_label: str = "trained through task",
     column_label: str = "evaluated on task",
 ) -> Figure:
@@ -104,18 +114,11 @@ def loss_matrix_grid(
     ----------
     matrices
         Method name to ``(K, K)``: error on task j (column) after training through task k (row).
-    task_names
-        K names; numbers from 0 without.
-    title
-        Above the figure.
-    metric_label
-        What the values are, with their unit, at the colour bar.
-    vmin, vmax
-        Ends of the colour scale; the smallest and largest of all matrices without.
-    log
-        Logarithmic colours; values that are not positive take the lowest colour.
-    row_label, column_label
-        What rows and columns are.
+    unordered
+        Methods that do not learn the tasks in order: their rows are parts of the training.
+    task_names, title, metric_label, vmin, vmax, log, row_label, column_label
+        As for :func:`loss_matrix_heatmap`; without ``vmin`` and ``vmax``, the scale ends at the
+        smallest and largest of all matrices.
 
     Raises
     ------
@@ -149,14 +152,16 @@ def loss_matrix_grid(
             digits=3 if size > 0.5 else 2,
             fontsize=8 if size > 0.5 else 6.5,
             annotate=size > 0.3,
-            outline=1.2 if size > 0.3 else 0.7,
+            outline=0 if name in unordered else 1.2 if size > 0.3 else 0.7,
         )
-        axes.set_title(method_label(name), fontsize=9, fontweight="bold")
+        head = f"{method_label(name)}, by parts" if name in unordered else method_label(name)
+        axes.set_title(head, fontsize=9, fontweight="bold")
         # Names below the last line only: elsewhere they would tear the lines apart.
         last = place // columns == lines - 1
+        own = _parts(count) if name in unordered else names
         _name_cells(
             axes,
-            names if place % columns == 0 else None,
+            own if place % columns == 0 else None,
             names if last else None,
             upright=lines > 1,
         )
@@ -177,6 +182,10 @@ def loss_matrix_grid(
     return settle(figure)
 
 
+def _parts(count: int) -> list[str]:
+    return [f"part {k + 1} of {count}" for k in range(count)]
+
+
 def panel_columns(count: int) -> int:
     """Return into how many columns ``count`` small panels go: four at most."""
     return {5: 3, 6: 3}.get(count, min(count, 4))
@@ -192,7 +201,10 @@ def _draw(
     annotate: bool = True,
     outline: float = 1.2,
 ) -> AxesImage:
-    """Paint the cells, write the values, hatch what is missing, outline the diagonal."""
+    """Paint the cells, write the values, hatch what is missing, outline the diagonal.
+
+    ``outline`` is the width of the lines; 0 for none.
+    """
     colors = matplotlib.colormaps[SEQUENTIAL].with_extremes(bad=(0, 0, 0, 0))
     if isinstance(norm, LogNorm):
         shown = np.where(np.isnan(values), np.nan, np.maximum(values, norm.vmin or 0.0))
@@ -227,7 +239,7 @@ def _draw(
                 fontsize=fontsize,
                 color="0.3" if missing else readable_on(background),
             )
-    for place in range(len(values)):
+    for place in range(len(values) if outline else 0):
         axes.add_patch(
             Rectangle(
                 (place - 0.46, place - 0.46),

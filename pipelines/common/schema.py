@@ -101,14 +101,6 @@ class Produce(Section):
     delay: Annotated[float, Field(ge=0)]
 
 
-class Tracking(Section):
-    """Where runs are recorded."""
-
-    enabled: bool
-    database: str
-    experiment: str
-
-
 def validate(section: type[Section], values: dict[str, Any], name: str) -> Any:
     """Return ``values`` as a ``section``.
 
@@ -149,7 +141,7 @@ def validate_target(node: dict[str, Any], name: str) -> None:
         if key not in parameters:
             raise UserError(
                 f"{name}.{key} is not an option of {node['_target_']}; "
-                f"accepted: {', '.join(sorted(parameters))}"
+                f"accepted: {', '.join(sorted(parameters)) or 'none'}"
             )
         for place, nested in _nodes(value, f"{name}.{key}"):
             _check_partial(nested, place, hints.get(key))

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.common.schema import Tracking
+from pipelines.tracking.base import Tracker
 from pipelines.tracking.values import check_writable, flat
 
 if TYPE_CHECKING:
@@ -29,37 +29,6 @@ if TYPE_CHECKING:
 BATCH = 1000  # metrics in one request, the most that MLflow takes
 SETUP, RUN = "insituml.setup", "insituml.run"
 PARENT = "mlflow.parentRunId"
-
-
-class Tracker:
-    """Tracks nothing: what ``tracking=none`` asks for."""
-
-    @contextmanager
-    def training(self, runs: Sequence[Run]) -> Iterator[None]:
-        """Record runs from their start to their end."""
-        yield
-
-    def losses(self, run: Run, first_step: int, losses: Sequence[float]) -> None:
-        """Record the training loss of consecutive steps."""
-
-    def broke_off(self, run: Run) -> None:
-        """Note that a run in training will not come to its end: it failed, though others go on."""
-
-    def evaluated(self, identity: dict[str, Any], curves: dict[str, Sequence[float]]) -> None:
-        """Record metrics of a finished run, each by the task it was trained through."""
-
-    def compared(self, identity: dict[str, Any], numbers: dict[str, float], folder: Path) -> None:
-        """Record what compares methods, and the files of a folder, with the parent run."""
-
-    def close(self) -> None:
-        """Wait until everything is recorded."""
-
-
-def open_tracker(tracking: Tracking, root: Path) -> Tracker:
-    """Return the configured tracker, its store below ``root``."""
-    if not tracking.enabled:
-        return Tracker()
-    return MlflowTracker(root / tracking.database, tracking.experiment)
 
 
 def setup_of(identity: dict[str, Any]) -> str:
@@ -75,13 +44,13 @@ class MlflowTracker(Tracker):
     Parameters
     ----------
     database
-        SQLite file; artifacts go to ``mlruns`` beside it.
+        SQLite file, from the working folder; artifacts go to ``mlruns`` beside it.
     experiment
         Name of the MLflow experiment.
     """
 
-    def __init__(self, database: Path, experiment: str) -> None:
-        self.database = database
+    def __init__(self, database: str | Path, experiment: str) -> None:
+        self.database = Path(database).absolute()
         self.experiment = experiment
         self._children: dict[tuple[str, int], str] = {}
         self._broken_off: set[tuple[str, int]] = set()
@@ -111,6 +80,9 @@ class MlflowTracker(Tracker):
 
     def broke_off(self, run: Run) -> None:
         self._broken_off.add((run.method_name, run.seed))
+
+    def timed(self, run: Run, seconds_per_step: float) -> None:
+        self._later(self._log_time, run, seconds_per_step)
 
     def evaluated(self, identity: dict[str, Any], curves: dict[str, Sequence[float]]) -> None:
         self._later(self._log_evaluation, identity, curves)
@@ -170,9 +142,14 @@ class MlflowTracker(Tracker):
 
     def _end_child(self, run: Run, status: str) -> None:
         child = self._children[run.method_name, run.seed]
-        for file in sorted(run.folder.glob("*.pt")):
-            self._client.log_artifact(child, str(file), "checkpoints")
+        artifact = _artifact(run)
+        if status == "FINISHED" and artifact is not None:
+            self._client.log_artifact(child, str(artifact), "checkpoints")
         self._client.set_terminated(child, status)
+
+    def _log_time(self, run: Run, seconds_per_step: float) -> None:
+        child = self._children[run.method_name, run.seed]
+        self._client.log_metric(child, "seconds_per_step", seconds_per_step)
 
     def _log_losses(self, run: Run, first_step: int, losses: list[float], when: int) -> None:
         from mlflow.entities import Metric
@@ -287,6 +264,14 @@ class MlflowTracker(Tracker):
                 "disk are complete. tracking=none switches it off.",
                 file=sys.stderr,
             )
+
+
+def _artifact(run: Run) -> Path | None:
+    """Return what is kept of a run beside its numbers: its last checkpoint, which holds all."""
+    from pipelines.runs.worker import checkpoint_path, finished_tasks
+
+    done = finished_tasks(run.folder)
+    return checkpoint_path(run.folder, done - 1) if done else None
 
 
 def _now() -> int:

@@ -14,7 +14,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.schema import Transit
 from pipelines.common.task_files import write_json
 from pipelines.runs.worker import Run
-from pipelines.tracking.mlflow import Tracker
+from pipelines.tracking.base import Tracker
 from pipelines.transit.collected_run import open_run
 from pipelines.transit.log import StreamLog, read_log, say
 from pipelines.transit.run import TransitRun

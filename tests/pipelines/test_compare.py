@@ -19,7 +19,7 @@ from pipelines.evaluate import evaluate_method
 from pipelines.plot import compare
 from pipelines.results.figures import _scale
 from pipelines.results.tables import leaderboard, read_matrices, read_summaries
-from pipelines.tracking.mlflow import Tracker
+from pipelines.tracking.base import Tracker
 from pipelines.train import train_method
 
 METHODS = ("naive", "joint", "experience_replay")

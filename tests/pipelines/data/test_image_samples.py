@@ -17,7 +17,7 @@ from pipelines.data.image_samples import cifar100, mnist, permuted_mnist
 from pipelines.evaluate import evaluate_method
 from pipelines.generate import generate
 from pipelines.plot import compare
-from pipelines.tracking.mlflow import Tracker
+from pipelines.tracking.base import Tracker
 from pipelines.train import train_method
 
 RNG = np.random.default_rng(5)
