@@ -19,6 +19,9 @@ from insituml.plots.method_style import MethodStyle, method_styles
 from insituml.plots.style import MAX_WIDTH, compact, human_bytes, look, settle
 
 _WIDTHS = {"error": 1.3, "share": 1.2, "bytes": 0.9}
+_LEAST_SHARE = -1.0
+"""Where the axis of a share ends; worse ones are numbers at its edge, so that others stay apart."""
+
 _ENDS = {
     metrics.REFERENCE: "nothing done against forgetting",
     metrics.BOUND: "all tasks at once",
@@ -94,7 +97,10 @@ def _points(
     for level, (row, style) in enumerate(zip(board, styles, strict=True)):
         value, spread = (row.numbers[column] for column in metric.columns)
         if math.isnan(value):
-            _missing(axes, level)
+            _at_edge(axes, level, "–", "0.4")
+            continue
+        if metric.kind == "share" and value < _LEAST_SHARE:
+            _at_edge(axes, level, f"◂ {compact(value, 2)}", style.color)
             continue
         axes.errorbar(
             value,
@@ -108,14 +114,14 @@ def _points(
         )
         if row.method in _ENDS:
             axes.axvline(
-                value, color=style.color, linestyle=style.linestyle, linewidth=1.3, zorder=0.5
+                value, color=style.color, linestyle=style.linestyle, linewidth=1.3, zorder=0.7
             )
     if metric.needs_order:
-        axes.axvline(0, color="0.3", linewidth=0.8, zorder=0)
+        axes.axvline(0, color="0.3", linewidth=0.8, zorder=0.6)
     axes.grid(axis="x")
     axes.margins(x=0.08)
     if not log:
-        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         return
     low, high = axes.get_xlim()
@@ -131,7 +137,7 @@ def _bars(axes: Axes, board: Sequence[Row], styles: Sequence[MethodStyle], metri
     longest = max((value for value in values if not math.isnan(value)), default=0.0) or 1.0
     for level, (value, style) in enumerate(zip(values, styles, strict=True)):
         if math.isnan(value):
-            _missing(axes, level)
+            _at_edge(axes, level, "–", "0.4")
             continue
         axes.barh(level, value, height=0.55, color=style.color, alpha=0.85)
         axes.annotate(
@@ -147,9 +153,10 @@ def _bars(axes: Axes, board: Sequence[Row], styles: Sequence[MethodStyle], metri
     axes.spines["bottom"].set_visible(False)
 
 
-def _missing(axes: Axes, level: int) -> None:
+def _at_edge(axes: Axes, level: int, text: str, color: str) -> None:
+    """Write what is not on the scale at the left edge."""
     axes.annotate(
-        "–", xy=(0.03, level), xycoords=("axes fraction", "data"), va="center", color="0.4"
+        text, xy=(0.03, level), xycoords=("axes fraction", "data"), va="center", color=color
     )
 
 
