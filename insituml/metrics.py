@@ -148,10 +148,10 @@ class Metric:
     label
         What people read.
     better
-        Which direction is.
+        Which values are.
     kind
-        ``"error"`` is in units of the loss, ``"share"`` has none, ``"bytes"`` are a cost that all
-        seeds have in common.
+        ``"error"`` is in units of the loss; ``"share"`` has none, 1 is all of it; ``"bytes"`` are
+        a cost that all seeds have in common.
     of_run
         Computes it from one run.
     of_comparison
@@ -170,8 +170,8 @@ class Metric:
 
     name: str
     label: str
-    better: Literal["lower", "higher"]
-    kind: Literal["error", "share", "bytes"]
+    better: Literal["lower", "higher"] = "lower"
+    kind: Literal["error", "share", "bytes"] = "error"
     of_run: Callable[[RunResult], float] | None = None
     of_comparison: Callable[[Numbers, Mapping[str, Numbers]], float] | None = None
     needs_order: bool = False
@@ -205,23 +205,17 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "final_average_error",
         "final average error",
-        better="lower",
-        kind="error",
         of_run=lambda run: final_average_error(run.matrix),
     ),
     Metric(
         "forgetting",
         "forgetting",
-        better="lower",
-        kind="error",
         of_run=lambda run: forgetting(run.matrix),
         needs_order=True,
     ),
     Metric(
         "backward_transfer",
         "backward transfer",
-        better="lower",
-        kind="error",
         of_run=lambda run: backward_transfer(run.matrix),
         needs_order=True,
         headline=False,
@@ -229,8 +223,6 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "forward_transfer",
         "forward transfer",
-        better="lower",
-        kind="error",
         of_run=lambda run: forward_transfer(run.matrix, run.untrained),
         needs_order=True,
         headline=False,
@@ -244,7 +236,7 @@ METRICS: tuple[Metric, ...] = (
         no_help=0.0,
         axis=f"0 = {REFERENCE}, 1 = {BOUND}",
     ),
-    Metric("memory_bytes", "memory", better="lower", kind="bytes", of_run=_memory),
+    Metric("memory_bytes", "memory", kind="bytes", of_run=_memory),
 )
 """Every number that methods are compared by, in the order of the tables' columns."""
 

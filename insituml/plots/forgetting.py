@@ -20,6 +20,7 @@ from insituml.plots.style import (
     height_for_labels,
     label_line_ends,
     look,
+    plain_log_numbers,
     settle,
 )
 
@@ -84,6 +85,7 @@ def forgetting_curves(
             )
         if log:
             axes.set_yscale("log")
+            plain_log_numbers(axes.yaxis)
         axes.set_title(method_label(name), fontsize=9, fontweight="bold")
         axes.grid(axis="y", which="both")
         axes.set_xlim(-0.3, count - 0.7)
@@ -140,6 +142,7 @@ def first_task_error(
     axes = figure.add_subplot()
     if log:
         axes.set_yscale("log")
+        plain_log_numbers(axes.yaxis)
     ends = []
     for name, values in arrays.items():
         style = styles[name]

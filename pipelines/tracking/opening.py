@@ -19,7 +19,13 @@ def open_tracker(node: dict[str, Any]) -> Tracker:
     UserError
         If its target cannot be imported or is no :class:`Tracker`, or an argument is wrong.
     """
-    validate_target(node, "tracking")
+    try:
+        validate_target(node, "tracking")
+    except UserError as error:
+        if str(node["_target_"]).startswith("pipelines."):
+            raise
+        hint = "to begin without the options of another tracker, add tracking=none"
+        raise UserError(f"{error}; {hint}") from error
     tracker = instantiate(node, _convert_="all")
     if not isinstance(tracker, Tracker):
         raise UserError(

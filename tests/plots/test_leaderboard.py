@@ -114,8 +114,6 @@ def test_a_new_metric_is_a_row_of_the_table(monkeypatch) -> None:
     added = Metric(
         "worst_error",
         "worst error",
-        better="lower",
-        kind="error",
         of_run=lambda run: float(run.matrix[-1].max()),
     )
     monkeypatch.setattr("insituml.metrics.METRICS", (*METRICS, added))

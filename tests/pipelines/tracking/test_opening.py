@@ -107,7 +107,8 @@ def test_a_tracker_of_the_users_own_is_named_in_one_place(
         ({"_target_": "own_tracking.Something"}, "which makes a Something; expected a subclass of"),
         (
             {"_target_": "own_tracking.FileTracker", "database": "a"},
-            "tracking.database is not an option of own_tracking.FileTracker; accepted: file",
+            "tracking.database is not an option of own_tracking.FileTracker; accepted: file; to "
+            "begin without the options of another tracker, add tracking=none",
         ),
         (
             {"_target_": "pipelines.tracking.base.Tracker", "file": "a"},
