@@ -37,7 +37,8 @@ def select(choices: dict[str, str], path: str | None, file: Path) -> None:
         plain = value if re.fullmatch(r"[\w./-]+", value) else json.dumps(value)
         # The old value is quoted or one word; a function keeps re.sub from reading backslashes.
         old = rf'(?m)^{key}: ("(?:\\.|[^"])*"|\S+)'
-        text = re.sub(old, lambda _, line=f"{key}: {plain}": line, text)
+        line = f"{key}: {plain}"
+        text = re.sub(old, lambda _, line=line: str(line), text)
     write_atomically(file, text.encode())
 
 

@@ -32,6 +32,7 @@ SIDEWAYS = {
     ("methods", "learner"),
     ("models", "learner"),
     ("data", "toy_data"),
+    ("plots", "metrics"),
     ("stream", "data"),
     ("stream", "memory"),
 }

@@ -28,6 +28,15 @@ class Method:
     sequential = True
     """Whether tasks are learned one after the other, so that forgetting has a meaning."""
 
+    keeps_all_data = False
+    """Whether all training data stay at hand: memory is then the stream's size, not a cost."""
+
+    is_bound = False
+    """Whether it shows what is possible, out of competition with the other methods."""
+
+    learns_in_transit = True
+    """Whether it can learn from a stream as it goes by, each sample seen once."""
+
     needs_output = False
     """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""
 

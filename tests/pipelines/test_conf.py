@@ -15,7 +15,7 @@ from hydra.utils import get_object, instantiate
 from insituml.methods import Combined
 from pipelines.common.cli import CONF
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Tracking, Training, validate, validate_target
+from pipelines.common.schema import Data, Training, validate, validate_target
 from pipelines.select import select
 
 GROUPS = {
@@ -87,8 +87,7 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
     sections = {name: call.section(name, **facts) for name in SECTIONS}
     validate(Data, sections["data"], "data")
     validate(Training, sections["training"], "training")
-    validate(Tracking, sections["tracking"], "tracking")
-    for name in ("model", "method", "optimizer"):
+    for name in ("model", "method", "optimizer", "tracking"):
         validate_target(sections[name], name)
     validate_target(sections["data"]["source"], "data.source")
     # An experiment's own values stand above those of the group's file, and nothing adds keys.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Tracking, Training, validate, validate_target
+from pipelines.common.schema import Data, Training, validate, validate_target
 
 
 def message(function, *arguments: Any) -> str:
@@ -60,9 +60,6 @@ def test_nested_keys_are_named_in_full(tools, tmp_path) -> None:
     assert "'first_task', 'running' or 'global'" in said
     data["split"]["by"] = "colour"
     assert "'colour'" in message(validate, Data, data, "data")
-    assert "tracking.enabled is 'perhaps'" in message(
-        validate, Tracking, {"enabled": "perhaps", "database": "a", "experiment": "b"}, "tracking"
-    )
 
 
 def test_an_unknown_key_of_a_subsection_names_the_keys_of_the_subsection(tools) -> None:
