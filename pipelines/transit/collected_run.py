@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from insituml.data.task import Batch, Task
-from insituml.in_transit.trainer import learns_in_transit
 from insituml.in_transit.windows import TaskWindows
 from insituml.training import TaskRecord, train
 from pipelines.common.schema import Transit
@@ -21,7 +20,7 @@ def open_run(
 ) -> TransitRun:
     """Return what trains ``run``: as the stream goes by, if its method can, else at the end."""
     _, method, _, _ = build(run)
-    kind = TransitRun if learns_in_transit(method) else CollectedRun
+    kind = TransitRun if method.learns_in_transit else CollectedRun
     return kind(run, windows, transit, step_samples, report)
 
 
