@@ -1,9 +1,7 @@
 """The mathematics of continual learning as functions on tensors."""
 
 from insituml.gradients.cone import project_onto_cone
-from insituml.gradients.evaluation_mode import evaluation_mode
-from insituml.gradients.fisher import diagonal_fisher
-from insituml.gradients.importance import mean_gradient_power
+from insituml.gradients.importance import diagonal_fisher, mean_gradient_power
 from insituml.gradients.kronecker import kronecker_fisher, nearest_kronecker
 from insituml.gradients.kronecker_penalty import KroneckerPenalty
 from insituml.gradients.layer_statistics import (
@@ -13,9 +11,9 @@ from insituml.gradients.layer_statistics import (
     parameter_name,
     supported_layers,
 )
-from insituml.gradients.parameters import gradients_of, trainable_parameters
+from insituml.gradients.module import evaluation_mode, gradients_of, trainable_parameters
 from insituml.gradients.penalty import QuadraticPenalty
-from insituml.gradients.per_sample import per_sample_losses
+from insituml.gradients.per_sample import SampleGradients, per_sample_losses
 from insituml.gradients.projection import project, project_layerwise
 from insituml.gradients.reference import reference_gradient
 from insituml.gradients.subspace import condensed, extended_basis
@@ -23,6 +21,7 @@ from insituml.gradients.subspace import condensed, extended_basis
 __all__ = [
     "KroneckerPenalty",
     "QuadraticPenalty",
+    "SampleGradients",
     "condensed",
     "diagonal_fisher",
     "evaluation_mode",
