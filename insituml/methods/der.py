@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
-from insituml.learner import ContinualLearner, evaluating
+from insituml.gradients import evaluation_mode
+from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
 from insituml.original_interface import CallOrderError
@@ -114,7 +115,7 @@ class DER(Method):
             inputs = tuple(t.to(device) for t in samples[:-1])
             return (*samples[:-1], learner.output(inputs).to(samples[-1].device))
 
-        with evaluating(learner):
+        with evaluation_mode(learner), torch.no_grad():
             self.memory.revise(task.index, with_new_output)
 
     def state_dict(self) -> dict[str, Any]:

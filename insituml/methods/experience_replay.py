@@ -14,7 +14,7 @@ from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.base import Method
 from insituml.methods.encoding import encoded, features, losses
-from insituml.reconstruction import latent_loss
+from insituml.reconstruction_loss import latent_loss
 
 
 class ExperienceReplay(Method):

@@ -16,7 +16,7 @@ from insituml.learner import ContinualLearner
 from insituml.memory import EpisodicMemory
 from insituml.methods.base import Method
 from insituml.methods.encoding import BATCH, encoded
-from insituml.reconstruction import latent_loss
+from insituml.reconstruction_loss import latent_loss
 
 
 class GradientProjection(Method):
