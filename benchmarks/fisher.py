@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from benchmarks.models import MODELS
 from benchmarks.report import Row, options, print_table, write_json
-from insituml.gradients import SampleGradients, diagonal_fisher
+from insituml.gradients import diagonal_fisher
+from insituml.gradients.per_sample import SampleGradients
 from insituml.learner import ContinualLearner
 
 SAMPLES = 2000

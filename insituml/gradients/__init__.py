@@ -13,7 +13,7 @@ from insituml.gradients.layer_statistics import (
 )
 from insituml.gradients.module import evaluation_mode, gradients_of, trainable_parameters
 from insituml.gradients.penalty import QuadraticPenalty
-from insituml.gradients.per_sample import SampleGradients, per_sample_losses
+from insituml.gradients.per_sample import per_sample_losses
 from insituml.gradients.projection import project, project_layerwise
 from insituml.gradients.reference import reference_gradient
 from insituml.gradients.subspace import condensed, extended_basis
@@ -21,7 +21,6 @@ from insituml.gradients.subspace import condensed, extended_basis
 __all__ = [
     "KroneckerPenalty",
     "QuadraticPenalty",
-    "SampleGradients",
     "condensed",
     "diagonal_fisher",
     "evaluation_mode",

@@ -117,7 +117,7 @@ class EpisodicMemory(Memory):
 
 
 class EpisodicMemoryDataset(TensorDataset):
-    """The samples a memory holds now, as a data set.
+    """The samples a memory holds now, as a data set: for loops of an older framework.
 
     Parameters
     ----------
