@@ -29,13 +29,13 @@ class Method:
     """Whether tasks are learned one after the other, so that forgetting has a meaning."""
 
     keeps_all_data = False
-    """Whether all training data stay at hand: memory is then the stream's size, not a cost."""
+    """Whether all training data are held, and not a bounded part of them."""
 
     is_bound = False
-    """Whether it shows what is possible, out of competition with the other methods."""
+    """Whether a method that sees each task once cannot be expected to do better."""
 
     learns_in_transit = True
-    """Whether it can learn from a stream as it goes by, each sample seen once."""
+    """Whether tasks are learned as they come; False where :meth:`schedule` goes back to one."""
 
     needs_output = False
     """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""
