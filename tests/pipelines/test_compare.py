@@ -14,7 +14,7 @@ import torch
 from insituml import load_checkpoint, metrics, plots
 from insituml.evaluation import latent_drift_matrix, loss_matrix
 from pipelines.common.errors import UserError
-from pipelines.common.task_files import read_stream
+from pipelines.common.task_files import facts_of, read_tasks
 from pipelines.evaluate import evaluate_method
 from pipelines.plot import SECTIONS, compare, main
 from pipelines.results.figures import _scale
@@ -29,7 +29,7 @@ ORDERED = ("forgetting", "backward_transfer", "forward_transfer")
 
 
 def train(root: Path, make_run, methods=METHODS, seeds=SEEDS, **changes: Any) -> None:
-    stream = read_stream(root / "data/tasks")
+    stream = read_tasks(root / "data/tasks")
     for method in methods:
         runs = [
             make_run(method, seed, stream, folder=root / ".partial/x" / f"seed_{seed}", **changes)
@@ -39,7 +39,8 @@ def train(root: Path, make_run, methods=METHODS, seeds=SEEDS, **changes: Any) ->
 
 
 def evaluate(root: Path, methods=METHODS) -> dict[str, Summary]:
-    return {m: evaluate_method(m, root / "data/tasks", root, Tracker()) for m in methods}
+    files = read_tasks(root / "data/tasks")
+    return {m: evaluate_method(m, files, root, Tracker()) for m in methods}
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def is_png(path: Path) -> bool:
 
 
 def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
-    tasks = read_stream(root / "data/tasks").tasks()
+    tasks = read_tasks(root / "data/tasks").tasks()
     evaluations = tools.contents(root / "evaluations")
     (root / "figures").mkdir()
     (root / "figures/old.png").write_bytes(b"of an earlier comparison")
@@ -190,7 +191,7 @@ def test_tasks_of_one_held_out_sample_have_no_latent_drift(
     evaluate(tmp_path, ("naive",))
     compare(("naive",), tmp_path, tmp_path, Tracker())
     table = pd.read_csv(tmp_path / "evaluations/naive/latent_drift.csv")
-    held_out = [t["test"] for t in read_stream(tmp_path / "data/tasks").info["tasks"]]
+    held_out = [t.test for t in read_tasks(tmp_path / "data/tasks").manifest.tasks]
     assert set(table["evaluated_on"]) == {k for k, count in enumerate(held_out) if count > 1}
     drawn = (tmp_path / "figures/latent_drift_naive.png").exists()
     assert drawn == (max(held_out) > 1)
@@ -209,23 +210,21 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
     evaluate(tmp_path, methods)
     originals = np.load(tmp_path / "evaluations/naive/originals.npy")
     guesses = np.load(tmp_path / "evaluations/naive/examples.npy")
-    tasks = len(stream.task_names)
+    tasks = len(stream.manifest.task_names)
     assert guesses.shape == (tasks, tasks, *originals.shape[1:])
     figures = {f"reconstructions_{m}" for m in methods}
     if kind == "field":
         assert originals.shape == (3, 3, 2, 8)
-        for k, task in enumerate(stream.info["tasks"]):
-            held_out = task["held_out_steps"]
-            volume = volumes[held_out[len(held_out) // 2]]
+        for k, task in enumerate(stream.manifest.tasks):
+            volume = volumes[task.held_out[len(task.held_out) // 2] // 100]
             np.testing.assert_allclose(originals[k], volume[..., 1], rtol=1e-4, atol=1e-4)
         # The reconstruction of a whole plane is that of its chunks, back in V/m.
         mse = read_matrices(tmp_path, "naive", "loss_matrix.csv", "mse")[0]
-        std = np.array(stream.info["tasks"][0]["normalisation"]["std"])[:, None, None]
+        std = stream.manifest.tasks[0].normalisation.std[:, None, None]
         for k in range(3):
             error = (((guesses[k, k] - originals[k]) / std) ** 2).mean()
             assert 0.2 * mse[k, k] < error < 5 * mse[k, k]
-        components = stream.info["components"]
-        figures = {f"{name}_{c}" for name in figures for c in components}
+        figures = {f"{name}_{c}" for name in figures for c in stream.manifest.components}
     else:
         # Tasks of two labels and of one: as many images as both have.
         assert originals.shape == (2, 8, 8)
@@ -240,8 +239,9 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
 def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, tmp_path) -> None:
     stream = tools.make_stream(tools.points_data(), tmp_path)
     call = tools.invoke(tmp_path, ["model"], "experiment=toy8_flow")
-    assert stream.facts() == {"tasks": 3, "sample_shape": [2], "condition_size": 8}
-    model = call.section("model", **stream.facts())
+    facts = facts_of(stream.manifest)
+    assert facts == {"tasks": 3, "sample_shape": [2], "condition_size": 8}
+    model = call.section("model", **facts)
     model |= {"couplings": 2, "hidden_sizes": [8], "bins": 4}
     train(tmp_path, make_run, seeds=(0, 1), model=model)
     summaries = evaluate(tmp_path)
@@ -269,8 +269,8 @@ def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, t
     }
     originals = np.load(tmp_path / "evaluations/naive/originals.npy")
     drawn = np.load(tmp_path / "evaluations/naive/examples.npy")
-    statistics = stream.info["tasks"][0]["normalisation"]  # from the first task, for all
-    mean, std = (torch.tensor(statistics[key]) for key in ("mean", "std"))
+    scale = stream.manifest.tasks[0].normalisation  # from the first task, for all
+    mean, std = torch.from_numpy(scale.mean), torch.from_numpy(scale.std)
     for j, task in enumerate(tasks):
         x, condition = (column[: len(originals[j])] for column in task.test)
         np.testing.assert_allclose(originals[j], x * std + mean, atol=1e-5)

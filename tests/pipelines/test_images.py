@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pipelines.data.image_samples import cifar100, mnist, permuted_mnist
 from sklearn.datasets import load_digits
 
+from insituml.data import TaskFiles
 from insituml.data.images.permuted_pixels import PermutedPixels
+from insituml.data.images.streams import cifar100, mnist, permuted_mnist
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data
-from pipelines.common.task_files import Stream
 from pipelines.evaluate import evaluate_method
 from pipelines.generate import generate
 from pipelines.plot import compare
@@ -47,7 +47,7 @@ def cifar_folder(published, tmp_path_factory) -> Path:
 
 def described(source: str, path: Path, options: dict[str, Any], **split: Any) -> Data:
     common = {"holdout": None, "normalisation": "first_task", "seed": 0}
-    target = {"_target_": f"pipelines.data.image_samples.{source}", "path": str(path), **options}
+    target = {"_target_": f"insituml.data.images.streams.{source}", "path": str(path), **options}
     return Data.model_validate(
         {
             "name": source,
@@ -64,18 +64,18 @@ def by_label(source: str, path: Path, groups: list[list[int]], **changes: Any) -
     return described(source, path, options, **{"by": "label", "groups": groups, **changes})
 
 
-def pixels_of(stream: Stream, task: int, part: str) -> np.ndarray:
+def pixels_of(stream: TaskFiles, task: int, part: str) -> np.ndarray:
     """Return a task's images as bytes again, normalisation undone."""
-    found = stream.info["tasks"][task]["normalisation"]
-    mean, std = (np.array(found[key])[:, None, None] for key in ("mean", "std"))
+    scale = stream.manifest.tasks[task].normalisation
+    mean, std = scale.mean[:, None, None], scale.std[:, None, None]
     return np.round((stream.array(task, f"{part}_inputs") * std + mean) * 255).astype(int)
 
 
 def test_the_published_test_files_are_held_out(mnist_folder, tools, tmp_path) -> None:
     groups = [[0, 3], [7, 8, 9]]
     stream = tools.make_stream(by_label("mnist", mnist_folder, groups), tmp_path)
-    assert stream.task_names == ["labels 0, 3", "labels 7–9"]
-    assert stream.sample_shape == [1, 8, 8]
+    assert stream.manifest.task_names == ["labels 0, 3", "labels 7–9"]
+    assert stream.manifest.sample_shape == (1, 8, 8)
     pixels, labels = load_digits(return_X_y=True)
     pixels = np.round(pixels.reshape(-1, 1, 8, 8) / 16 * 255)
     for k, group in enumerate(groups):
@@ -88,7 +88,7 @@ def test_the_published_test_files_are_held_out(mnist_folder, tools, tmp_path) ->
 def test_a_number_pools_both_parts(mnist_folder, tools, tmp_path) -> None:
     data = by_label("mnist", mnist_folder, [[0, 3]], holdout=0.1, limit=9)
     stream = tools.make_stream(data, tmp_path)
-    assert (stream.info["tasks"][0]["train"], stream.info["tasks"][0]["test"]) == (32, 4)
+    assert (stream.manifest.tasks[0].train, stream.manifest.tasks[0].test) == (32, 4)
     assert sorted(mnist(str(mnist_folder), limit=9).labels) == sorted([*range(10)] * 18)
 
 
@@ -96,7 +96,7 @@ def test_each_permutation_is_a_task(mnist_folder, tools, tmp_path) -> None:
     options = {"permutations": 3, "limit": 4, "seed": 11}
     data = described("permuted_mnist", mnist_folder, options, by="time", tasks=3)
     stream = tools.make_stream(data, tmp_path)
-    assert stream.task_names == ["permutation 0", "permutation 1", "permutation 2"]
+    assert stream.manifest.task_names == ["permutation 0", "permutation 1", "permutation 2"]
     order = PermutedPixels((8, 8), 3, generator=np.random.default_rng(11))
     once = mnist(str(mnist_folder), limit=4)
     for k in range(3):
@@ -119,8 +119,8 @@ def test_permutations_are_not_mixed(tasks, expected, mnist_folder, tools, tmp_pa
 def test_super_classes_group_fine_classes(cifar_folder, tools, tmp_path) -> None:
     groups = [list(range(k, k + 4)) for k in range(0, 20, 4)]
     stream = tools.make_stream(by_label("cifar100", cifar_folder, groups), tmp_path)
-    assert stream.task_names[0] == "labels 0–3"
-    assert stream.sample_shape == [3, 32, 32]
+    assert stream.manifest.task_names[0] == "labels 0–3"
+    assert stream.manifest.sample_shape == (3, 32, 32)
     for k in range(5):
         rows = k == FINE // 20
         for part in ("train", "test"):
@@ -135,11 +135,11 @@ def run(data: Data, tools, make_run, root: Path) -> np.ndarray:
     """Take a stream through every stage; return the originals that are shown."""
     stream = tools.make_stream(data, root)
     for method in ("naive", "joint", "experience_replay"):
-        model = {**MODEL, "input_shape": stream.sample_shape}
+        model = {**MODEL, "input_shape": list(stream.manifest.sample_shape)}
         folder = root / ".partial/x/seed_0"
         runs = [make_run(method, 0, stream, folder=folder, model=model)]
         train_method(runs, 0, 1, root, Tracker())
-        evaluate_method(method, root / "data/tasks", root, Tracker())
+        evaluate_method(method, stream, root, Tracker())
     markdown = compare(("naive", "joint", "experience_replay"), root, root, Tracker())
     assert "replay" in markdown
     names = {file.stem for file in (root / "figures").iterdir()}

@@ -23,7 +23,7 @@ from insituml.data.openpmd.writer import write_series
 from insituml.stream import RingSource
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Transit
-from pipelines.common.task_files import read_stream
+from pipelines.common.task_files import read_tasks
 from pipelines.evaluate import evaluate_method
 from pipelines.results.tables import comparable
 from pipelines.stream import DIED, SECTIONS, STALLED, finish, learn, main, plan
@@ -126,7 +126,7 @@ def test_methods_and_seeds_share_one_stream_and_come_out_as_from_files(root, too
         metadata["steps"]
         == len(metadata["loss_history"])
         == 2
-        * sum(task["train"] // 4 for task in read_stream(root / "transit/data/tasks").info["tasks"])
+        * sum(task["train"] // 4 for task in read_tasks(root / "transit/data/tasks").manifest.tasks)
     )
     assert not same(weights(root, "naive"), weights(root, "experience_replay"))
     assert not same(weights(root, "naive"), weights(root, "naive", seed=3))
@@ -145,12 +145,12 @@ def test_files_of_either_kind_and_the_split_stage_agree(root, tools) -> None:
     data = tools.field_data(root / "fields")
     files = tools.make_stream(data, root)
     stream(tools, root)
-    held_out = read_stream(root / "transit/data/tasks")
+    held_out = read_tasks(root / "transit/data/tasks")
     assert held_out.task_names == files.task_names
     for k in range(3):
         for name in ("test_inputs", "test_places"):
             np.testing.assert_array_equal(held_out.array(k, name), files.array(k, name))
-        ours, theirs = held_out.info["tasks"][k], files.info["tasks"][k]
+        ours, theirs = held_out.manifest.tasks[k], files.manifest.tasks[k]
         assert {key: ours[key] for key in ours} == {key: theirs[key] for key in ours}
     first = weights(root, "naive")
     write_series(root / "series.h5", NpyFolder(root / "fields"))
@@ -255,7 +255,7 @@ def test_after_the_producers_death_all_is_evaluated_and_the_same_command_goes_on
     assert "goes on from memory for 3 batches" in said
     assert "the same command goes on" in said
     assert "all of this is of 2 of the 3 tasks" in said
-    names = read_stream(root / "transit/data/tasks").task_names
+    names = read_tasks(root / "transit/data/tasks").task_names
     assert names == ["iterations 0–400", "iterations 500–900"]
     assert (root / "transit/figures/leaderboard.png").exists()
     steps = load_checkpoint(root / "transit/runs/naive/seed_0/task_1.pt").metadata["steps"]
@@ -351,7 +351,7 @@ def test_a_producer_that_stalls_ends_the_stream_and_the_same_command_goes_on(roo
     assert code == STALLED != DIED
     assert not multiprocessing.active_children()
     finish(prepared, training, root / "transit")
-    assert read_stream(root / "transit/data/tasks").task_names[0] == "iterations 0–400"
+    assert read_tasks(root / "transit/data/tasks").manifest.task_names[0] == "iterations 0–400"
     assert log(root)["ending"] == "the producer stalled (nothing for 2 s)"
     stream(tools, root)
     assert same(weights(root, "naive"), undisturbed)
@@ -397,7 +397,7 @@ def test_tasks_that_cover_less_than_the_stream_end_it_early(root, tools) -> None
     stream(tools, root, "transit.iterations=[200,1000,100]")
     assert log(root)["steps"] == 9
     assert log(root)["outside"] == 3  # two before, and the one that shows that all is over
-    names = read_stream(root / "transit/data/tasks").task_names
+    names = read_tasks(root / "transit/data/tasks").task_names
     assert names[0].startswith("iterations 200–")
     assert names[-1].endswith("–1000")
 
@@ -409,7 +409,7 @@ def test_joint_keeps_the_stream_and_trains_as_from_files(root, tools) -> None:
         load_checkpoint(root / f"transit/runs/{method}/seed_0/task_2.pt").metadata
         for method in ("joint", "naive")
     )
-    samples = sum(t["train"] for t in read_stream(root / "transit/data/tasks").info["tasks"])
+    samples = sum(t["train"] for t in read_tasks(root / "transit/data/tasks").manifest.tasks)
     assert joint["steps"] == 3 * -(-samples // 3)  # 4 batches of 3 for 4 samples: 3 epochs
     assert abs(joint["steps"] - naive["steps"]) <= 3
 

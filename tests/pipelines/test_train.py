@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipelines.common.errors import UserError
-from pipelines.runs.worker import checkpoint_path
+from pipelines.runs.run import checkpoint_path
 from pipelines.tracking.base import Tracker
 from pipelines.train import SECTIONS, main, plan, train_method
 
@@ -56,14 +56,14 @@ def test_results_are_moved_when_all_seeds_are_whole(root, tools, capsys) -> None
 
 def test_seeds_of_an_earlier_call_do_not_get_in_the_way(root, tools) -> None:
     """Interrupted with three seeds, called again with two: the third one's work stays."""
-    runs = plan(tools.invoke(root, SECTIONS, *INLINE, "training.seeds=[0,1,2]"))
+    _, runs = plan(tools.invoke(root, SECTIONS, *INLINE, "training.seeds=[0,1,2]"))
 
     class Enough(Exception):
         pass
 
     class Stop(Tracker):
         def losses(self, run, first_step, losses) -> None:
-            if run.seed == 2:
+            if run.recipe.seed == 2:
                 raise Enough
 
     with pytest.raises(Enough):
@@ -76,7 +76,7 @@ def test_seeds_of_an_earlier_call_do_not_get_in_the_way(root, tools) -> None:
 
 def test_partial_work_of_another_configuration_is_not_used(root, tools) -> None:
     def folder(*overrides: str) -> Path:
-        (run, *_) = plan(tools.invoke(root, SECTIONS, *INLINE, *overrides))
+        _, (run, *_) = plan(tools.invoke(root, SECTIONS, *INLINE, *overrides))
         return run.folder
 
     base = folder()

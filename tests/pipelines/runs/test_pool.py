@@ -9,7 +9,6 @@ import pytest
 
 from insituml.training import EpochRecord, TaskRecord
 from pipelines.runs.pool import train_all
-from pipelines.runs.worker import checkpoint_path
 
 
 def without_seconds(records: list[object]) -> list[object]:
@@ -48,29 +47,29 @@ def test_workers_train_the_same_weights_say_the_same_and_fail_aloud(
     there = [make_run(seed=s, folder=tmp_path / f"there{s}") for s in (0, 1)]
     bad = make_run(seed=2, method={"_target_": f"{module}.Failing"})
     expected: dict[int, list[object]] = {0: [], 1: []}
-    train_all(here, 0, 1, lambda run, record: expected[run.seed].append(record))
+    train_all(here, 0, 1, lambda run, record: expected[run.recipe.seed].append(record))
     heard: dict[int, list[object]] = {0: [], 1: [], 2: []}
     with pytest.raises(ValueError, match="no more of this"):
-        train_all([bad, *there], 2, 1, lambda run, record: heard[run.seed].append(record))
+        train_all([bad, *there], 2, 1, lambda run, record: heard[run.recipe.seed].append(record))
     for a, b in zip(here, there, strict=True):
         for task in range(3):
-            left, right = (checkpoint_path(run.folder, task).read_bytes() for run in (a, b))
+            left, right = (run.checkpoint(task).read_bytes() for run in (a, b))
             assert left == right
         # All that was said, in order, to the last word.
-        assert without_seconds(heard[a.seed]) == without_seconds(expected[a.seed])
-        steps = [r.first_step for r in heard[a.seed] if isinstance(r, EpochRecord)]
+        assert without_seconds(heard[a.recipe.seed]) == without_seconds(expected[a.recipe.seed])
+        steps = [r.first_step for r in heard[a.recipe.seed] if isinstance(r, EpochRecord)]
         assert steps == sorted(steps)
-        assert isinstance(heard[a.seed][-1], TaskRecord)
+        assert isinstance(heard[a.recipe.seed][-1], TaskRecord)
     assert [r.task for r in heard[2] if isinstance(r, TaskRecord)] == [0]
-    assert checkpoint_path(bad.folder, 0).exists()
-    assert not checkpoint_path(bad.folder, 1).exists()
+    assert bad.checkpoint(0).exists()
+    assert not bad.checkpoint(1).exists()
 
 
 def test_a_worker_that_is_killed_is_noticed(make_run, module) -> None:
     killed = make_run(seed=2, method={"_target_": f"{module}.Killed"})
     with pytest.raises(BrokenProcessPool):
         train_all([killed], 1, 1, lambda run, record: None)
-    assert checkpoint_path(killed.folder, 0).exists()
+    assert killed.checkpoint(0).exists()
 
 
 def test_an_error_in_this_process_surfaces_too(make_run) -> None:

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 from insituml import load_checkpoint
 from insituml.training import EpochRecord, TaskRecord
-from pipelines.runs.worker import (
-    INITIAL,
-    Run,
-    build,
-    checkpoint_path,
-    fingerprint,
-    finished_tasks,
-    source_digest,
-    train_run,
-)
+from pipelines.runs.recipe import fingerprint, source_digest
+from pipelines.runs.run import INITIAL, Run
+from pipelines.runs.worker import settings_of, train_run
 
 METHODS = ["naive", "joint", "ewc", "agem", "experience_replay"]
 
 
 def train(run: Run) -> list[object]:
     heard: list[object] = []
-    train_run(run, heard.append)
+    train_run(run, lambda _, record: heard.append(record))
     return heard
 
 
@@ -46,13 +38,13 @@ def test_a_repeated_and_a_resumed_run_write_the_same_bytes(method, make_run, tmp
     assert list(expected) == [INITIAL, "task_0.pt", "task_1.pt", "task_2.pt"]
     assert checkpoints(again) == expected
 
-    def die(record: object) -> None:
+    def die(_: Run, record: object) -> None:
         if isinstance(record, EpochRecord) and record.task == 1:
             raise KeyboardInterrupt  # half way, before the task is done
 
     with pytest.raises(KeyboardInterrupt):
         train_run(killed, die)
-    assert finished_tasks(killed.folder) == 1
+    assert killed.finished_tasks() == 1
     (killed.folder / ".task_1.pt.half").write_bytes(b"what a killed run was writing")
     resumed = train(killed)
     assert checkpoints(killed) == expected
@@ -68,7 +60,7 @@ def test_a_damaged_last_checkpoint_is_trained_again(make_run, capsys) -> None:
     train(run)
     expected = checkpoints(run)
     for task in (1, 2):
-        file = checkpoint_path(run.folder, task)
+        file = run.checkpoint(task)
         file.write_bytes(expected[file.name][:-100])
     heard = train(run)
     assert checkpoints(run) == expected
@@ -81,32 +73,34 @@ def test_a_damaged_last_checkpoint_is_trained_again(make_run, capsys) -> None:
 def test_a_checkpoint_tells_everything_about_its_run(make_run, points) -> None:
     run = make_run("ewc", seed=3)
     heard = train(run)
-    state = torch.load(checkpoint_path(run.folder, 1), weights_only=True)
+    state = torch.load(run.checkpoint(1), weights_only=True)
     assert state["model_class"] == "insituml.models.mlp:MLP"
     assert state["model_arguments"]["hidden_sizes"] == [6]
-    assert state["method_class"] == "insituml.methods.ewc:EWC"
-    assert state["method"].keys() > {"generator"}
-    assert state["optimizer"]["param_groups"][0]["lr"] == 0.01
-    assert len(state["optimizer"]["state"]) == len(state["weights"])
-    assert state["generator"].dtype == torch.uint8
+    training = state["training"]
+    assert training["method_class"] == "insituml.methods.ewc:EWC"
+    assert training["method"].keys() > {"generator"}
+    assert training["optimizer"]["param_groups"][0]["lr"] == 0.01
+    assert len(training["optimizer"]["state"]) == len(state["weights"])
+    assert training["generator"].dtype == torch.uint8
     metadata = state["metadata"]
     losses = [x for r in heard if isinstance(r, EpochRecord) and r.task <= 1 for x in r.losses]
     assert metadata["loss_history"] == losses
     assert metadata["steps"] == len(losses)
-    assert (metadata["task"], metadata["task_name"]) == (1, "steps 3–4")
+    assert (metadata["task"], metadata["task_name"]) == (1, "iterations 3–4")
     assert (metadata["seed"], metadata["method_name"]) == (3, "ewc")
     assert metadata["sequential"] is True
     assert metadata["memory_bytes"] > 0
     for section in ("model", "method", "optimizer"):
-        assert metadata[section] == getattr(run, section)
-    assert metadata["data"] == points.fingerprint
+        assert metadata[section] == getattr(run.recipe, section)
+    assert metadata["data"] == points.manifest.fingerprint
+    assert metadata["manifest"] == points.manifest.to_plain()
+    assert (metadata["keeps_all_data"], metadata["is_bound"]) == (False, False)
     assert metadata["code"] == source_digest()
     assert metadata["versions"]["torch"] == str(torch.__version__)
     assert metadata["versions"].keys() >= {"insituml", "python", "numpy"}
-    assert {"seeds", "workers"}.isdisjoint(metadata["training"])
-    learner = load_checkpoint(checkpoint_path(run.folder, 1))
+    learner = load_checkpoint(run.checkpoint(1))
     assert learner.metadata == metadata
-    untrained = load_checkpoint(run.folder / INITIAL).metadata
+    untrained = load_checkpoint(run.initial).metadata
     assert (untrained["task"], untrained["steps"], untrained["loss_history"]) == (-1, 0, [])
     timings = json.loads((run.folder / "timings.json").read_text())
     assert sum(t["steps"] for t in timings.values()) == learner.metadata["steps"] + sum(
@@ -116,7 +110,7 @@ def test_a_checkpoint_tells_everything_about_its_run(make_run, points) -> None:
 
 def test_methods_of_one_seed_start_alike_and_seeds_differ(make_run) -> None:
     def start(*arguments, **options) -> tuple[bytes, bytes]:
-        learner, _, _, order = build(make_run(*arguments, **options))
+        learner, _, _, order = make_run(*arguments, **options).recipe.build()
         weights = torch.cat([p.detach().flatten() for p in learner.parameters()])
         return weights.numpy().tobytes(), order.get_state().numpy().tobytes()
 
@@ -124,7 +118,7 @@ def test_methods_of_one_seed_start_alike_and_seeds_differ(make_run) -> None:
     assert start("agem", 0) == first
     assert all(a != b for a, b in zip(start("naive", 1), first, strict=True))
     ambient = torch.get_rng_state()
-    build(make_run())
+    make_run().recipe.build()
     assert torch.equal(torch.get_rng_state(), ambient)
 
 
@@ -133,23 +127,20 @@ def test_the_first_task_is_learned_alike_by_methods_that_only_remember(make_run)
     for method in ("naive", "ewc", "experience_replay", "agem"):
         run = make_run(method)
         train(run)
-        weights.append(load_checkpoint(checkpoint_path(run.folder, 0)).state_dict())
+        weights.append(load_checkpoint(run.checkpoint(0)).state_dict())
     for other in weights[1:]:
         assert all(torch.equal(other[name], value) for name, value in weights[0].items())
 
 
 def test_partial_work_is_kept_by_all_that_it_depends_on(make_run) -> None:
-    run = make_run("ewc")
+    run = make_run("ewc").recipe
 
     def key(**changes: object) -> str:
         return fingerprint(dataclasses.replace(run, **changes).identity())
 
-    same = {
-        key(),
-        key(folder=Path("elsewhere"), tasks=Path("moved")),
-        key(training={**run.training, "workers": 7, "seeds": [4, 5]}),
-    }
-    assert len(same) == 1
+    others = {**run.training, "workers": 7, "seeds": [4, 5]}
+    assert settings_of(others) == settings_of(run.training)
+    same = {key()}
     different = [
         key(seed=1),
         key(method_name="other"),
@@ -172,7 +163,7 @@ def test_partial_work_is_kept_by_all_that_it_depends_on(make_run) -> None:
 
 
 def test_the_code_that_ran_is_part_of_the_identity(make_run, monkeypatch) -> None:
-    run = make_run()
+    run = make_run().recipe
     before = fingerprint(run.identity())
-    monkeypatch.setattr("pipelines.runs.worker.source_digest", lambda: "0" * 64)
+    monkeypatch.setattr("pipelines.runs.recipe.source_digest", lambda: "0" * 64)
     assert fingerprint(run.identity()) != before

@@ -66,9 +66,9 @@ def tracker_in(root: Path) -> Tracker:
 
 
 def runs_of(make_run, tools, root: Path, method: str, seeds=(0, 1)) -> list:
-    from pipelines.common.task_files import read_stream
+    from pipelines.common.task_files import read_tasks
 
-    stream = read_stream(root / "data/tasks")
+    stream = read_tasks(root / "data/tasks")
     return [
         make_run(method, seed, stream, folder=root / ".partial" / method / f"seed_{seed}")
         for seed in seeds
@@ -102,7 +102,7 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
     # Each step's loss, at its step.
     heard: list = []
     again = make_run("naive", 1, stream, folder=tmp_path / "again")
-    train_run(again, heard.append)
+    train_run(again, lambda _, record: heard.append(record))
     losses = [x for r in heard if isinstance(r, EpochRecord) for x in r.losses]
     store = client(tmp_path)
     history = store.get_metric_history(child.info.run_id, "train_loss")
@@ -119,7 +119,7 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
     assert stored.read_bytes() == (tmp_path / "runs/naive/seed_1/task_2.pt").read_bytes()
     (data,) = child.inputs.dataset_inputs
     assert data.dataset.name == "toy8"
-    assert data.dataset.digest == stream.fingerprint[:16]
+    assert data.dataset.digest == stream.manifest.fingerprint[:16]
 
     # The evaluation finds the same runs again, by what the checkpoints say.
     tracker = tracker_in(tmp_path)

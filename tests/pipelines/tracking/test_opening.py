@@ -11,7 +11,7 @@ import pytest
 
 from insituml.training import EpochRecord
 from pipelines.common.errors import UserError
-from pipelines.common.task_files import read_stream
+from pipelines.common.task_files import read_tasks
 from pipelines.tracking.base import Tracker
 from pipelines.tracking.mlflow import MlflowTracker
 from pipelines.tracking.opening import open_tracker
@@ -27,12 +27,12 @@ class FileTracker(Tracker):
 
     def losses(self, run, first_step, losses):
         with self.file.open("a") as file:
-            print(run.seed, first_step, *losses, file=file)
+            print(run.recipe.seed, first_step, *losses, file=file)
 
     def timed(self, run, seconds_per_step):
         assert seconds_per_step > 0
         with self.file.open("a") as file:
-            print(run.seed, "took its time", file=file)
+            print(run.recipe.seed, "took its time", file=file)
 
 class Something:
     pass
@@ -84,7 +84,7 @@ def test_a_tracker_of_the_users_own_is_named_in_one_place(
     chosen = ["tracking=none", "tracking._target_=own_tracking.FileTracker", "+tracking.file=a.txt"]
     tracker = open_tracker(node(tools, tmp_path, *chosen))
     heard: list[str] = []
-    stream = read_stream(tmp_path / "data/tasks")
+    stream = read_tasks(tmp_path / "data/tasks")
     run = make_run("naive", 3, stream, folder=tmp_path / ".partial/x/seed_3")
     train_method([run], 0, 1, tmp_path, tracker)
     lines = (tmp_path / "a.txt").read_text().splitlines()
@@ -94,7 +94,7 @@ def test_a_tracker_of_the_users_own_is_named_in_one_place(
     from pipelines.runs.worker import train_run
 
     again = make_run("naive", 3, stream, folder=tmp_path / "again")
-    train_run(again, lambda r: heard.extend(r.losses) if isinstance(r, EpochRecord) else None)
+    train_run(again, lambda _, r: heard.extend(r.losses) if isinstance(r, EpochRecord) else None)
     recorded = [float(x) for line in lines[:-1] for x in line.split()[2:]]
     assert recorded == heard
 
