@@ -6,16 +6,17 @@ import numpy as np
 import torch
 
 from benchmarks.peers_run import Setting
+from insituml.data.images.digits import digits as digits_samples
 from insituml.data.normalisation import RunningMoments
 from insituml.data.split import hold_out_randomly, split_by_label, split_by_time
-from pipelines.data import samples
+from insituml.data.toy8 import toy8 as toy8_samples
 
 
 def toy8() -> Setting:
     """Eight clusters that drift, and an MLP with a latent of one number."""
-    stream = samples.toy8(points=400, steps=10, duration=9.0)
+    stream = toy8_samples(points=400, iterations=10, duration=9.0)
     windows = split_by_time(10, 5)
-    groups = [np.flatnonzero(np.isin(stream.steps, window)) for window in windows]
+    groups = [np.flatnonzero(np.isin(stream.iterations, window)) for window in windows]
     return Setting(
         tasks=tasks_of(stream.inputs, groups),
         model="MLP",
@@ -30,7 +31,7 @@ def toy8() -> Setting:
 
 def digits() -> Setting:
     """Handwritten digits, two a task, and a convolutional autoencoder."""
-    stream = samples.digits()
+    stream = digits_samples()
     groups = split_by_label(stream.labels, [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]])
     return Setting(
         tasks=tasks_of(stream.inputs, groups),

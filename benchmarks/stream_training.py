@@ -58,14 +58,14 @@ class Setting:
     shape: tuple[int, int, int] = (32, 320, 32)
     chunk: tuple[int, int, int] = (32, 32, 32)
     batch_size: int = 4
-    recent_steps: int = 4
+    recent_iterations: int = 4
     task_samples: int = 64
     memory_samples: int = 256
     slots: int = 8
 
     @property
     def recent_samples(self) -> int:
-        return self.recent_steps * self.shape[1] // self.chunk[1]
+        return self.recent_iterations * self.shape[1] // self.chunk[1]
 
 
 class Paced:

@@ -1,4 +1,4 @@
-"""The one format of checkpoint files: a model, what is known about it, and where training stands."""
+"""The one format of checkpoints: a model, what is known about it, and where training stands."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ def produce(data: Data, options: Produce) -> int:
 
     if data.kind != "field":
         raise UserError(
-            f"data={data.name} are {data.kind}, but openPMD streams carry fields; choose data=lwfa, "
-            "fbpic, openpmd or efield_npy (`python -m pipelines.stream` streams all kinds itself)"
+            f"data={data.name} are {data.kind}, but openPMD streams carry fields; choose "
+            "data=lwfa, fbpic, openpmd or efield_npy (`pipelines.stream` itself streams all kinds)"
         )
     path = Path(options.output)
     try:

@@ -59,7 +59,9 @@ def split(data: Data, raw: Path, folder: Path) -> Manifest:
         with new_folder(folder) as made:
             return _Splitting(data, stream, made).run()
     except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"data={data.name}: {error}") from error
+        # A KeyError shows its message in quotes.
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise UserError(f"data={data.name}: {reason}") from error
 
 
 class _Splitting:

@@ -21,8 +21,8 @@ SECTIONS = ("model", "method", "optimizer", "training", "tracking")
 PARTIAL = Path(".partial")
 
 
-def plan(call: Invocation, training: Training) -> list[Run]:
-    """Return the runs a call asks for, all of the configuration checked.
+def plan(call: Invocation) -> tuple[Training, list[Run]]:
+    """Return how to train and the runs a call asks for, all of the configuration checked.
 
     Raises
     ------
@@ -32,6 +32,7 @@ def plan(call: Invocation, training: Training) -> list[Run]:
     from pipelines.runs.recipe import fingerprint
     from pipelines.runs.run import Run
 
+    training = validate(Training, call.section("training"), "training")
     check_device(training.device)
     files = read_tasks(call.root / "data/tasks", call.asked_data)
     recipes = recipes_of(
@@ -43,7 +44,7 @@ def plan(call: Invocation, training: Training) -> list[Run]:
     )
     identity = {**recipes[0].identity(), "seed": None}
     partial = PARTIAL / f"{recipes[0].method_name}-{fingerprint(identity)}"
-    return [Run(r, files.folder, partial / f"seed_{r.seed}") for r in recipes]
+    return training, [Run(r, files.folder, partial / f"seed_{r.seed}") for r in recipes]
 
 
 def recipes_of(
@@ -172,8 +173,7 @@ def main(call: Invocation) -> float | None:
     from pipelines.tracking.mlflow import open_tracker
 
     tracking = validate(Tracking, call.section("tracking"), "tracking")
-    training = validate(Training, call.section("training"), "training")
-    runs = plan(call, training)
+    training, runs = plan(call)
     name = runs[0].recipe.method_name
     tracker = open_tracker(tracking, call.root)
     from concurrent.futures.process import BrokenProcessPool

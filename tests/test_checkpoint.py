@@ -12,6 +12,13 @@ from torch.nn.functional import mse_loss
 import insituml
 from insituml import DamagedFileError, load_checkpoint, save_checkpoint
 from insituml.checkpoint import resume
+from insituml.checkpoint_file import (
+    CheckpointFile,
+    CheckpointFormatError,
+    drop_training_state,
+    read_checkpoint_file,
+    write_checkpoint_file,
+)
 from insituml.data.task import Task
 from insituml.methods import AGEM, EWC, ExperienceReplay, Naive
 from insituml.models import MLP, AutoEncoder3D
@@ -96,9 +103,41 @@ def test_the_raw_file_opens_in_torch_alone(tmp_path: Path) -> None:
     state = torch.load(path, weights_only=True)
     assert state["model_class"] == "insituml.models.mlp:MLP"
     assert state["model_arguments"] == {"input_shape": 3, "hidden_sizes": [4], "latent_size": 2}
-    assert state["method_class"] == "insituml.methods.ewc:EWC"
     assert set(state["weights"]) == set(learner.state_dict())
-    assert {"optimizer", "generator", "method", "metadata"} < set(state)
+    assert state["format"] == 1
+    assert state["training"]["method_class"] == "insituml.methods.ewc:EWC"
+    assert {"optimizer", "generator", "method"} < set(state["training"])
+
+
+def test_older_and_newer_files_are_refused_by_the_version_that_wrote_them(tmp_path: Path) -> None:
+    old = {**MLP(3).description(), "metadata": {"versions": {"insituml": "0.1.0"}}}
+    with pytest.raises(CheckpointFormatError, match=r"a.pt was written by insituml 0.1.0 in .* 0;"):
+        load_checkpoint(write_verified(tmp_path / "a.pt", old))
+    new = {"format": 7, "insituml": "9.1"}
+    with pytest.raises(CheckpointFormatError, match=r"insituml 9.1 in checkpoint format 7; .* 1:"):
+        load_checkpoint(write_verified(tmp_path / "b.pt", new))
+
+
+def test_a_checkpoint_without_training_state_loads_but_does_not_resume(tmp_path: Path) -> None:
+    learner = MLP(3, (4,), 2)
+    method = EWC(1.0, generator=seeded(1))
+    path = save_checkpoint(tmp_path / "a.pt", learner, **parts(learner, method), metadata={"a": 1})
+    size = path.stat().st_size
+    drop_training_state(path)
+    assert path.stat().st_size < size
+    loaded = load_checkpoint(path)
+    assert loaded.metadata == {"a": 1}
+    for name, value in learner.state_dict().items():
+        assert value.equal(loaded.state_dict()[name])
+    with pytest.raises(ValueError, match="holds a learner alone: only the last checkpoint"):
+        resume(path, learner, **parts(learner, method))
+
+
+def test_both_ways_of_saving_write_one_format(tmp_path: Path) -> None:
+    learner = MLP(3, (4,), 2)
+    by_hand = learner.save_checkpoint(tmp_path, "model", 4)
+    assert load_checkpoint(by_hand).metadata == {"task": 4}
+    assert read_checkpoint_file(by_hand).training is None
 
 
 @pytest.mark.parametrize("method", ["naive", "agem", "replay"])
@@ -213,8 +252,8 @@ def test_a_users_class_is_found_by_its_module(user_module, tmp_path: Path, monke
 def test_classes_that_cannot_be_a_learner(
     name: str, message: str, user_module, tmp_path: Path
 ) -> None:
-    state = {**MLP(3).description(), "model_class": name, "metadata": {}}
-    path = write_verified(tmp_path / "a.pt", state)
+    model = {**MLP(3).description(), "model_class": name}
+    path = write_checkpoint_file(tmp_path / "a.pt", CheckpointFile(model, {}))
     with pytest.raises(ImportError, match=message):
         load_checkpoint(path)
 

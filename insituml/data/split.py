@@ -7,29 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def split_by_time(steps: int, tasks: int) -> list[np.ndarray]:
-    """Cut steps 0, 1, ... into consecutive tasks whose lengths differ by one at most.
+def split_by_time(iterations: int, tasks: int) -> list[np.ndarray]:
+    """Cut iterations 0, 1, ... into consecutive tasks whose lengths differ by one at most.
 
     Parameters
     ----------
-    steps
-        Number of steps in the stream.
+    iterations
+        Number of iterations in the stream.
     tasks
         Number of tasks; the first ones take the remainder.
 
     Returns
     -------
     list
-        The steps of each task.
+        The places of each task's iterations, 0 being the first.
 
     Raises
     ------
     ValueError
-        If there are fewer steps than tasks, or no task.
+        If there are fewer iterations than tasks, or no task.
     """
-    if not 1 <= tasks <= steps:
-        raise ValueError(f"{tasks} tasks of {steps} steps; expected between 1 and {steps} tasks")
-    return np.array_split(np.arange(steps), tasks)
+    if not 1 <= tasks <= iterations:
+        raise ValueError(
+            f"{tasks} tasks of {iterations} iterations; expected between 1 and {iterations} tasks"
+        )
+    return np.array_split(np.arange(iterations), tasks)
 
 
 def split_by_label(labels: np.ndarray, groups: Sequence[Sequence[int]]) -> list[np.ndarray]:
@@ -61,7 +63,7 @@ def split_by_label(labels: np.ndarray, groups: Sequence[Sequence[int]]) -> list[
 
 
 def hold_out_evenly(items: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Set aside items spread evenly, for items whose neighbours are alike, as steps in time are.
+    """Set aside items spread evenly, for items whose neighbours are alike, as iterations are.
 
     Returns
     -------

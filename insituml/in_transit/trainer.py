@@ -73,8 +73,8 @@ class InTransitTrainer:
     ) -> None:
         if min(task_samples, batches_per_arrival, batch_size) < 1:
             raise ValueError(
-                f"task_samples is {task_samples}, batches_per_arrival {batches_per_arrival}, batch_size "
-                f"{batch_size}; expected 1 or more of each"
+                f"task_samples is {task_samples}, batches_per_arrival {batches_per_arrival}, "
+                f"batch_size {batch_size}; expected 1 or more of each"
             )
         if not learns_in_transit(method):
             raise ValueError(

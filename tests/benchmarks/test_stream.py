@@ -17,7 +17,7 @@ from insituml.data.step import Step
 from insituml.stream import Description, Event, FieldStream
 
 SMALL = Setting(
-    (16, 128, 16), (16, 16, 16), recent_steps=10, task_samples=64, memory_samples=240, slots=8
+    (16, 128, 16), (16, 16, 16), recent_iterations=10, task_samples=64, memory_samples=240, slots=8
 )
 SAMPLE = 3 * 16**3 * 4
 

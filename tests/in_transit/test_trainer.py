@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from insituml.in_transit.windows import TaskWindows
 
 from insituml.data.chunks import chunk_volume
 from insituml.data.lwfa import LwfaField
@@ -17,6 +16,7 @@ from insituml.data.openpmd.series import OpenPMDSeries
 from insituml.data.openpmd.writer import write_series
 from insituml.data.step import Step
 from insituml.data.task import Batch
+from insituml.data.windows import TaskWindows
 from insituml.in_transit.trainer import InTransitTrainer
 from insituml.learner import ContinualLearner
 from insituml.methods import EWC, ExperienceReplay, Method, Naive
@@ -125,7 +125,7 @@ def learned_from(stream: Source, method: Method) -> tuple[MLP, InTransitTrainer]
     """Follow a stream: the tasks are windows of its iterations."""
     described = stream.describe()
     assert described.iterations is not None
-    windows = TaskWindows(described.iterations, tasks=3, holdout=0.3)
+    windows = TaskWindows.in_time(described.iterations, tasks=3, holdout=0.3)
     learner = MLP((3, *CHUNK), (8,), 3, "tanh", generator=seeded(1))
     optimizer = torch.optim.Adam(learner.parameters(), lr=1e-2)
     sizes = {"now_samples": 12, "task_samples": 10, "batches_per_arrival": 3, "batch_size": 4}

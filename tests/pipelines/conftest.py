@@ -11,11 +11,13 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
+from insituml.data import TaskFiles
 from pipelines.common.cli import CONF, Invocation, reads_only
 from pipelines.common.schema import Data
-from pipelines.common.task_files import Stream, read_stream
+from pipelines.common.task_files import read_tasks
 from pipelines.generate import generate
-from pipelines.runs.worker import Run
+from pipelines.runs.recipe import Recipe
+from pipelines.runs.run import Run
 from pipelines.split import split
 
 FIELD_SHAPE = (2, 8, 2)
@@ -108,9 +110,9 @@ def points_data(**split: Any) -> Data:
             "name": "toy8",
             "kind": "points",
             "source": {
-                "_target_": "pipelines.data.samples.toy8",
+                "_target_": "insituml.data.toy8.toy8",
                 "points": 16,
-                "steps": 7,
+                "iterations": 7,
                 "duration": 6.0,
             },
             "split": {
@@ -130,7 +132,7 @@ def images_data(**split: Any) -> Data:
         {
             "name": "digits",
             "kind": "images",
-            "source": {"_target_": "pipelines.data.samples.digits"},
+            "source": {"_target_": "insituml.data.images.digits.digits"},
             "split": {
                 "by": "label",
                 "groups": [[0, 3], [7]],
@@ -143,36 +145,41 @@ def images_data(**split: Any) -> Data:
     )
 
 
-def make_stream(data: Data, root: Path) -> Stream:
+def make_stream(data: Data, root: Path) -> TaskFiles:
     """Run the first two stages below ``root``."""
     generate(data, root / "data/raw")
     split(data, root / "data/raw", root / "data/tasks")
-    return read_stream(root / "data/tasks")
+    return read_tasks(root / "data/tasks")
 
 
 @pytest.fixture(scope="session")
-def points(tmp_path_factory: pytest.TempPathFactory) -> Stream:
+def points(tmp_path_factory: pytest.TempPathFactory) -> TaskFiles:
     """Three tasks of points in the plane; read only."""
     return make_stream(points_data(), tmp_path_factory.mktemp("points"))
 
 
 @pytest.fixture
-def make_run(points: Stream, tmp_path: Path) -> MakeRun:
+def make_run(points: TaskFiles, tmp_path: Path) -> MakeRun:
     """Return a function that describes a run on ``points``."""
 
-    def make(name: str = "naive", seed: int = 0, stream: Stream = points, **changes: Any) -> Run:
+    def make(
+        name: str = "naive",
+        seed: int = 0,
+        stream: TaskFiles = points,
+        folder: Path | None = None,
+        **changes: Any,
+    ) -> Run:
         values: dict[str, Any] = {
             "method_name": name,
             "seed": seed,
-            "model": {**MODEL, "input_shape": stream.sample_shape},
+            "model": {**MODEL, "input_shape": list(stream.manifest.sample_shape)},
             "method": METHODS[name],
             "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.01},
             "training": TRAINING,
-            "tasks": stream.folder,
-            "data_fingerprint": stream.fingerprint,
-            "folder": tmp_path / "partial" / f"{name}" / f"seed_{seed}",
+            "data_fingerprint": stream.manifest.fingerprint,
         }
-        return Run(**{**values, **changes})
+        place = folder or tmp_path / "partial" / name / f"seed_{seed}"
+        return Run(Recipe(**{**values, **changes}), stream.folder, place)
 
     return make
 

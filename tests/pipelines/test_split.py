@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from insituml.data.chunks import assemble
+from insituml.data.images.digits import digits
+from insituml.data.toy8 import toy8
 from pipelines.common.errors import UserError
-from pipelines.common.task_files import read_stream
-from pipelines.data.samples import digits, toy8
+from pipelines.common.task_files import read_tasks
 from pipelines.generate import generate
 from pipelines.split import split
 
@@ -26,8 +27,8 @@ def fields(tools, tmp_path) -> np.ndarray:
 
 def normalisations(stream) -> list[dict[str, np.ndarray]]:
     return [
-        {k: np.array(v, dtype=np.float32) for k, v in task["normalisation"].items()}
-        for task in stream.info["tasks"]
+        {"mean": task.normalisation.mean, "std": task.normalisation.std}
+        for task in stream.manifest.tasks
     ]
 
 
@@ -41,9 +42,10 @@ def raw(stream, task: int, part: str) -> np.ndarray:
 
 def test_field_tasks_hold_every_step_once(fields, tools, tmp_path) -> None:
     stream = tools.make_stream(tools.field_data(tmp_path / "fields"), tmp_path)
-    tasks = stream.info["tasks"]
-    assert [task["steps"] for task in tasks] == [[0, 1, 2], [3, 4], [5, 6]]  # uneven remainder
-    assert stream.task_names == [
+    tasks = stream.manifest.tasks
+    expected = [(0, 100, 200), (300, 400), (500, 600)]  # uneven remainder
+    assert [task.iterations for task in tasks] == expected
+    assert stream.manifest.task_names == [
         "iterations 0–200",
         "iterations 300–400",
         "iterations 500–600",
@@ -52,15 +54,19 @@ def test_field_tasks_hold_every_step_once(fields, tools, tmp_path) -> None:
     for k, task in enumerate(tasks):
         held_out = {*stream.array(k, "test_places")[:, 0].tolist()}
         trained = {*stream.array(k, "train_places")[:, 0].tolist()}
-        assert held_out == set(task["held_out_steps"])
+        assert held_out == set(task.held_out)
         assert held_out.isdisjoint(trained)
-        assert sorted(held_out | trained) == task["steps"]
-        assert task["train"] == len(trained) * chunks == len(stream.array(k, "train_inputs"))
-        assert task["test"] == len(held_out) * chunks == len(stream.array(k, "test_inputs"))
-    assert stream.sample_shape == [3, 1, 4, 2]
-    assert stream.info["unit"] == "V/m"
-    assert stream.info["components"] == ["Ex", "Ey", "Ez"]
-    assert stream.info["grid"]["spacing"] == [2e-6, 1e-6, 2e-6]
+        assert tuple(sorted(held_out | trained)) == task.iterations
+        assert task.train == len(trained) * chunks == len(stream.array(k, "train_inputs"))
+        assert task.test == len(held_out) * chunks == len(stream.array(k, "test_inputs"))
+    manifest = stream.manifest
+    assert manifest.sample_shape == (3, 1, 4, 2)
+    assert manifest.chunk == (1, 4, 2)
+    assert manifest.unit == "V/m"
+    assert manifest.components == ("Ex", "Ey", "Ez")
+    assert manifest.grid is not None
+    assert manifest.grid.spacing == (2e-6, 1e-6, 2e-6)
+    assert sorted(manifest.times) == list(range(0, 700, 100))
 
 
 @pytest.mark.parametrize("normalisation", ["first_task", "running", "global"])
@@ -74,10 +80,11 @@ def test_places_put_the_original_fields_together(normalisation, fields, tools, t
             for step in np.unique(places[:, 0]):
                 rows = places[:, 0] == step
                 volume = assemble(values[rows], places[rows, 1:], tools.FIELD_SHAPE)
-                scale = np.abs(fields[step]).max(axis=(1, 2, 3), keepdims=True)
-                np.testing.assert_allclose(volume / scale, fields[step] / scale, atol=1e-6)
+                field = fields[step // 100]
+                scale = np.abs(field).max(axis=(1, 2, 3), keepdims=True)
+                np.testing.assert_allclose(volume / scale, field / scale, atol=1e-6)
                 seen.append(int(step))
-    assert sorted(seen) == list(range(7))
+    assert sorted(seen) == list(range(0, 700, 100))
 
 
 @pytest.mark.parametrize("normalisation", ["first_task", "running", "global"])
@@ -87,8 +94,8 @@ def test_statistics_equal_those_of_numpy_over_training_data(
     data = tools.field_data(tmp_path / "fields", normalisation=normalisation)
     stream = tools.make_stream(data, tmp_path)
     trained = [
-        [s for s in task["steps"] if s not in task["held_out_steps"]]
-        for task in stream.info["tasks"]
+        [n // 100 for n in task.iterations if n not in task.held_out]
+        for task in stream.manifest.tasks
     ]
     for k, found in enumerate(normalisations(stream)):
         through = {"first_task": 1, "running": k + 1, "global": 3}[normalisation]
@@ -106,7 +113,7 @@ def test_one_component_by_name(component, fields, tools, tmp_path) -> None:
     data = tools.field_data(tmp_path / "fields")
     data.source["component"] = component
     stream = tools.make_stream(data, tmp_path)
-    assert stream.sample_shape == [1, 1, 4, 2]
+    assert stream.manifest.sample_shape == (1, 1, 4, 2)
     index = "xyz".index(component[1])
     steps = stream.array(0, "train_places")[:, 0]
     volume = assemble(
@@ -114,19 +121,19 @@ def test_one_component_by_name(component, fields, tools, tmp_path) -> None:
         stream.array(0, "train_places")[steps == steps[0], 1:],
         tools.FIELD_SHAPE,
     )
-    np.testing.assert_allclose(volume[0], fields[steps[0], index], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(volume[0], fields[steps[0] // 100, index], rtol=1e-4, atol=1e-3)
 
 
 def test_points_are_split_by_time_and_held_out_at_random(points) -> None:
-    source = toy8(points=16, steps=7, duration=6.0)
+    source = toy8(points=16, iterations=7, duration=6.0)
     windows = [[0, 1, 2], [3, 4], [5, 6]]
-    assert points.task_names == ["steps 0–2", "steps 3–4", "steps 5–6"]
+    assert points.manifest.task_names == ["iterations 0–2", "iterations 3–4", "iterations 5–6"]
     for k, window in enumerate(windows):
-        expected = source.inputs[np.isin(source.steps, window)]
+        expected = source.inputs[np.isin(source.iterations, window)]
         found = np.concatenate([raw(points, k, "train"), raw(points, k, "test")])
         order_a, order_b = (np.lexsort(np.round(v, 3).T) for v in (expected, found))
         np.testing.assert_allclose(found[order_b], expected[order_a], atol=1e-5)
-        assert points.info["tasks"][k]["test"] == round(0.25 * len(expected))
+        assert points.manifest.tasks[k].test == round(0.25 * len(expected))
         assert points.array(k, "train_labels").shape[1:] == (8,)
     first = points.array(0, "train_inputs")
     np.testing.assert_allclose(first.mean(axis=0), 0, atol=1e-5)
@@ -136,7 +143,7 @@ def test_points_are_split_by_time_and_held_out_at_random(points) -> None:
 def test_labels_go_to_their_group_with_their_images(tools, tmp_path) -> None:
     stream = tools.make_stream(tools.images_data(), tmp_path)
     source = digits()
-    assert stream.task_names == ["labels 0, 3", "labels 7"]
+    assert stream.manifest.task_names == ["labels 0, 3", "labels 7"]
     for k, group in enumerate([[0, 3], [7]]):
         labels = np.concatenate([stream.array(k, f"{p}_labels") for p in ("train", "test")])
         images = np.concatenate([raw(stream, k, "train"), raw(stream, k, "test")])
@@ -174,14 +181,14 @@ def test_values_that_are_no_numbers_are_traced_to_their_iteration(
     iteration, fields, tools, tmp_path
 ) -> None:
     damaged(fields, tmp_path / "fields", iteration)
-    with pytest.raises(UserError, match=f"iteration {100 * iteration} holds 2 values that are NaN"):
+    with pytest.raises(UserError, match=f"iteration {100 * iteration} cannot .* 1 NaN and 1 inf"):
         tools.make_stream(tools.field_data(tmp_path / "fields"), tmp_path)
 
 
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        ({"tasks": 8}, "8 tasks of 7 steps"),
+        ({"tasks": 8}, "8 tasks of 7 iterations"),
         ({"tasks": 7}, "use fewer tasks or more data"),
         ({"chunk": [1, 3, 2]}, "axis 1 has 8 points, not a multiple of 3"),
         ({"chunk": [4, 2]}, "2 axes"),
@@ -209,7 +216,7 @@ def test_without_data(points, tools, tmp_path) -> None:
     with pytest.raises(UserError, match=r"run `python -m pipelines\.generate` first"):
         split(tools.points_data(), tmp_path / "raw", tmp_path / "tasks")
     with pytest.raises(UserError, match=r"run `python -m pipelines\.split` first"):
-        read_stream(tmp_path / "tasks")
+        read_tasks(tmp_path / "tasks")
 
 
 @pytest.mark.parametrize("kind", ["field", "points", "images"])
@@ -227,14 +234,14 @@ def test_the_same_bytes_each_time(kind, tools, tmp_path) -> None:
     (tmp_path / "b/data/tasks/task_09/old.npy").write_bytes(b"old")
     again = tools.make_stream(data, tmp_path / "b")
     assert tools.contents(first.folder) == tools.contents(again.folder)
-    assert first.fingerprint == again.fingerprint
+    assert first.manifest.fingerprint == again.manifest.fingerprint
     assert tools.contents(tmp_path / "a/data/raw") == tools.contents(tmp_path / "b/data/raw")
 
 
 def test_the_fingerprint_notices_data_and_split(fields, tools, tmp_path) -> None:
     def fingerprint(name: str, **changes: Any) -> str:
         data = tools.field_data(tmp_path / "fields", **changes)
-        return tools.make_stream(data, tmp_path / name).fingerprint
+        return tools.make_stream(data, tmp_path / name).manifest.fingerprint
 
     found = [
         fingerprint("a"),
@@ -264,8 +271,12 @@ def test_the_closed_form_wakefield_goes_through_an_openpmd_series(ending, tools,
     )
     stream = tools.make_stream(data, tmp_path)
     source = LwfaField(shape=(2, 128, 2), iterations=4)
-    assert stream.sample_shape == [3, 2, 128, 2]
-    assert stream.info["grid"]["spacing"] == pytest.approx(source.grid.spacing)
+    assert stream.manifest.sample_shape == (3, 2, 128, 2)
+    assert stream.manifest.grid is not None
+    assert stream.manifest.grid.spacing == pytest.approx(source.grid.spacing)
+    for step in source:
+        assert stream.manifest.times[step.iteration] == pytest.approx(step.time)
+        assert stream.manifest.origins[step.iteration] == pytest.approx(step.origin)
     for k in range(2):
         for part in ("train", "test"):
             for row, (step, *_) in enumerate(stream.array(k, f"{part}_places")):
@@ -325,5 +336,44 @@ def test_sources_that_cannot_be_read(source, expected, fields, tools, tmp_path) 
 
 def test_tasks_of_an_earlier_version_are_told_from_todays(tmp_path) -> None:
     (tmp_path / "stream.json").write_text('{"tasks": [], "sample_shape": [2]}')
-    with pytest.raises(UserError, match=r"earlier version .* pipelines\.split"):
-        read_stream(tmp_path)
+    with pytest.raises(UserError, match=r"no format number, .* pipelines\.split` again"):
+        read_tasks(tmp_path)
+
+
+def test_bad_iterations_may_be_left_out(fields, tools, tmp_path, capsys) -> None:
+    damaged(fields, tmp_path / "fields", 0)
+    data = tools.field_data(tmp_path / "fields", on_bad_iteration="skip")
+    stream = tools.make_stream(data, tmp_path)
+    assert "iteration 0 is left out: 1 NaN and 1 infinite among its 96 values" in (
+        capsys.readouterr().out
+    )
+    assert np.unique(stream.array(0, "train_places")[:, 0]).tolist() == [200]
+    assert stream.manifest.tasks[0].train == 4
+
+
+def test_results_stay_until_new_ones_are_whole(fields, tools, tmp_path) -> None:
+    stream = tools.make_stream(tools.field_data(tmp_path / "fields"), tmp_path)
+    before = tools.contents(stream.folder)
+    damaged(fields, tmp_path / "fields", 5)
+    with pytest.raises(UserError, match="iteration 500 cannot be learned from"):
+        tools.make_stream(tools.field_data(tmp_path / "fields"), tmp_path)
+    assert tools.contents(stream.folder) == before
+
+
+@pytest.mark.parametrize(
+    "asked, difference",
+    [
+        ({"name": "other"}, "data.name is 'toy8' there, 'other' here"),
+        ({"split": {"tasks": 2}}, "data.split.tasks is 3 there, 2 here"),
+        ({}, None),
+    ],
+)
+def test_tasks_of_other_data_than_asked_for_are_refused(asked, difference, points, tools) -> None:
+    data = tools.points_data().model_dump()
+    wanted = {key: data[key] for key in ("name", "kind", "split")}
+    wanted |= {k: {**wanted[k], **v} if isinstance(v, dict) else v for k, v in asked.items()}
+    if difference is None:
+        assert read_tasks(points.folder, wanted).folder == points.folder
+    else:
+        with pytest.raises(UserError, match=f"holds other data .*: {difference}"):
+            read_tasks(points.folder, wanted)

@@ -40,7 +40,7 @@ TINY = [
     "training.batch_size=3",
     "training.seeds=[0]",
     "training.memory_size=9",
-    "transit.batches_per_step=2",
+    "transit.batches_per_iteration=2",
     "transit.checkpoint_every=2",
     "transit.task_samples=8",
 ]
@@ -119,7 +119,7 @@ def test_methods_and_seeds_share_one_stream_and_come_out_as_from_files(root, too
     metadata = load_checkpoint(root / "transit/runs/ewc/seed_3/task_2.pt").metadata
     assert metadata["task_name"] == "iterations 1000–1300"
     assert metadata["method_name"] == "ewc"
-    assert metadata["training"]["batches_per_step"] == 2
+    assert metadata["training"]["batches_per_iteration"] == 2
     assert "epochs" not in metadata["training"]
     # 4 training steps in the first task and 3 in the others, 2 batches each
     assert (
@@ -197,7 +197,7 @@ def test_an_interrupted_call_goes_on_with_the_same_bits(method, root, tools) -> 
 
 
 def test_a_killed_trainer_goes_on_with_the_same_bits_joint_too(root, tools) -> None:
-    chosen = ["transit.methods=[agem,joint]", "transit.batches_per_step=60"]
+    chosen = ["transit.methods=[agem,joint]", "transit.batches_per_iteration=60"]
     stream(tools, root, *chosen)
     expected = tools.contents(root / "transit/runs")
     command = [sys.executable, "-m", "pipelines.stream", *overrides(*chosen)]
@@ -369,7 +369,7 @@ def test_bad_steps_are_named_and_left_out_or_end_the_run(root, tools, capsys) ->
     undisturbed = weights(root, "naive")
     for _ in range(2):  # the same command comes to the same step again
         with pytest.raises(UserError, match=r"iteration 600 cannot be learned from: 1 NaN.*skip"):
-            stream(tools, root, "transit.on_bad_step=fail")
+            stream(tools, root, "transit.on_bad_iteration=fail")
     stream(tools, root)
     assert log(root)["resumed_after"]
     assert [entry[0] for entry in log(root)["rejected"]] == [600, 1100]
@@ -379,7 +379,7 @@ def test_bad_steps_are_named_and_left_out_or_end_the_run(root, tools, capsys) ->
 def test_bad_steps_outside_the_tasks_do_no_harm(root, tools) -> None:
     poison(root, 1)
     poison(root, 11)
-    stream(tools, root, "transit.iterations=[200,1000,100]", "transit.on_bad_step=fail")
+    stream(tools, root, "transit.iterations=[200,1000,100]", "transit.on_bad_iteration=fail")
     assert log(root)["rejected"] == []
     assert log(root)["outside"] == 3
     assert "the producer goes on" in log(root)["ending"]
@@ -404,7 +404,7 @@ def test_tasks_that_cover_less_than_the_stream_end_it_early(root, tools) -> None
 
 def test_joint_keeps_the_stream_and_trains_as_from_files(root, tools) -> None:
     """As many batches, and the bits of the same call of the library."""
-    stream(tools, root, "transit.methods=[naive,joint]", "transit.batches_per_step=4")
+    stream(tools, root, "transit.methods=[naive,joint]", "transit.batches_per_iteration=4")
     joint, naive = (
         load_checkpoint(root / f"transit/runs/{method}/seed_0/task_2.pt").metadata
         for method in ("joint", "naive")
@@ -422,7 +422,7 @@ def test_waiting_time_is_used_only_when_asked_for(root, tools, monkeypatch) -> N
     least = steps()
     for ready, expected in ((True, least), (False, 25 * least)):
         monkeypatch.setattr(RingSource, "ready", lambda ring, ready=ready: ready)
-        stream(tools, root, "transit.max_batches_per_step=50")
+        stream(tools, root, "transit.max_batches_per_iteration=50")
         assert steps() == expected
 
 

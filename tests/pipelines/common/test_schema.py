@@ -69,7 +69,7 @@ def test_an_unknown_key_of_a_subsection_names_the_keys_of_the_subsection(tools) 
     data = tools.points_data().model_dump()
     data["split"]["chunks"] = 3
     said = message(validate, Data, data, "data")
-    assert "data.split.chunks is not a key of data.split; accepted: by, tasks, holdout" in said
+    assert "data.split.chunks is not a key of data.split; accepted: holdout, normalisation" in said
 
 
 MLP = "insituml.models.MLP"
@@ -104,7 +104,7 @@ def test_options_of_base_classes_are_accepted() -> None:
     validate_target(node, "model")
     said = message(validate_target, {"_target_": MLP, "los": "l1"}, "model")
     assert "ewc_lambda, gamma, hidden_sizes, input_shape, latent_size, loss, onlineEWC" in said
-    validate_target({"_target_": "pipelines.data.samples.toy8", "points": 8}, "data.source")
+    validate_target({"_target_": "insituml.data.toy8.toy8", "points": 8}, "data.source")
 
 
 def test_types_of_base_class_options_are_checked() -> None:
