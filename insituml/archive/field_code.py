@@ -23,6 +23,8 @@ class FieldCode:
         Of the field that was learned.
     chunk
         Points of one sample along each axis.
+    spacing
+        Distance between these points along each axis, in metres.
     task
         The task whose normalisation is used.
     normalisation
@@ -32,6 +34,7 @@ class FieldCode:
     components: tuple[str, ...]
     unit: str
     chunk: tuple[int, ...]
+    spacing: tuple[float, ...]
     task: int
     normalisation: Normalisation
 
@@ -60,7 +63,7 @@ class FieldCode:
                 "task, manifest=TaskFiles.open(folder).manifest)"
             )
         manifest = Manifest.from_plain(plain, "the checkpoint's manifest")
-        if manifest.kind != "field" or manifest.chunk is None:
+        if manifest.grid is None or manifest.chunk is None:
             raise ValueError(
                 f"this learner was trained on {manifest.kind} ({manifest.name}), not on a field; "
                 "choose a checkpoint of data such as lwfa, pic or openpmd"
@@ -73,8 +76,14 @@ class FieldCode:
                 f"with number {chosen}; "
                 + ("choose another task" if manifest.tasks else "choose one after a task")
             )
-        scale = manifest.tasks[chosen].normalisation
-        return cls(manifest.components, manifest.unit, manifest.chunk, chosen, scale)
+        return cls(
+            components=manifest.components,
+            unit=manifest.unit,
+            chunk=manifest.chunk,
+            spacing=manifest.grid.spacing,
+            task=chosen,
+            normalisation=manifest.tasks[chosen].normalisation,
+        )
 
     def check(self, volume: np.ndarray) -> None:
         """Raise ValueError unless this is a volume as it was learned, of any size."""

@@ -45,6 +45,11 @@ class ReconstructedField:
     report
         Called with the :class:`Reconstruction` of each iteration, before it is yielded.
 
+    Attributes
+    ----------
+    code
+        How the samples of the learner are made of the field.
+
     Raises
     ------
     ValueError
@@ -74,7 +79,7 @@ class ReconstructedField:
             )
         self.source = source
         self.learner = learner
-        self.task = code.task
+        self.code = code
         self.components = source.components
         self.unit = source.unit
         self.grid = source.grid
@@ -99,7 +104,7 @@ class ReconstructedField:
 
     def _restored(self, step: Step) -> Step:
         try:
-            latents = encode_field(self.learner, step.values, task=self.task)
+            latents = encode_field(self.learner, step.values, task=self.code.task)
         except ValueError as error:
             raise ValueError(f"iteration {step.iteration}: {error}") from error
         restored = replace(step, values=decode_field(self.learner, latents))

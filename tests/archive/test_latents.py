@@ -206,7 +206,7 @@ def test_a_learner_that_says_nothing_of_its_data(tmp_path: Path) -> None:
 
 
 def test_points_are_no_field() -> None:
-    learner = trained(kind="points", name="toy8", chunk=CHUNK)
+    learner = trained(kind="points", name="toy8", grid=None)
     with pytest.raises(ValueError, match=r"trained on points \(toy8\), not on a field"):
         insituml.encode_field(learner, raw(*CHUNK))
 
