@@ -15,10 +15,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from benchmarks.methods import MODELS
+from benchmarks.models import MODELS
 from benchmarks.report import Row, options, print_table, write_json
 from insituml.gradients import diagonal_fisher
-from insituml.gradients.sample_gradients import SampleGradients
+from insituml.gradients.per_sample import SampleGradients
 from insituml.learner import ContinualLearner
 
 SAMPLES = 2000

@@ -18,31 +18,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.bare_loops import Bare, Step, plain_layers
+from benchmarks.fisher import fisher_rows
+from benchmarks.models import MODELS, Model
 from benchmarks.report import Row, options, print_table, write_json
 from insituml import methods as m
 from insituml.data.task import Task
 from insituml.learner import ContinualLearner
-from insituml.models import MLP, AutoEncoder2D, AutoEncoder3D
 from insituml.training import EpochRecord, TaskRecord, train
 
 STEPS = 24
 """Steps an epoch."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model at the size that its experiment in conf/ gives it."""
-
-    build: Callable[..., ContinualLearner]
-    shape: tuple[int, ...]
-    batch_size: int
-
-
-MODELS = {
-    "MLP": Model(partial(MLP, 2, (128, 128), 1), (2,), 64),
-    "AutoEncoder2D": Model(partial(AutoEncoder2D, (1, 8, 8), (16, 32), 12), (1, 8, 8), 16),
-    "AutoEncoder3D": Model(partial(AutoEncoder3D, (3, 12, 32, 12)), (3, 12, 32, 12), 8),
-}
 
 
 @dataclass(frozen=True)
@@ -216,8 +201,6 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = [*method_rows(2 if arguments.quick else 20), *task_rows(50 if arguments.quick else 500)]
     if arguments.fisher:
-        from benchmarks.fisher import fisher_rows  # which takes its models from here
-
         rows += fisher_rows(1 if arguments.quick else 5)
     print_table(rows)
     if arguments.json:

@@ -126,7 +126,7 @@ class Quality:
     def compare(self, methods: Sequence[str]) -> str:
         """Write tables and figures; return the leaderboard."""
         from pipelines.plot import compare
-        from pipelines.tracking.mlflow import Tracker
+        from pipelines.tracking.base import Tracker
 
         return compare(methods, self.folder, self.folder, Tracker())
 

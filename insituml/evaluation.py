@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch, Task
-from insituml.learner import ContinualLearner, evaluating
-from insituml.reconstruction import reconstruction
+from insituml.gradients import evaluation_mode
+from insituml.learner import ContinualLearner
+from insituml.reconstruction_loss import reconstruction
 
 Errors = Callable[[ContinualLearner, Batch], dict[str, Tensor]]
 """``errors(learner, batch) -> {metric: (n,)}``, one number a sample."""
@@ -30,7 +31,7 @@ def held_out_errors(
 ) -> dict[str, float]:
     """Mean over a task's held-out samples of each error, in evaluation mode."""
     totals: dict[str, float] = {}
-    with evaluating(learner):
+    with evaluation_mode(learner), torch.no_grad():
         for batch in _batches(learner, task.test, batch_size):
             for metric, values in errors(learner, batch).items():
                 totals[metric] = totals.get(metric, 0.0) + float(values.sum(dtype=torch.float64))
@@ -96,7 +97,7 @@ def latent_drift_matrix(
 
 def reconstruct(learner: ContinualLearner, inputs: Tensor, *, batch_size: int = 256) -> Tensor:
     """Reconstruct inputs in evaluation mode, batch by batch; the result is on the CPU."""
-    with evaluating(learner):
+    with evaluation_mode(learner), torch.no_grad():
         batches = _batches(learner, (inputs,), batch_size)
         parts = [reconstruction(learner, x).cpu() for (x,) in batches]
     return torch.cat(parts)
@@ -110,13 +111,13 @@ def draw_samples(
     batch_size: int = 256,
 ) -> Tensor:
     """Draw a sample for each condition, in evaluation mode; the result is on the CPU."""
-    with evaluating(learner):
+    with evaluation_mode(learner), torch.no_grad():
         batches = _batches(learner, conditions, batch_size)
         return torch.cat([learner.sample(part, generator=generator).cpu() for part in batches])
 
 
 def _latents(learner: ContinualLearner, task: Task, batch_size: int) -> Tensor:
-    with evaluating(learner):
+    with evaluation_mode(learner), torch.no_grad():
         batches = _batches(learner, task.test, batch_size)
         return torch.cat([learner.latents(batch).cpu().double() for batch in batches])
 

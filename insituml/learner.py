@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,9 +13,9 @@ from torch import Tensor, nn
 from insituml.checkpoint_file import CheckpointFile, write_checkpoint_file
 from insituml.data.manifest import Manifest
 from insituml.data.task import Batch
-from insituml.gradients import evaluation_mode, per_sample_losses
+from insituml.gradients import per_sample_losses
 from insituml.original_interface import OriginalInterface
-from insituml.reconstruction import LOSSES, reconstruction
+from insituml.reconstruction_loss import LOSSES, reconstruction
 
 
 class ContinualLearner(OriginalInterface):
@@ -30,22 +29,14 @@ class ContinualLearner(OriginalInterface):
     ----------
     loss
         Reconstruction loss, ``"mse"`` or ``"l1"``.
-    onlineEWC
-        Keep one running anchor with decaying Fisher information, not one anchor per task.
-    ewc_lambda
-        Strength of the penalty, for the caller's ``loss + ewc_lambda * ewc_loss()``.
-    gamma
-        Decay of the Fisher information in online EWC, in [0, 1].
+    **original
+        ``onlineEWC``, ``ewc_lambda``, ``gamma`` of
+        :class:`~insituml.original_interface.OriginalInterface`; the methods use none of them.
 
     Raises
     ------
     ValueError
         If ``loss`` is unknown or ``gamma`` is outside [0, 1].
-
-    Notes
-    -----
-    What the original interface stores (anchors, reference gradients) is not part of
-    ``state_dict()``: a checkpoint's weights load strictly into a fresh model.
     """
 
     constructor_arguments: dict[str, Any]
@@ -72,15 +63,8 @@ class ContinualLearner(OriginalInterface):
         self.metadata = {}
         return self
 
-    def __init__(
-        self,
-        *,
-        loss: str = "mse",
-        onlineEWC: bool = False,
-        ewc_lambda: float = 1.0,
-        gamma: float = 1.0,
-    ) -> None:
-        super().__init__(onlineEWC, ewc_lambda, gamma)
+    def __init__(self, *, loss: str = "mse", **original: Any) -> None:
+        super().__init__(**original)
         if loss not in LOSSES:
             raise ValueError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
         self.reconstruction_loss = LOSSES[loss]
@@ -189,13 +173,6 @@ class ContinualLearner(OriginalInterface):
         )
         file = Path(path) / f"{name}_after_task_{after_task}.pt"
         return write_checkpoint_file(file, CheckpointFile(self.description(), metadata))
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluate without gradients and in ``eval`` mode; the mode is restored afterwards."""
-    with evaluation_mode(module), torch.no_grad():
-        yield
 
 
 def sample_losses(

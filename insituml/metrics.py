@@ -1,13 +1,26 @@
-"""From a loss matrix to numbers. R[k, j]: error on task j after training through task k.
+"""From a loss matrix to numbers, and one table of all of them: :data:`METRICS`.
 
-Errors, not accuracies: lower is better throughout.
+R[k, j] is the error on task j after training through task k. Errors, not accuracies.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 
 Matrix = np.ndarray
+Numbers = Mapping[str, float]
+"""By a metric's name; NaN where it has no meaning."""
+
+REFERENCE = "naive"
+"""The method that does nothing against forgetting: where the gap begins."""
+
+BOUND = "joint"
+"""The method that sees all tasks at once: where the gap ends."""
 
 
 def final_average_error(matrix: Matrix) -> float:
@@ -62,6 +75,12 @@ def forward_transfer(matrix: Matrix, untrained: np.ndarray) -> float:
     return _mean([matrix[j - 1, j] - untrained[j] for j in range(1, len(matrix))])
 
 
+def average_error_of_seen_tasks(matrix: Matrix) -> np.ndarray:
+    """Mean error over the tasks up to each, ``mean_{j ≤ k} R[k, j]``, as ``(K,)``."""
+    matrix = _checked(matrix)
+    return np.array([row[: k + 1].mean() for k, row in enumerate(matrix)])
+
+
 def gap_closed(error: float, naive: float, joint: float) -> float:
     """``(naive − error) / (naive − joint)``: 0 is no help, 1 as good as joint training.
 
@@ -81,3 +100,176 @@ def _checked(matrix: Matrix) -> Matrix:
 
 def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else 0.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What is known of one run, a method trained with one seed.
+
+    Parameters
+    ----------
+    matrix
+        ``(K, K)``, its loss matrix.
+    untrained
+        ``(K,)``, the error of the untrained model on each task.
+    memory_bytes
+        Size of what its method keeps from task to task.
+    sequential, keeps_all_data
+        As the attributes of :class:`~insituml.methods.base.Method`.
+    """
+
+    matrix: Matrix
+    untrained: np.ndarray
+    memory_bytes: float
+    sequential: bool = True
+    keeps_all_data: bool = False
+
+
+def _memory(run: RunResult) -> float:
+    # Of a method that keeps all data it is the size of the stream: nothing to compare.
+    return math.nan if run.keeps_all_data else run.memory_bytes
+
+
+def _gap_closed(own: Numbers, methods: Mapping[str, Numbers]) -> float:
+    if not {REFERENCE, BOUND} <= methods.keys():
+        return math.nan
+    errors = [n["final_average_error"] for n in (own, methods[REFERENCE], methods[BOUND])]
+    return gap_closed(*errors)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a run: how it comes about and how tables and figures show it.
+
+    Parameters
+    ----------
+    name
+        Key in files, and name of the tracked metric.
+    label
+        What people read.
+    better
+        Which values are.
+    kind
+        ``"error"`` is in units of the loss; ``"share"`` has none, 1 is all of it; ``"bytes"`` are
+        a cost that all seeds have in common.
+    of_run
+        Computes it from one run.
+    of_comparison
+        Computes it from the numbers of one run, and those of all methods with the same seed.
+        Either this or ``of_run``.
+    needs_order
+        Whether it means something only where tasks are learned one after the other. It is a
+        difference of errors then, and 0 is a level to read it by.
+    headline
+        Whether it stands in the short tables and the figure, not in the full table alone.
+    no_help
+        Value that stands for no help at all: what is no better is never called the best.
+    axis
+        What the axis of the figure says in place of the error's unit.
+    """
+
+    name: str
+    label: str
+    better: Literal["lower", "higher"] = "lower"
+    kind: Literal["error", "share", "bytes"] = "error"
+    of_run: Callable[[RunResult], float] | None = None
+    of_comparison: Callable[[Numbers, Mapping[str, Numbers]], float] | None = None
+    needs_order: bool = False
+    headline: bool = True
+    no_help: float | None = None
+    axis: str = ""
+
+    @property
+    def varies(self) -> bool:
+        """Whether seeds differ in it, so that there is a spread to tell."""
+        return self.kind != "bytes"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Its columns in a table of methods: the mean over seeds and, with ``_std``, the spread."""
+        return (self.name, f"{self.name}_std") if self.varies else (self.name,)
+
+    def best(self, values: list[float]) -> float | None:
+        """Return the best of several methods' values; None where there is nothing to choose."""
+        known = [value for value in values if not math.isnan(value)]
+        if len(set(known)) < 2:
+            return None
+        best = min(known) if self.better == "lower" else max(known)
+        if self.no_help is None:
+            return best
+        helps = best < self.no_help if self.better == "lower" else best > self.no_help
+        return best if helps else None
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "final_average_error",
+        "final average error",
+        of_run=lambda run: final_average_error(run.matrix),
+    ),
+    Metric(
+        "forgetting",
+        "forgetting",
+        of_run=lambda run: forgetting(run.matrix),
+        needs_order=True,
+    ),
+    Metric(
+        "backward_transfer",
+        "backward transfer",
+        of_run=lambda run: backward_transfer(run.matrix),
+        needs_order=True,
+        headline=False,
+    ),
+    Metric(
+        "forward_transfer",
+        "forward transfer",
+        of_run=lambda run: forward_transfer(run.matrix, run.untrained),
+        needs_order=True,
+        headline=False,
+    ),
+    Metric(
+        "gap_closed",
+        "gap closed",
+        better="higher",
+        kind="share",
+        of_comparison=_gap_closed,
+        no_help=0.0,
+        axis=f"0 = {REFERENCE}, 1 = {BOUND}",
+    ),
+    Metric("memory_bytes", "memory", kind="bytes", of_run=_memory),
+)
+"""Every number that methods are compared by, in the order of the tables' columns."""
+
+
+def competes(method: str, *, is_bound: bool) -> bool:
+    """Return whether a method can be the best: bounds and who does nothing stand beside."""
+    return not is_bound and method != REFERENCE
+
+
+def headlines() -> tuple[Metric, ...]:
+    """Return the metrics of the short tables and the figure."""
+    return tuple(metric for metric in METRICS if metric.headline)
+
+
+def of_run(run: RunResult) -> dict[str, float]:
+    """Return what one run says by itself; NaN for what needs an order that it does not have."""
+    return {
+        metric.name: metric.of_run(run) if run.sequential or not metric.needs_order else math.nan
+        for metric in METRICS
+        if metric.of_run
+    }
+
+
+def of_comparison(methods: Mapping[str, Numbers]) -> dict[str, dict[str, float]]:
+    """Return all numbers of methods that were trained with one seed.
+
+    Parameters
+    ----------
+    methods
+        By method, as :func:`of_run` returns them.
+    """
+    compared = {metric.name: metric.of_comparison for metric in METRICS if metric.of_comparison}
+    return {
+        method: {**own, **{name: call(own, methods) for name, call in compared.items()}}
+        for method, own in methods.items()
+    }

@@ -19,7 +19,7 @@ from insituml.gradients import (
     reference_gradient,
     trainable_parameters,
 )
-from insituml.reconstruction import LOSSES, ReconstructionLoss, latent_loss, reconstruction
+from insituml.reconstruction_loss import LOSSES, ReconstructionLoss, latent_loss, reconstruction
 
 
 class CallOrderError(RuntimeError):
@@ -29,25 +29,54 @@ class CallOrderError(RuntimeError):
 class OriginalInterface(nn.Module):
     """Abstract: what a learner can be asked to do by hand; the methods use the same functions.
 
+    The parameters are attributes too: ``model.onlineEWC = True`` does as well.
+
     Parameters
     ----------
-    onlineEWC, ewc_lambda, gamma
-        As in :class:`~insituml.learner.ContinualLearner`.
+    onlineEWC
+        Keep one running anchor with decaying Fisher information, not one anchor per task.
+    ewc_lambda
+        Strength of the penalty, for the caller's ``loss + ewc_lambda * ewc_loss()``.
+    gamma
+        Decay of the Fisher information in online EWC, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If ``gamma`` is outside [0, 1].
+
+    Notes
+    -----
+    What is stored here (anchors, reference gradients) is not part of ``state_dict()``: a
+    checkpoint's weights load strictly into a fresh model.
     """
 
     encode: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
 
-    def __init__(self, onlineEWC: bool, ewc_lambda: float, gamma: float) -> None:
+    # Plain attributes, so no part of the weights; set on the instance by the first call.
+    _penalty: QuadraticPenalty | None = None
+    _reference: Tensor | None = None
+    _layerwise_reference: list[Tensor] | None = None
+
+    def __init__(
+        self, *, onlineEWC: bool = False, ewc_lambda: float = 1.0, gamma: float = 1.0
+    ) -> None:
         super().__init__()
-        if not 0.0 <= gamma <= 1.0:
-            raise ValueError(f"gamma is {gamma}; expected a decay between 0 and 1")
         self.onlineEWC = onlineEWC
         self.ewc_lambda = ewc_lambda
         self.gamma = gamma
-        self._penalty: QuadraticPenalty | None = None
-        self._reference: Tensor | None = None
-        self._layerwise_reference: list[Tensor] | None = None
+
+    @property
+    def gamma(self) -> float:
+        """Decay of the Fisher information in online EWC."""
+        return self._gamma
+
+    @gamma.setter
+    def gamma(self, value: float) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"gamma is {value}; expected a decay between 0 and 1")
+        self._gamma = value
 
     # Elastic weight consolidation
 

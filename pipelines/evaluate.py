@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,27 +10,28 @@ import numpy as np
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Tracking, validate
-from pipelines.common.task_files import read_stream, write_json
+from pipelines.common.output import new_folder
+from pipelines.common.task_files import read_tasks
 
 if TYPE_CHECKING:
+    from insituml.data import TaskFiles
     from insituml.learner import ContinualLearner
-    from pipelines.tracking.mlflow import Tracker
+    from pipelines.results.summary import Summary
+    from pipelines.tracking.base import Tracker
 
 SECTIONS = ("tracking",)
 LONG_COLUMNS = ["method", "seed", "trained_through", "evaluated_on", "metric", "value"]
-METRICS = ("final_average_error", "forgetting", "backward_transfer", "forward_transfer")
 
 
-def evaluate_method(name: str, tasks: Path, output: Path, tracker: Tracker) -> dict[str, Any]:
+def evaluate_method(name: str, files: TaskFiles, output: Path, tracker: Tracker) -> Summary:
     """Evaluate every seed of a method on the held-out data.
 
     Parameters
     ----------
     name
         The method; its checkpoints are in ``output/runs/<name>``.
-    tasks
-        Folder of the split stream.
+    files
+        The split stream.
     output
         Gets ``evaluations/<name>``: ``loss_matrix.csv``, ``latent_drift.csv``, ``summary.json``,
         and the reconstructions or samples of the first seed as arrays.
@@ -39,8 +40,8 @@ def evaluate_method(name: str, tasks: Path, output: Path, tracker: Tracker) -> d
 
     Returns
     -------
-    dict
-        Content of ``summary.json``.
+    Summary
+        What ``summary.json`` holds.
 
     Raises
     ------
@@ -49,54 +50,54 @@ def evaluate_method(name: str, tasks: Path, output: Path, tracker: Tracker) -> d
     """
     import torch
 
-    from pipelines.results.examples import examples
-
     torch.set_num_threads(1)
-    stream = read_stream(tasks)
     folders = sorted((output / "runs" / name).glob("seed_*"), key=_seed)
     if not folders:
         raise UserError(
             f"there are no checkpoints of {name}; run `python -m pipelines.train method={name}`"
         )
-    target = output / "evaluations" / name
-    if target.exists():
-        shutil.rmtree(target)
-    target.mkdir(parents=True)
+    with new_folder(output / "evaluations" / name) as target:
+        return _evaluate_into(target, name, folders, files, tracker)
 
-    losses, drifts, seeds, memory, metric = [], [], {}, 0, ""
-    identity: dict[str, Any] = {}
+
+def _evaluate_into(
+    target: Path, name: str, folders: Sequence[Path], files: TaskFiles, tracker: Tracker
+) -> Summary:
+    from pipelines.results.examples import examples
+    from pipelines.results.summary import Summary
+
+    losses, drifts = [], []
+    seeds: dict[str, dict[str, float | None]] = {}
     for folder in folders:
         seed = _seed(folder)
-        untrained, *learners = _learners(folder, stream.fingerprint, len(stream.task_names))
-        identity, memory = learners[-1].metadata, learners[-1].metadata["memory_bytes"]
-        result = _evaluate_seed(untrained, learners, stream.tasks())
+        untrained, *learners = _learners(folder, files)
+        metadata = learners[-1].metadata
+        result = _evaluate_seed(untrained, learners, files.tasks())
+        metric, numbers = result["metric"], result["numbers"]
         losses += _long(result["matrices"], name, seed, first_row=-1)
         drifts += _long({"latent_drift": result["drift"]}, name, seed, first_row=0)
-        seeds[str(seed)], metric = result["numbers"], result["metric"]
-        tracker.evaluated(_identity(identity), result["curves"])
+        seeds[str(seed)] = {key: _or_none(value) for key, value in numbers.items()}
+        tracker.evaluated(_identity(metadata), result["curves"])
         if folder == folders[0]:
-            for key, values in examples(learners, stream).items():
+            for key, values in examples(learners, files).items():
                 np.save(target / f"{key}.npy", values)
-            np.save(target / "loss_history.npy", np.array(identity["loss_history"]))
-        numbers = result["numbers"]
-        print(
-            f"evaluate {name} seed {seed}: final average error ({metric}) "
-            f"{numbers['final_average_error']:.4f}, forgetting {numbers['forgetting']:.4f}"
-        )
-    summary = {
-        "method": name,
-        "metric": metric,
-        "generative": learners[-1].generative,
-        "memory_bytes": memory,
-        "sequential": identity["sequential"],
-        "task_steps": [learner.metadata["steps"] for learner in learners],
-        "identity": _identity(identity),
-        "mean": {key: _mean([s[key] for s in seeds.values()]) for key in METRICS},
-        "seeds": seeds,
-    }
+            np.save(target / "loss_history.npy", np.array(metadata["loss_history"]))
+        print(f"evaluate {name} seed {seed}: {_in_words(numbers, metric)}")
+    summary = Summary(
+        method=name,
+        metric=metric,
+        generative=learners[-1].generative,
+        sequential=metadata["sequential"],
+        keeps_all_data=metadata["keeps_all_data"],
+        is_bound=metadata["is_bound"],
+        task_steps=[learner.metadata["steps"] for learner in learners],
+        identity=_identity(metadata),
+        mean={key: _or_none(_mean([s[key] for s in seeds.values()])) for key in numbers},
+        seeds=seeds,
+    )
     _write_csv(target / "loss_matrix.csv", losses)
     _write_csv(target / "latent_drift.csv", drifts)
-    write_json(target / "summary.json", summary)
+    summary.write(target)
     return summary
 
 
@@ -110,14 +111,17 @@ def _evaluate_seed(
     drift = latent_drift_matrix(learners, tasks)
     metric = next(iter(matrices))  # the main one comes first
     matrix, baseline = matrices[metric][1:], matrices[metric][0]
-    numbers: dict[str, float | None] = {
-        "final_average_error": metrics.final_average_error(matrix),
-        "forgetting": metrics.forgetting(matrix),
-        "backward_transfer": metrics.backward_transfer(matrix),
-        "forward_transfer": metrics.forward_transfer(matrix, baseline),
-    }
+    facts = learners[-1].metadata
+    run = metrics.RunResult(
+        matrix,
+        baseline,
+        facts["memory_bytes"],
+        sequential=facts["sequential"],
+        keeps_all_data=facts["keeps_all_data"],
+    )
+    numbers = metrics.of_run(run)
     curves: dict[str, Any] = {f"error_on_task_{j}": matrix[:, j] for j in range(len(tasks))}
-    curves["average_error_of_seen_tasks"] = [matrix[k, : k + 1].mean() for k in range(len(tasks))]
+    curves["average_error_of_seen_tasks"] = metrics.average_error_of_seen_tasks(matrix)
     curves["latent_drift_of_task_0"] = drift[:, 0]
     curves |= {key: [value] for key, value in numbers.items()}
     return {
@@ -129,21 +133,23 @@ def _evaluate_seed(
     }
 
 
-def _learners(folder: Path, data_fingerprint: str, tasks: int) -> list[ContinualLearner]:
+def _learners(folder: Path, files: TaskFiles) -> list[ContinualLearner]:
     """Load the untrained learner and the one after each task."""
     from insituml import DamagedFileError, load_checkpoint
-    from pipelines.runs.worker import INITIAL, checkpoint_path
+    from insituml.checkpoint_file import CheckpointFormatError
+    from pipelines.runs.run import INITIAL, checkpoint_path
 
-    files = [folder / INITIAL, *(checkpoint_path(folder, k) for k in range(tasks))]
+    tasks, expected = len(files.manifest.tasks), files.manifest.fingerprint
+    paths = [folder / INITIAL, *(checkpoint_path(folder, k) for k in range(tasks))]
     try:
-        learners = [load_checkpoint(file) for file in files]
-    except (DamagedFileError, FileNotFoundError, ImportError) as error:
+        learners = [load_checkpoint(path) for path in paths]
+    except (DamagedFileError, CheckpointFormatError, FileNotFoundError, ImportError) as error:
         raise UserError(str(error)) from error
     trained_on = learners[0].metadata["data"]
-    if trained_on != data_fingerprint:
+    if trained_on != expected:
         raise UserError(
-            f"{folder} was trained on other data ({trained_on[:12]}) than those in data/tasks "
-            f"({data_fingerprint[:12]}); train again"
+            f"{folder} was trained on other data ({trained_on[:12]}) than those in {files.folder} "
+            f"({expected[:12]}); train again"
         )
     return learners
 
@@ -183,15 +189,29 @@ def _seed(folder: Path) -> int:
     return int(folder.name.removeprefix("seed_"))
 
 
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values))
+def _mean(values: list[float | None]) -> float:
+    return float(np.mean(np.array(values, dtype=float)))
+
+
+def _or_none(value: float) -> float | None:
+    """Put None for NaN, which JSON has not."""
+    return None if np.isnan(value) else value
+
+
+def _in_words(numbers: dict[str, float], metric: str) -> str:
+    """Return the errors among the headline metrics on one line."""
+    from insituml.metrics import headlines
+
+    shown = [m for m in headlines() if m.kind == "error" and not np.isnan(numbers[m.name])]
+    return f"{metric} " + ", ".join(f"{m.label} {numbers[m.name]:.4f}" for m in shown)
 
 
 def main(call: Invocation) -> None:
-    from pipelines.tracking.mlflow import open_tracker
+    from pipelines.tracking.opening import open_tracker
 
-    tracker = open_tracker(validate(Tracking, call.section("tracking"), "tracking"), call.root)
-    evaluate_method(call.choices["method"], call.root / "data/tasks", call.output, tracker)
+    tracker = open_tracker(call.section("tracking"))
+    files = read_tasks(call.root / "data/tasks", call.asked_data)
+    evaluate_method(call.choices["method"], files, call.output, tracker)
     tracker.close()
 
 

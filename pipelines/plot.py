@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, run_stage
-from pipelines.common.schema import Tracking, validate
-from pipelines.common.task_files import read_stream, write_json
+from pipelines.common.output import new_folder
+from pipelines.common.task_files import read_tasks
 
 if TYPE_CHECKING:
-    from pipelines.tracking.mlflow import Tracker
+    from pipelines.tracking.base import Tracker
 
 SECTIONS = ("pipeline", "tracking")
 
@@ -27,12 +25,12 @@ def compare(
     Parameters
     ----------
     methods
-        Methods to compare.
+        Methods to compare, all evaluated.
     root
-        Holds ``evaluations/``, ``timings/`` and ``data/tasks``.
+        Holds ``evaluations/`` and ``data/tasks``.
     output
         Gets ``results/metrics.json``, ``results/loss_matrix.csv``, ``results/leaderboard.csv``,
-        ``results/leaderboard.md`` and ``figures/*.png``.
+        ``results/leaderboard.md``, ``results/forgetting_curves.csv`` and ``figures/*.png``.
     tracker
         Gets the figures and tables.
     workers
@@ -45,45 +43,61 @@ def compare(
     """
     import pandas as pd
 
-    from insituml.atomic_file import write_atomically
+    from insituml.atomic_file import write_atomically, write_json
+    from insituml.metrics import headlines
     from insituml.plots import leaderboard_markdown
-    from pipelines.results import tables as leaderboard
+    from pipelines.results import tables
     from pipelines.results.figures import draw_figures
 
-    summaries = leaderboard.read_summaries(root, methods)
-    timings = {m: json.loads((root / "timings" / f"{m}.json").read_text()) for m in methods}
-    board = leaderboard.leaderboard(summaries, timings)
+    summaries = tables.read_summaries(root, methods)
+    board = tables.leaderboard(summaries)
     rows: list[dict[str, Any]] = board.to_dict("records")
     markdown = leaderboard_markdown(rows)
-    tables = [pd.read_csv(root / "evaluations" / m / "loss_matrix.csv") for m in methods]
+    matrices = pd.concat(
+        [pd.read_csv(root / "evaluations" / m / "loss_matrix.csv") for m in methods]
+    )
+    csv = {
+        "loss_matrix": matrices,
+        "leaderboard": board,
+        "forgetting_curves": tables.forgetting_curves(root, summaries),
+    }
 
+    manifest = read_tasks(root / "data/tasks").manifest
     results, figures = output / "results", output / "figures"
-    for folder in (results, figures):
-        if folder.exists():
-            shutil.rmtree(folder)
-    write_json(results / "metrics.json", leaderboard.nested_metrics(board))
-    write_atomically(results / "loss_matrix.csv", pd.concat(tables).to_csv(index=False).encode())
-    write_atomically(results / "leaderboard.csv", board.to_csv(index=False).encode())
-    write_atomically(results / "leaderboard.md", (markdown + "\n").encode())
-    draw_figures(summaries, rows, read_stream(root / "data/tasks"), root, figures, workers)
+    with new_folder(results) as made, new_folder(figures) as drawn:
+        write_json(made / "metrics.json", tables.headline_numbers(board))
+        for name, table in csv.items():
+            write_atomically(made / f"{name}.csv", table.to_csv(index=False).encode())
+        write_atomically(made / "leaderboard.md", (markdown + "\n").encode())
+        draw_figures(summaries, rows, manifest, root, drawn, workers)
 
-    identity = summaries[methods[0]]["identity"]
-    numbers = {f"final_average_error.{r['method']}": r["final_average_error"] for r in rows}
-    numbers |= {f"forgetting.{r['method']}": r["forgetting"] for r in rows}
+    identity = summaries[methods[0]].identity
+    numbers = {f"{m.name}.{row['method']}": row[m.name] for m in headlines() for row in rows}
     for folder in (results, figures):
         tracker.compared(identity, numbers, folder)
     return markdown
 
 
 def main(call: Invocation) -> None:
-    from pipelines.tracking.mlflow import open_tracker
+    from pipelines.results.tables import evaluated
+    from pipelines.tracking.opening import open_tracker
 
     methods = call.section("pipeline")["methods"]
-    tracker = open_tracker(validate(Tracking, call.section("tracking"), "tracking"), call.root)
-    print(compare(methods, call.root, call.output, tracker, os.cpu_count() or 1))
+    tracker = open_tracker(call.section("tracking"))
+    read_tasks(call.root / "data/tasks", call.asked_data)
+    found = evaluated(call.root, methods)
+    print(compare(found, call.root, call.output, tracker, os.cpu_count() or 1))
     tracker.close()
     print("\nplot: tables are in results/, figures in figures/")
+    if missing := [method for method in methods if method not in found]:
+        print(
+            f"plot: not evaluated, and left out: {', '.join(missing)}; `dvc repro` makes them, or "
+            f"`python -m pipelines.train method={missing[0]}` and `python -m pipelines.evaluate "
+            f"method={missing[0]}`"
+        )
 
 
 if __name__ == "__main__":
-    run_stage(main, SECTIONS, "Compare all methods of pipeline.methods: results/ and figures/.")
+    run_stage(
+        main, SECTIONS, "Compare the evaluated methods of pipeline.methods: results/ and figures/."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -37,8 +38,12 @@ def select(choices: dict[str, str], path: str | None, file: Path) -> None:
         plain = value if re.fullmatch(r"[\w./-]+", value) else json.dumps(value)
         # The old value is quoted or one word; a function keeps re.sub from reading backslashes.
         old = rf'(?m)^{key}: ("(?:\\.|[^"])*"|\S+)'
-        text = re.sub(old, lambda _, line=f"{key}: {plain}": line, text)
+        text = re.sub(old, partial(_instead, f"{key}: {plain}"), text)
     write_atomically(file, text.encode())
+
+
+def _instead(line: str, _: re.Match[str]) -> str:
+    return line
 
 
 def main(call: Invocation) -> None:

@@ -101,16 +101,25 @@ class _Splitting:
             if statistics_of == "running" or (statistics_of == "first_task" and k == 0):
                 self._measure(k)
             scale = self.cutter.normalisation()
-            counts = []
+            counts = {}
             for part, numbers in (("train", self.windows.trained(k)), ("test", window.held_out)):
                 blocks = (normalised(columns, scale) for columns in self._blocks(numbers))
-                counts.append(write_part(self.folder, k, part, blocks))
+                counts[part] = write_part(self.folder, k, part, blocks)
             layout = self.description.samples
             if layout is not None and layout.pixel_orders is not None:
                 target = task_folder(self.folder, k) / "pixel_order.npy"
                 np.save(target, layout.pixel_orders[k])
-            infos.append(TaskInfo(window.name, *counts, scale, window.iterations, window.held_out))
-            print(f"split: task {k}, {window.name}: {counts[0]} + {counts[1]} held out")
+            infos.append(
+                TaskInfo(
+                    window.name,
+                    counts["train"],
+                    counts["test"],
+                    scale,
+                    window.iterations,
+                    window.held_out,
+                )
+            )
+            print(f"split: task {k}, {window.name}: {counts['train']} + {counts['test']} held out")
         configuration = {key: self.data.model_dump()[key] for key in IDENTIFYING}
         manifest = self.cutter.manifest(
             infos,

@@ -9,12 +9,12 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.output import new_folder
-from pipelines.common.schema import Data, Tracking, Training, Transit, validate
+from pipelines.common.schema import Data, Training, Transit, validate
 from pipelines.runs.worker import settings_of
 from pipelines.train import PARTIAL, check_device, recipes_of
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
     from insituml.in_transit import Arrivals
     from insituml.stream import Description, Ending, RingSource
+    from pipelines.results.summary import Summary
     from pipelines.runs.recipe import Recipe
     from pipelines.runs.run import Run
     from pipelines.tracking.base import Tracker
@@ -240,7 +241,7 @@ def _write_held_out(plan: Plan, manifest: Manifest, tasks: Sequence[int], folder
 
 def evaluate(
     methods: Sequence[str], training: StreamTraining, root: Path, tracker: Tracker
-) -> dict[str, Any]:
+) -> dict[str, Summary]:
     """Evaluate the methods and compare all in ``root`` that were trained on the same stream."""
     import os
 
@@ -254,17 +255,17 @@ def evaluate(
     numbers = {key: [value] for key, value in training.log.numbers().items()}
     for run in training.whole:
         tracker.evaluated(run.run.recipe.identity(), numbers)
+        tracker.timed(run.run, run.run.timing()["seconds_per_step"])
     print(compare(comparable(root, methods[0]), root, root, tracker, os.cpu_count() or 1))
     tracker.close()
     return summaries
 
 
 def main(call: Invocation) -> float | None:
-    from pipelines.tracking.mlflow import open_tracker
+    from pipelines.tracking.opening import open_tracker
 
-    tracking = validate(Tracking, call.section("tracking"), "tracking")
+    tracker = open_tracker(call.section("tracking"))
     prepared = plan(call)
-    tracker = open_tracker(tracking, call.root)
     training, code = learn(prepared, tracker)
     root = call.output / prepared.transit.folder
     methods = finish(prepared, training, root)
@@ -290,7 +291,7 @@ def main(call: Invocation) -> float | None:
         raise SystemExit(code)
     if not call.is_sweep:
         return None
-    return summaries[methods[0]]["mean"]["final_average_error"]
+    return summaries[methods[0]].mean["final_average_error"]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Tracking, Training, validate, validate_target
+from pipelines.common.schema import Training, validate, validate_target
 from pipelines.common.task_files import facts_of, read_tasks
 from pipelines.runs.worker import settings_of
 
@@ -141,6 +141,8 @@ def train_method(
 
         with tracker.training(runs):
             train_all(runs, workers, threads, listen)
+            for run in runs:
+                tracker.timed(run, run.timing()["seconds_per_step"])
     publish(runs, output)
     for run in runs:
         shutil.rmtree(run.folder)
@@ -170,12 +172,11 @@ def check_device(device: str, section: str = "training") -> None:
 
 
 def main(call: Invocation) -> float | None:
-    from pipelines.tracking.mlflow import open_tracker
+    from pipelines.tracking.opening import open_tracker
 
-    tracking = validate(Tracking, call.section("tracking"), "tracking")
+    tracker = open_tracker(call.section("tracking"))
     training, runs = plan(call)
     name = runs[0].recipe.method_name
-    tracker = open_tracker(tracking, call.root)
     from concurrent.futures.process import BrokenProcessPool
 
     from insituml.training import DivergedError
@@ -196,9 +197,9 @@ def main(call: Invocation) -> float | None:
 
     files = read_tasks(call.root / "data/tasks")
     summary = evaluate_method(name, files, call.output, tracker)
-    error = summary["mean"]["final_average_error"]
-    print(f"final average error ({summary['metric']}): {error:.4f} in {call.output}")
-    return error
+    final = summary.mean["final_average_error"]
+    print(f"final average error ({summary.metric}): {final:.4f} in {call.output}")
+    return final
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # An import may stay on its level or go down; what is on no level is a file of its own below.
 LEVELS = [
     ["atomic_file", "version"],
-    ["reconstruction", "verified_file"],
+    ["reconstruction_loss", "verified_file"],
     ["checkpoint_file"],
     ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],
     ["original_interface"],
@@ -32,6 +32,7 @@ SIDEWAYS = {
     ("methods", "learner"),
     ("models", "learner"),
     ("data", "toy_data"),
+    ("plots", "metrics"),
     ("stream", "data"),
     ("stream", "memory"),
 }

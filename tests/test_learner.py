@@ -67,7 +67,8 @@ def assert_same_bits(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> 
 @pytest.mark.parametrize("online", [False, True])
 def test_hand_written_ewc_loop_equals_the_method(online: bool) -> None:
     tasks = make_tasks()
-    learner = make_learner(onlineEWC=online, ewc_lambda=3.0, gamma=0.6)
+    learner = make_learner()
+    learner.onlineEWC, learner.ewc_lambda, learner.gamma = online, 3.0, 0.6
     optimizer, order = sgd(learner), seeded(5)
     for task in tasks:
         for _ in range(EPOCHS):
@@ -264,6 +265,57 @@ def test_state_dict_holds_weights_only() -> None:
     assert torch.equal(fresh(x)[1], learner(x)[1])
 
 
+class Linear(ContinualLearner):
+    """A user's model that hands its options on."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
+        self.layer = nn.Linear(5, 5)
+        nn.init.eye_(self.layer.weight)
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return latent
+
+
+def test_settings_are_options_of_a_users_model_and_attributes_of_any() -> None:
+    assert (Linear().onlineEWC, Linear().ewc_lambda, Linear().gamma) == (False, 1.0, 1.0)
+    given, x = Linear(onlineEWC=True, gamma=0.5), torch.randn(9, 5, generator=seeded(4))
+    changed = copy.deepcopy(given)
+    changed.onlineEWC, changed.gamma = False, 1.0
+    changed.onlineEWC, changed.gamma = True, 0.5
+    assert given.constructor_arguments == {"onlineEWC": True, "gamma": 0.5}
+    for learner in (given, changed):
+        first = learner.estimate_fisher(x, mse_loss)
+        second = learner.estimate_fisher(x + 1, mse_loss)
+        expected = {name: 0.5 * first[name] + second[name] for name in first}
+        assert_same_bits(learner._penalty.precision, expected)
+    for wrong in (-0.1, 1.5):
+        with pytest.raises(ValueError, match=f"gamma is {wrong}; expected a decay between"):
+            Linear(gamma=wrong)
+        with pytest.raises(ValueError, match=f"gamma is {wrong}; expected a decay between"):
+            make_learner().gamma = wrong
+    with pytest.raises(TypeError, match="onlineEWC"):
+        MLP(5, onlineEWC=True)
+
+
+def test_a_copy_takes_what_was_estimated_along_and_goes_its_own_way() -> None:
+    learner, x = make_learner(), torch.randn(9, 5, generator=seeded(4))
+    learner.estimate_fisher(x, mse_loss)
+    learner.calculate_ref_gradients(x)
+    twin = copy.deepcopy(learner)
+    with torch.no_grad():
+        for p in twin.parameters():
+            p.add_(0.1)
+    assert twin.ewc_loss() > 0
+    twin.estimate_fisher(x, mse_loss)
+    twin.calculate_ref_gradients(x + 1)
+    assert learner.ewc_loss() == 0
+    assert not torch.equal(learner._reference, twin._reference)
+
+
 def test_original_interface_spares_the_global_generator() -> None:
     learner, x = make_learner(), torch.randn(9, 5, generator=seeded(4))
     state = torch.get_rng_state()
@@ -354,10 +406,10 @@ def test_a_forward_without_a_reconstruction_is_refused() -> None:
 def test_save_checkpoint_names_the_file_after_its_task(tmp_path) -> None:
     from insituml import load_checkpoint
 
-    learner = make_learner(gamma=0.25)
+    learner = make_learner(loss="l1")
     path = learner.save_checkpoint(str(tmp_path / "new"), "mine", after_task=3)
     assert path == tmp_path / "new" / "mine_after_task_3.pt"
     loaded = load_checkpoint(path)
     assert loaded.metadata == {"task": 3}
-    assert loaded.gamma == 0.25
+    assert loaded.reconstruction_loss is l1_loss
     assert_same_bits(loaded.state_dict(), learner.state_dict())

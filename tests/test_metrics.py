@@ -7,7 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from insituml import metrics
 from insituml.metrics import (
+    METRICS,
+    Metric,
+    RunResult,
+    average_error_of_seen_tasks,
     backward_transfer,
     final_average_error,
     forgetting,
@@ -88,3 +93,68 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
             metric(np.zeros(shape))
     with pytest.raises(ValueError, match=r"untrained has shape \(2,\)"):
         forward_transfer(MATRIX, np.zeros(2))
+
+
+def test_the_average_over_seen_tasks_leaves_out_what_is_to_come() -> None:
+    np.testing.assert_allclose(average_error_of_seen_tasks(MATRIX), [2.0, (1 + 3) / 2, 5.0])
+
+
+UNTRAINED = np.array([100.0, 10.0, 6.0])
+
+
+def test_the_table_computes_what_the_functions_do() -> None:
+    assert metrics.of_run(RunResult(MATRIX, UNTRAINED, memory_bytes=12)) == {
+        "final_average_error": final_average_error(MATRIX),
+        "forgetting": forgetting(MATRIX),
+        "backward_transfer": backward_transfer(MATRIX),
+        "forward_transfer": forward_transfer(MATRIX, UNTRAINED),
+        "memory_bytes": 12,
+    }
+
+
+def test_what_has_no_meaning_is_nan() -> None:
+    run = RunResult(MATRIX, UNTRAINED, memory_bytes=12, sequential=False, keeps_all_data=True)
+    known = {name for name, value in metrics.of_run(run).items() if not math.isnan(value)}
+    assert known == {"final_average_error"}
+
+
+def test_methods_are_compared_with_both_ends_of_the_gap() -> None:
+    errors = {"naive": 10.0, "joint": 2.0, "ewc": 4.0}
+    numbers = {method: {"final_average_error": error} for method, error in errors.items()}
+    found = metrics.of_comparison(numbers)
+    assert {m: n["gap_closed"] for m, n in found.items()} == {"naive": 0, "joint": 1, "ewc": 0.75}
+    assert found["ewc"]["final_average_error"] == 4.0
+    del numbers["joint"]
+    assert all(math.isnan(n["gap_closed"]) for n in metrics.of_comparison(numbers).values())
+
+
+def test_each_metric_is_computed_in_one_way_and_named_once() -> None:
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+    assert all((m.of_run is None) != (m.of_comparison is None) for m in METRICS)
+
+
+@pytest.mark.parametrize(
+    "better, no_help, values, best",
+    [
+        ("lower", None, [3.0, 1.0, 2.0], 1.0),
+        ("higher", None, [3.0, 1.0, 2.0], 3.0),
+        ("lower", None, [3.0, math.nan, 2.0], 2.0),
+        ("lower", None, [3.0], None),  # nobody to be better than
+        ("lower", None, [3.0, math.nan], None),
+        ("lower", None, [3.0, 3.0], None),
+        ("lower", None, [], None),
+        ("higher", 0.0, [-0.5, 0.25], 0.25),
+        ("higher", 0.0, [-0.5, -0.25], None),
+        ("higher", 0.0, [-0.5, 0.0], None),
+        ("lower", 0.0, [-0.5, 0.5], -0.5),
+        ("lower", 0.0, [0.25, 0.5], None),
+    ],
+)
+def test_best(better, no_help, values, best) -> None:
+    assert Metric("x", "x", better, "share", no_help=no_help).best(values) == best
+
+
+def test_bounds_and_the_reference_do_not_compete() -> None:
+    assert metrics.competes("ewc", is_bound=False)
+    assert not metrics.competes("anything", is_bound=True)
+    assert not metrics.competes(metrics.REFERENCE, is_bound=False)

@@ -1,9 +1,7 @@
 """The mathematics of continual learning as functions on tensors."""
 
 from insituml.gradients.cone import project_onto_cone
-from insituml.gradients.evaluation_mode import evaluation_mode
-from insituml.gradients.fisher import diagonal_fisher
-from insituml.gradients.importance import mean_gradient_power
+from insituml.gradients.importance import diagonal_fisher, mean_gradient_power
 from insituml.gradients.kronecker import kronecker_fisher, nearest_kronecker
 from insituml.gradients.kronecker_penalty import KroneckerPenalty
 from insituml.gradients.layer_statistics import (
@@ -13,7 +11,7 @@ from insituml.gradients.layer_statistics import (
     parameter_name,
     supported_layers,
 )
-from insituml.gradients.parameters import gradients_of, trainable_parameters
+from insituml.gradients.module import evaluation_mode, gradients_of, trainable_parameters
 from insituml.gradients.penalty import QuadraticPenalty
 from insituml.gradients.per_sample import per_sample_losses
 from insituml.gradients.projection import project, project_layerwise

@@ -1,4 +1,7 @@
-"""Mean power of per-sample gradients: closed forms where they hold, ``vmap`` elsewhere."""
+"""Mean power of per-sample gradients, such as the diagonal Fisher information.
+
+Closed forms where they hold, ``vmap`` elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,52 @@ import torch
 from torch import Tensor, nn
 
 from insituml.gradients.closed_form import summed_powers
-from insituml.gradients.evaluation_mode import evaluation_mode
 from insituml.gradients.layer_statistics import (
     LayerCalls,
     layer_statistics,
     parameter_name,
     supported_layers,
 )
-from insituml.gradients.loss_module import LossOf
-from insituml.gradients.sample_gradients import SampleGradients
+from insituml.gradients.module import LossOf, evaluation_mode
+from insituml.gradients.per_sample import SampleGradients
 
 HELD = 2**21
 """Numbers of layer inputs and output gradients held at once; more is no faster."""
+
+
+def diagonal_fisher(
+    module: nn.Module,
+    loss: LossOf,
+    samples: Sequence[Tensor],
+    *,
+    chunk_size: int = 16,
+) -> dict[str, Tensor]:
+    """Mean over samples of the squared per-sample gradient.
+
+    ``F_i = 1/N Σ_n (∂ℓ(x_n, θ)/∂θ_i)²``. Squaring the gradient of a batch mean instead would
+    shrink F several-fold and make it depend on the batch size.
+
+    Parameters
+    ----------
+    module, loss, samples, chunk_size
+        As in :func:`mean_gradient_power`: linear and convolutional
+        layers take a closed form, other parameters ``vmap``; ``chunk_size`` bounds the latter.
+
+    Returns
+    -------
+    dict
+        ``{parameter name: F}`` of every parameter that requires a gradient, on its device.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample, or ``chunk_size`` is below 1.
+
+    References
+    ----------
+    Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks", PNAS 2017, eq. 3.
+    """
+    return mean_gradient_power(module, loss, samples, 2, chunk_size=chunk_size)
 
 
 def mean_gradient_power(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from insituml.gradients.evaluation_mode import evaluation_mode
 from insituml.gradients.importance import mean_gradient_power, trusted_layers
 from insituml.gradients.layer_statistics import (
     LayerCalls,
@@ -17,7 +16,7 @@ from insituml.gradients.layer_statistics import (
     layer_statistics,
     parameter_name,
 )
-from insituml.gradients.loss_module import LossOf
+from insituml.gradients.module import LossOf, evaluation_mode
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from insituml.gradients.fast_convolutions import fast_convolutions
-from insituml.gradients.loss_module import LossOf
+from insituml.gradients.module import LossOf
 from insituml.gradients.patches import CONVOLUTIONS, TRANSPOSED, convolution_patches
 
 BLOCK = 2**20

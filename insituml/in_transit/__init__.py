@@ -7,7 +7,7 @@ from insituml.in_transit.held_out import HeldOut
 from insituml.in_transit.learn import StreamBrokeError, learn
 from insituml.in_transit.log import StreamLog
 from insituml.in_transit.now_buffer import NowBuffer
-from insituml.in_transit.trainer import InTransitTrainer, learns_in_transit
+from insituml.in_transit.trainer import InTransitTrainer
 
 __all__ = [
     "Arrival",
@@ -20,5 +20,4 @@ __all__ = [
     "StreamLog",
     "TaskWindows",
     "learn",
-    "learns_in_transit",
 ]

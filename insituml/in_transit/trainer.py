@@ -76,7 +76,7 @@ class InTransitTrainer:
                 f"task_samples is {task_samples}, batches_per_arrival {batches_per_arrival}, "
                 f"batch_size {batch_size}; expected 1 or more of each"
             )
-        if not learns_in_transit(method):
+        if not method.learns_in_transit:
             raise ValueError(
                 f"{type(method).__name__} trains on several tasks at once, which no stream can "
                 "give again; train it on files"
@@ -248,10 +248,3 @@ class InTransitTrainer:
 
     def _device(self) -> torch.device:
         return next(self.learner.parameters()).device
-
-
-def learns_in_transit(method: Method) -> bool:
-    """Return whether a method learns tasks one after the other, never going back to one."""
-    probes = [Task(k, "", (torch.zeros(1, 1),), ()) for k in range(2)]
-    scheduled = [task for task, _ in method.schedule(probes, 1)]
-    return len(scheduled) == 2 and all(a is b for a, b in zip(scheduled, probes, strict=True))

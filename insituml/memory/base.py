@@ -24,6 +24,9 @@ class Memory:
         show how many these are.
     dtype, device, pin
         How samples are stored; see :class:`~insituml.memory.storage.SampleStorage`.
+    total_tasks
+        Tasks that will come, where this is known. Only :class:`~insituml.memory.EpisodicMemory`,
+        whose shares are fixed, makes use of it.
     generator
         Chooses which samples are stored and drawn; None: its own, with seed 0.
 
@@ -50,6 +53,7 @@ class Memory:
         dtype: str | None = None,
         device: str | None = None,
         pin: bool = False,
+        total_tasks: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         self.generator = own_generator(generator)
@@ -105,26 +109,43 @@ class Memory:
         tasks, counts = self._task_of_row[: len(self)].unique(return_counts=True)
         return dict(zip(tasks.tolist(), counts.tolist(), strict=True))
 
-    def sample(self, size: int, *, without_task: int | None = None) -> Batch:
+    def sample(
+        self, size: int | None, *, of_task: int | None = None, without_task: int | None = None
+    ) -> Batch:
         """Draw without replacement: ``min(size, ...)`` of the samples stored.
 
         Parameters
         ----------
         size
-            Samples to draw.
+            Samples to draw; None: all there are, in the order of :meth:`all`, without drawing.
+        of_task
+            Draw from the samples of this task only.
         without_task
-            Leave out the samples of this task; None: draw from the whole memory.
-        """
-        if without_task is None:
-            return self._storage.read(draw_without_replacement(len(self), size, self.generator))
-        rows = (self._task_of_row[: len(self)] != without_task).nonzero().flatten()
-        drawn = draw_without_replacement(len(rows), size, self.generator)
-        return self._storage.read(rows[drawn])
+            Leave out the samples of this task. With neither: draw from the whole memory.
 
-    def all(self) -> tuple[Batch, Tensor]:
-        """Return every stored sample and the task each is of."""
-        rows = torch.arange(len(self))
-        return self._storage.read(rows), self._task_of_row[rows]
+        Raises
+        ------
+        ValueError
+            If nothing was ever stored.
+        """
+        task_of_row = self._task_of_row[: len(self)]
+        if of_task is not None:
+            rows = (task_of_row == of_task).nonzero().flatten()
+        elif without_task is not None:
+            rows = (task_of_row != without_task).nonzero().flatten()
+        else:
+            rows = torch.arange(len(self))
+        if size is not None:
+            rows = rows[draw_without_replacement(len(rows), size, self.generator)]
+        return self._storage.read(rows)
+
+    def all(self) -> Batch:
+        """Return a copy of every stored sample; :meth:`tasks` tells the task of each."""
+        return self.sample(None)
+
+    def tasks(self) -> Tensor:
+        """Return the task of every stored sample, ``(n,)``, in the order of :meth:`all`."""
+        return self._task_of_row[: len(self)].clone()
 
     def stored(self) -> Batch:
         """Return every stored sample, not copied if stored in the dtype in which it arrived.

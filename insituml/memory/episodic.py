@@ -9,43 +9,51 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from insituml.data.task import Batch
-from insituml.memory.storage import SampleStorage, draw_without_replacement, own_generator
+from insituml.memory.base import Memory
+from insituml.memory.storage import draw_without_replacement
 
 
-class EpisodicMemory:
-    """Samples of the last tasks, each task with an equal share of the capacity.
+class EpisodicMemory(Memory):
+    """At the end of each task, keep a uniform choice of its samples, as many as its share.
+
+    Shares are equal and fixed: they need the number of tasks. What is stored lies in the order of
+    the tasks, oldest first.
 
     Parameters
     ----------
     total_mem_size
-        Samples in all, over all tasks.
+        Samples in all, over all tasks; None: ``capacity_bytes`` says how many bytes.
     total_tasks
         Tasks that share the capacity. A further task evicts the oldest.
     gradient_ref_data_size
         Samples that :meth:`reference` draws; 0: all that is stored.
-    generator
-        Chooses which samples are stored and drawn; None: its own, with seed 0.
+    **options
+        Further parameters of :class:`~insituml.memory.base.Memory`.
 
     Raises
     ------
     ValueError
-        If a size is negative or zero, or the share of a task is no sample at all.
+        If ``total_tasks`` is missing, a size is negative or zero, or the share of a task is no
+        sample at all (with ``capacity_bytes``, when the first samples arrive).
+
+    Notes
+    -----
+    ``store_task``, ``reference``, ``reference_of`` and ``reference_of_one_task`` are the names of
+    an older framework, for loops written by hand; the methods call what every memory has.
     """
 
     def __init__(
         self,
-        total_mem_size: int,
-        total_tasks: int,
+        total_mem_size: int | None = None,
+        total_tasks: int | None = None,
         gradient_ref_data_size: int = 0,
-        *,
-        generator: torch.Generator | None = None,
+        **options: Any,
     ) -> None:
-        if total_tasks < 1:
-            raise ValueError(f"total_tasks is {total_tasks}; expected 1 or more")
-        if total_mem_size < total_tasks:
+        super().__init__(total_mem_size, **options)
+        if total_tasks is None or total_tasks < 1:
             raise ValueError(
-                f"total_mem_size is {total_mem_size} for {total_tasks} tasks: not one sample a "
-                "task; expected at least as many samples as tasks"
+                f"total_tasks is {total_tasks}; expected 1 or more, for an episodic memory gives "
+                "each task its share beforehand (a quota memory does not)"
             )
         if gradient_ref_data_size < 0:
             raise ValueError(
@@ -54,51 +62,32 @@ class EpisodicMemory:
         self.total_mem_size = total_mem_size
         self.total_tasks = total_tasks
         self.gradient_ref_data_size = gradient_ref_data_size
-        self.generator = own_generator(generator)
         self.tasks_seen = 0
         """Tasks stored so far, evicted ones included."""
-        self._storage = SampleStorage(total_mem_size)
-        # The share of slot s is rows [s·size/tasks, (s+1)·size/tasks): no row is left over.
-        edges = [slot * total_mem_size // total_tasks for slot in range(total_tasks + 1)]
-        self._first_rows, self._end_rows = edges[:-1], edges[1:]
-        self._filled = [0] * total_tasks
-        self._stored_rows = self._all_rows()
+        self._held: list[int] = []  # samples of each task that is stored, oldest first
+        if total_mem_size is not None:
+            self._check_share(total_mem_size)
 
     def store_task(self, samples: Batch) -> None:
-        """Store a random share of a task just learned, evicting the oldest when full.
+        """Store a share of a task just learned; tasks are numbered as they come."""
+        self.finish_task(samples, self.tasks_seen)
 
-        Parameters
-        ----------
-        samples
-            Tensors with the samples along the first dimension; all of them when they fit.
-        """
+    def finish_task(self, samples: Batch, task: int, features: Tensor | None = None) -> None:
+        capacity = self._allocate(samples)
+        self._check_share(capacity)
+        # Slot s may have what lies between s·size/tasks and (s+1)·size/tasks: no row is left over.
         slot = self.tasks_seen % self.total_tasks
-        share = self._end_rows[slot] - self._first_rows[slot]
-        chosen = draw_without_replacement(len(samples[0]), share, self.generator)
-        rows = self._first_rows[slot] + torch.arange(len(chosen))
-        self._storage.write(rows, samples, chosen)
-        self._filled[slot] = len(chosen)
+        first, end = (s * capacity // self.total_tasks for s in (slot, slot + 1))
+        chosen = draw_without_replacement(len(samples[0]), end - first, self.generator)
+        if len(self._held) == self.total_tasks:  # the oldest has the slot that is wanted
+            self._keep(torch.arange(self._held.pop(0), len(self)))
+        self._write(slice(len(self), len(self) + len(chosen)), samples, chosen, task)
+        self._held.append(len(chosen))
         self.tasks_seen += 1
-        self._stored_rows = self._all_rows()
-
-    def __len__(self) -> int:
-        """Return the number of samples stored."""
-        return sum(self._filled)
-
-    def counts(self) -> dict[int, int]:
-        """Return how many samples each task still stored has, oldest first."""
-        oldest = max(0, self.tasks_seen - self.total_tasks)
-        return {
-            task: self._filled[task % self.total_tasks] for task in range(oldest, self.tasks_seen)
-        }
-
-    def all(self) -> Batch:
-        """Return every stored sample, oldest task first."""
-        return self._storage.read(self._stored_rows)
 
     def reference(self) -> Batch:
         """Return a random sample of the whole memory (A-GEM's reference data)."""
-        return self._storage.read(self._draw(self._stored_rows))
+        return self.sample(self.gradient_ref_data_size or None)
 
     def reference_of_one_task(self) -> Batch:
         """Return a random sample of one stored task, itself chosen at random (S-GEM's)."""
@@ -110,38 +99,25 @@ class EpisodicMemory:
 
     def reference_of(self, task: int) -> Batch:
         """Return a random sample of one stored task, a key of :meth:`counts` (GEM's)."""
-        return self._storage.read(self._draw(self._rows(task)))
+        return self.sample(self.gradient_ref_data_size or None, of_task=task)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "storage": self._storage.state_dict(),
-            "filled": list(self._filled),
-            "tasks_seen": self.tasks_seen,
-        }
+        return {**super().state_dict(), "held": list(self._held), "tasks_seen": self.tasks_seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._storage.load_state_dict(state["storage"])
-        self._filled = list(state["filled"])
-        self.tasks_seen = state["tasks_seen"]
-        self._stored_rows = self._all_rows()
+        super().load_state_dict(state)
+        self._held, self.tasks_seen = list(state["held"]), state["tasks_seen"]
 
-    def _all_rows(self) -> Tensor:
-        none = torch.empty(0, dtype=torch.int64)
-        return torch.cat([none, *(self._rows(task) for task in self.counts())])
-
-    def _rows(self, task: int) -> Tensor:
-        slot = task % self.total_tasks
-        return self._first_rows[slot] + torch.arange(self._filled[slot])
-
-    def _draw(self, rows: Tensor) -> Tensor:
-        if self.gradient_ref_data_size == 0:
-            return rows
-        size = self.gradient_ref_data_size
-        return rows[draw_without_replacement(len(rows), size, self.generator)]
+    def _check_share(self, capacity: int) -> None:
+        if capacity < self.total_tasks:
+            raise ValueError(
+                f"total_mem_size is {capacity} for {self.total_tasks} tasks: not one sample a "
+                "task; expected at least as many samples as tasks"
+            )
 
 
 class EpisodicMemoryDataset(TensorDataset):
-    """The samples an :class:`EpisodicMemory` holds now, as a data set.
+    """The samples a memory holds now, as a data set: for loops of an older framework.
 
     Parameters
     ----------
@@ -154,7 +130,7 @@ class EpisodicMemoryDataset(TensorDataset):
         If nothing is stored yet.
     """
 
-    def __init__(self, memory: EpisodicMemory) -> None:
+    def __init__(self, memory: Memory) -> None:
         if len(memory) == 0:
             raise ValueError("the memory is empty; call memory.store_task(samples) first")
         super().__init__(*memory.all())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from insituml.data.task import Batch
 from insituml.gradients import project
 from insituml.methods.gradient_projection import GradientProjection
 
@@ -19,8 +18,5 @@ class AGEM(GradientProjection):
     Chaudhry et al., "Efficient Lifelong Learning with A-GEM", ICLR 2019.
     """
 
-    def reference_data(self) -> Batch:
-        return self.memory.reference()
-
-    def project(self, gradients: list[Tensor], reference: list[Tensor]) -> None:
-        project(gradients, reference)
+    def project(self, gradients: list[Tensor], references: list[list[Tensor]]) -> None:
+        project(gradients, references[0])

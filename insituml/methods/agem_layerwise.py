@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from insituml.data.task import Batch
 from insituml.gradients import project_layerwise
 from insituml.methods.gradient_projection import GradientProjection
 
@@ -18,8 +17,5 @@ class AGEMLayerwise(GradientProjection):
     Parameters as in :class:`~insituml.methods.gradient_projection.GradientProjection`.
     """
 
-    def reference_data(self) -> Batch:
-        return self.memory.reference()
-
-    def project(self, gradients: list[Tensor], reference: list[Tensor]) -> None:
-        project_layerwise(gradients, reference)
+    def project(self, gradients: list[Tensor], references: list[list[Tensor]]) -> None:
+        project_layerwise(gradients, references[0])

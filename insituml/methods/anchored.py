@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from insituml.data.task import Batch
-from insituml.gradients import QuadraticPenalty
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
 
 
-class Anchored(Method):
-    """Abstract: add ``strength/2 Σᵢ Fᵢ (θᵢ − θ*ᵢ)²``; a subclass sets :attr:`anchor` after tasks.
+class Penalty(Protocol):
+    """What ties parameters to an anchor: a value, and how it moves from task to task."""
+
+    @classmethod
+    def at_anchor(cls, importance: Any, parameters: Mapping[str, Tensor], /) -> Self: ...
+    def with_moved_anchor(
+        self, importance: Any, parameters: Mapping[str, Tensor], gamma: float, /
+    ) -> Self: ...
+    def value(self, parameters: Mapping[str, Tensor], /) -> Tensor: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    @classmethod
+    def from_state_dict(
+        cls, state: Mapping[str, Any], parameters: Mapping[str, Tensor], /
+    ) -> Self: ...
+
+
+P = TypeVar("P", bound=Penalty)
+
+
+class Anchored(Method, Generic[P]):
+    """Abstract: add ``strength`` times a penalty; a subclass says what is important, after tasks.
 
     Parameters
     ----------
@@ -29,12 +48,15 @@ class Anchored(Method):
         If ``strength`` is negative.
     """
 
+    form: type[P]
+    """The penalty: :class:`~insituml.gradients.QuadraticPenalty`, or one with its functions."""
+
     def __init__(self, strength: float, *, generator: torch.Generator) -> None:
         super().__init__(generator=generator)
         if strength < 0:
             raise ValueError(f"strength is {strength}; expected 0 or more")
         self.strength = strength
-        self.anchor: QuadraticPenalty | None = None
+        self.anchor: P | None = None
         """Importances and anchors of the past tasks; None during the first."""
 
     def penalty(
@@ -43,6 +65,14 @@ class Anchored(Method):
         if self.anchor is None:
             return None
         return self.strength * self.anchor.value(dict(learner.named_parameters()))
+
+    def move_anchor(self, learner: ContinualLearner, importance: Any, gamma: float = 1.0) -> None:
+        """Anchor the parameters where they are; γ times what held them goes on to count."""
+        parameters = dict(learner.named_parameters())
+        if self.anchor is None:
+            self.anchor = self.form.at_anchor(importance, parameters)
+        else:
+            self.anchor = self.anchor.with_moved_anchor(importance, parameters, gamma)
 
     def state_dict(self) -> dict[str, Any]:
         anchor = self.anchor.state_dict() if self.anchor is not None else None
@@ -53,4 +83,4 @@ class Anchored(Method):
         self.anchor = None
         if state["anchor"] is not None:
             parameters = dict(learner.named_parameters())
-            self.anchor = QuadraticPenalty.from_state_dict(state["anchor"], parameters)
+            self.anchor = self.form.from_state_dict(state["anchor"], parameters)

@@ -28,6 +28,15 @@ class Method:
     sequential = True
     """Whether tasks are learned one after the other, so that forgetting has a meaning."""
 
+    keeps_all_data = False
+    """Whether all training data are held, and not a bounded part of them."""
+
+    is_bound = False
+    """Whether a method that sees each task once cannot be expected to do better."""
+
+    learns_in_transit = True
+    """Whether tasks are learned as they come; False where :meth:`schedule` goes back to one."""
+
     needs_output = False
     """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""
 

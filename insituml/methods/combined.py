@@ -46,6 +46,9 @@ class Combined(Method):
             raise ValueError(f"{names} each decide what to train on; combine at most one of them")
         self.scheduler = schedulers[0] if schedulers else self.methods[0]
         self.sequential = all(m.sequential for m in self.methods)
+        self.keeps_all_data = any(m.keeps_all_data for m in self.methods)
+        self.is_bound = any(m.is_bound for m in self.methods)
+        self.learns_in_transit = all(m.learns_in_transit for m in self.methods)
         self.needs_output = any(m.needs_output for m in self.methods)
 
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:

@@ -16,6 +16,10 @@ class Cumulative(Method):
     steps. All training data are held in memory.
     """
 
+    keeps_all_data = True
+    is_bound = True
+    learns_in_transit = False
+
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
         so_far = tasks[0].train
         for k, task in enumerate(tasks):

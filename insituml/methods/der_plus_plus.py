@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from insituml.data.task import Batch
 from insituml.learner import ContinualLearner
+from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.der import DER
 
 
@@ -15,7 +18,7 @@ class DERPlusPlus(DER):
 
     Parameters
     ----------
-    memory_size, replay_size, alpha, generator
+    memory_size, replay_size, alpha, memory, batched, generator
         As in :class:`~insituml.methods.DER`; each of the two draws has ``replay_size`` samples.
     beta
         Weight of the learner's loss on stored samples, 0 or more.
@@ -33,14 +36,16 @@ class DERPlusPlus(DER):
 
     def __init__(
         self,
-        memory_size: int,
+        memory_size: int | None,
         replay_size: int | None = None,
         alpha: float = 0.5,
         beta: float = 0.5,
+        memory: Callable[..., Memory] = ReservoirMemory,
+        batched: bool = True,
         *,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(memory_size, replay_size, alpha, generator=generator)
+        super().__init__(memory_size, replay_size, alpha, memory, batched, generator=generator)
         if beta < 0:
             raise ValueError(f"beta is {beta}; expected 0 or more")
         self.beta = beta

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch
-from insituml.learner import ContinualLearner, evaluating, sample_losses
+from insituml.gradients import evaluation_mode
+from insituml.learner import ContinualLearner, sample_losses
 
 BATCH = 64
 """Samples per forward pass, as ``calculate_ref_gradients`` has by default."""
@@ -17,7 +18,7 @@ BATCH = 64
 def encoded(learner: ContinualLearner, x: Tensor) -> Tensor:
     """Return the latents ``(n, latent_size)`` of inputs ``(n, ...)``."""
     device = next(learner.parameters()).device
-    with evaluating(learner):
+    with evaluation_mode(learner), torch.no_grad():
         return torch.cat([learner.encode(part.to(device)) for part in x.split(BATCH)])
 
 
@@ -25,7 +26,7 @@ def features(learner: ContinualLearner, samples: Batch) -> Tensor:
     """Return the latents ``(n, d)`` of samples, or the outputs of a learner without encoder."""
     if type(learner).encode is not ContinualLearner.encode:
         return encoded(learner, samples[0])
-    with evaluating(learner):
+    with evaluation_mode(learner), torch.no_grad():
         return torch.cat([learner.output(part).flatten(1) for part in _parts(learner, samples)])
 
 

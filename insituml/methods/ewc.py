@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -14,7 +12,7 @@ from insituml.methods.anchored import Anchored
 from insituml.methods.sampling import check_sample_count, draw
 
 
-class EWC(Anchored):
+class EWC(Anchored[QuadraticPenalty]):
     """Tie each parameter to its value after every past task, by its Fisher information.
 
     The loss is ``L + strength/2 Σₖ Σᵢ Fₖᵢ (θᵢ − θₖᵢ)²``: one anchor per task, at the cost of one.
@@ -41,6 +39,8 @@ class EWC(Anchored):
     Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks", PNAS 2017.
     """
 
+    form = QuadraticPenalty
+
     def __init__(
         self,
         strength: float,
@@ -55,23 +55,19 @@ class EWC(Anchored):
         self.chunk_size = chunk_size
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
-        fisher = self._fisher(learner, task)
-        parameters = dict(learner.named_parameters())
-        if self.anchor is None:
-            self.anchor = QuadraticPenalty.at_anchor(fisher, parameters)
-        else:
-            self.anchor = self._updated(self.anchor, fisher, parameters)
-
-    def _updated(
-        self, penalty: QuadraticPenalty, fisher: dict[str, Tensor], parameters: dict[str, Any]
-    ) -> QuadraticPenalty:
-        return penalty.with_anchor(fisher, parameters)
-
-    def _fisher(self, learner: ContinualLearner, task: Task) -> dict[str, Tensor]:
         samples = draw(task.train, self.fisher_samples, generator=self.generator)
-        return diagonal_fisher(
+        fisher = diagonal_fisher(
             learner,
             lambda model, batch: model.loss(batch),  # type: ignore[operator]
             samples,
             chunk_size=self.chunk_size,
         )
+        self.consolidate(learner, fisher)
+
+    def consolidate(self, learner: ContinualLearner, fisher: dict[str, Tensor]) -> None:
+        """Add an anchor where the parameters are, beside those of the tasks before."""
+        parameters = dict(learner.named_parameters())
+        if self.anchor is None:
+            self.anchor = QuadraticPenalty.at_anchor(fisher, parameters)
+        else:
+            self.anchor = self.anchor.with_anchor(fisher, parameters)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
+from torch import Tensor
 
-from insituml.data.task import Batch, Task
-from insituml.gradients import (
-    gradients_of,
-    project_onto_cone,
-    reference_gradient,
-    trainable_parameters,
-)
-from insituml.learner import ContinualLearner
-from insituml.memory import EpisodicMemory
-from insituml.methods.base import Method
+from insituml.data.task import Batch
+from insituml.gradients import project_onto_cone
+from insituml.memory import EpisodicMemory, Memory
+from insituml.methods.gradient_projection import GradientProjection
 
 
-class GEM(Method):
+class GEM(GradientProjection):
     """Take the gradient closest to the task's own that raises the loss of no past task.
 
     One constraint a past task, each from its stored samples: a step costs a gradient evaluation
@@ -26,10 +21,9 @@ class GEM(Method):
 
     Parameters
     ----------
-    memory_size
-        Samples stored in all.
-    total_tasks
-        Tasks that share the memory; a further one evicts the oldest.
+    memory_size, total_tasks, memory, batched
+        As in :class:`~insituml.methods.AGEM`; a task of which nothing is stored any more gives no
+        constraint.
     reference_size
         Samples of each past task drawn for its gradient; 0: all that it has.
     margin
@@ -41,8 +35,7 @@ class GEM(Method):
     Raises
     ------
     ValueError
-        If ``margin`` or ``reference_size`` is negative, and as in
-        :class:`~insituml.memory.EpisodicMemory`.
+        If ``margin`` or ``reference_size`` is negative, and as in the memory.
 
     References
     ----------
@@ -51,36 +44,30 @@ class GEM(Method):
 
     def __init__(
         self,
-        memory_size: int,
-        total_tasks: int,
+        memory_size: int | None,
+        total_tasks: int | None = None,
         reference_size: int = 0,
         margin: float = 0.0,
+        memory: Callable[..., Memory] = EpisodicMemory,
+        batched: bool = True,
         *,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(generator=generator)
+        super().__init__(
+            memory_size,
+            total_tasks,
+            reference_size,
+            memory=memory,
+            batched=batched,
+            generator=generator,
+        )
         if margin < 0:
             raise ValueError(f"margin is {margin}; expected 0 or more")
-        self.memory = EpisodicMemory(memory_size, total_tasks, reference_size, generator=generator)
         self.margin = margin
 
-    def correct_gradients(self, learner: ContinualLearner) -> None:
-        if len(self.memory) == 0:
-            return
-        parameters = trainable_parameters(learner)
-        device = parameters[0].device
-        references = []
-        for task in self.memory.counts():
-            samples: Batch = tuple(t.to(device) for t in self.memory.reference_of(task))
-            references.append(reference_gradient(learner.loss, parameters, [samples])[1])
-        project_onto_cone(gradients_of(parameters), references, self.margin)
+    def reference_data(self) -> Iterable[Batch]:
+        for task in self.past_tasks():
+            yield self.memory.sample(self.reference_size or None, of_task=task)
 
-    def end_task(self, learner: ContinualLearner, task: Task) -> None:
-        self.memory.store_task(task.train)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "memory": self.memory.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
-        super().load_state_dict(state, learner)
-        self.memory.load_state_dict(state["memory"])
+    def project(self, gradients: list[Tensor], references: list[list[Tensor]]) -> None:
+        project_onto_cone(gradients, references, self.margin)

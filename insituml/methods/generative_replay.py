@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from insituml.data.task import Batch, Task, joined
 from insituml.learner import ContinualLearner
-from insituml.memory import ReservoirMemory
-from insituml.methods.base import Method
+from insituml.memory import Memory, ReservoirMemory
+from insituml.methods.remembering import Remembering
+from insituml.methods.sampling import check_sample_count
 from insituml.methods.teacher import Teacher
 
 
-class GenerativeReplay(Method):
+class GenerativeReplay(Remembering):
     """Join each batch with inputs that the model of the last task draws for past conditions.
 
-    Only conditions are stored (a batch's columns after its inputs: times, labels), a reservoir of
-    those of past tasks. The learner must be able to draw inputs for them, ``learner.sample``.
+    Only conditions are stored (a batch's columns after its inputs: times, labels), those of past
+    tasks. The learner must be able to draw inputs for them, ``learner.sample``.
 
     Parameters
     ----------
     memory_size
-        Conditions in the reservoir.
+        Conditions in the memory; None: ``memory`` says how many bytes it may have.
     replay_size
         Samples drawn with each batch; None: as many as the batch has.
+    memory, batched
+        As in :class:`~insituml.methods.ExperienceReplay`.
     generator
         Chooses the conditions and draws the samples.
 
@@ -40,12 +44,18 @@ class GenerativeReplay(Method):
     """
 
     def __init__(
-        self, memory_size: int, replay_size: int | None = None, *, generator: torch.Generator
+        self,
+        memory_size: int | None,
+        replay_size: int | None = None,
+        memory: Callable[..., Memory] = ReservoirMemory,
+        batched: bool = True,
+        *,
+        generator: torch.Generator,
     ) -> None:
-        super().__init__(generator=generator)
-        if replay_size is not None and replay_size < 1:
-            raise ValueError(f"replay_size is {replay_size}; expected 1 or more, or null")
-        self.memory = ReservoirMemory(memory_size, generator=generator)
+        super().__init__(memory_size, memory, batched=batched, generator=generator)
+        check_sample_count("replay_size", replay_size)
+        # Not sample by sample while training: the old model knows no condition of a new task.
+        self.waits = True
         self.replay_size = replay_size
         self.teacher = Teacher()
 
@@ -60,7 +70,12 @@ class GenerativeReplay(Method):
                 f"task {task.index} ({task.name}) has inputs only; generative replay draws inputs "
                 "for conditions: give each sample at least one further column"
             )
+        super().begin_task(learner, task)
         self.teacher.follow(learner)
+
+    def kept(self, learner: ContinualLearner, samples: Batch) -> Batch:
+        """Return the conditions."""
+        return samples[1:]
 
     def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
         if not self.teacher:
@@ -71,18 +86,12 @@ class GenerativeReplay(Method):
         return joined(batch, (drawn, *conditions))
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
-        # Not sample by sample while training: the old model knows no condition of a new task.
-        self.memory.add(task.train[1:], task.index)
+        super().end_task(learner, task)
         self.teacher.copy_of(learner)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            **super().state_dict(),
-            "memory": self.memory.state_dict(),
-            "teacher": self.teacher.state_dict(),
-        }
+        return {**super().state_dict(), "teacher": self.teacher.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
-        self.memory.load_state_dict(state["memory"])
         self.teacher.load_state_dict(state["teacher"], learner)

@@ -19,6 +19,9 @@ class Joint(Method):
     """
 
     sequential = False
+    keeps_all_data = True
+    is_bound = True
+    learns_in_transit = False
 
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
         columns = zip(*(task.train for task in tasks), strict=True)

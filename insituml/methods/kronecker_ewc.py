@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
 
-from insituml.data.task import Batch, Task
+from insituml.data.task import Task
 from insituml.gradients import KroneckerPenalty, kronecker_fisher
 from insituml.learner import ContinualLearner
-from insituml.methods.base import Method
+from insituml.methods.anchored import Anchored
 from insituml.methods.sampling import check_sample_count, draw
 
 
-class KroneckerEWC(Method):
+class KroneckerEWC(Anchored[KroneckerPenalty]):
     """Tie the weights to their last values by a Fisher information that knows correlations.
 
     The loss is ``L + strength/2 (θ − θ*)ᵀ F (θ − θ*)`` with one Kronecker product ``A ⊗ G`` per
@@ -53,6 +50,8 @@ class KroneckerEWC(Method):
     forgetting", NeurIPS 2018. They add up the factors; the nearest product is closer to the sum.
     """
 
+    form = KroneckerPenalty
+
     def __init__(
         self,
         strength: float,
@@ -63,28 +62,16 @@ class KroneckerEWC(Method):
         *,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(generator=generator)
-        if strength < 0:
-            raise ValueError(f"strength is {strength}; expected 0 or more")
+        super().__init__(strength, generator=generator)
         if not 0.0 <= gamma <= 1.0:
             raise ValueError(f"gamma is {gamma}; expected a decay between 0 and 1")
         check_sample_count("fisher_samples", fisher_samples)
         if max_width is not None and max_width < 1:
             raise ValueError(f"max_width is {max_width}; expected 1 or more, or None")
-        self.strength = strength
         self.gamma = gamma
         self.fisher_samples = fisher_samples
         self.chunk_size = chunk_size
         self.max_width = max_width
-        self.anchor: KroneckerPenalty | None = None
-        """Precision and anchor of the past tasks; None during the first."""
-
-    def penalty(
-        self, learner: ContinualLearner, batch: Batch, output: Tensor | None
-    ) -> Tensor | None:
-        if self.anchor is None:
-            return None
-        return self.strength * self.anchor.value(dict(learner.named_parameters()))
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         samples = draw(task.train, self.fisher_samples, generator=self.generator)
@@ -95,19 +82,4 @@ class KroneckerEWC(Method):
             chunk_size=self.chunk_size,
             max_width=self.max_width,
         )
-        parameters = dict(learner.named_parameters())
-        if self.anchor is None:
-            self.anchor = KroneckerPenalty.at_anchor(fisher, parameters)
-        else:
-            self.anchor = self.anchor.with_moved_anchor(fisher, parameters, self.gamma)
-
-    def state_dict(self) -> dict[str, Any]:
-        anchor = self.anchor.state_dict() if self.anchor is not None else None
-        return {**super().state_dict(), "anchor": anchor}
-
-    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
-        super().load_state_dict(state, learner)
-        self.anchor = None
-        if state["anchor"] is not None:
-            parameters = dict(learner.named_parameters())
-            self.anchor = KroneckerPenalty.from_state_dict(state["anchor"], parameters)
+        self.move_anchor(learner, fisher, self.gamma)

@@ -12,7 +12,7 @@ from insituml.methods.anchored import Anchored
 from insituml.methods.sampling import check_sample_count, draw
 
 
-class MAS(Anchored):
+class MAS(Anchored[QuadraticPenalty]):
     """Tie each parameter to its last value, by how much the learner's output depends on it.
 
     The importance is ``Ωᵢ = 1/N Σ_n |∂‖f(x_n)‖²/∂θᵢ|``, f being the learner's ``output``: no
@@ -40,6 +40,8 @@ class MAS(Anchored):
     Aljundi et al., "Memory Aware Synapses: Learning what (not) to forget", ECCV 2018, eq. 2–4.
     """
 
+    form = QuadraticPenalty
+
     def __init__(
         self,
         strength: float,
@@ -58,11 +60,7 @@ class MAS(Anchored):
         importance = mean_gradient_power(
             learner, _squared_norm, samples, 1, chunk_size=self.chunk_size
         )
-        parameters = dict(learner.named_parameters())
-        if self.anchor is None:
-            self.anchor = QuadraticPenalty.at_anchor(importance, parameters)
-        else:
-            self.anchor = self.anchor.with_moved_anchor(importance, parameters, gamma=1.0)
+        self.move_anchor(learner, importance)
 
 
 def _squared_norm(learner: nn.Module, batch: Batch) -> Tensor:

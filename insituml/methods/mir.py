@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from insituml.data.task import Batch, joined
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner, sample_losses
+from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.experience_replay import ExperienceReplay
 
 
@@ -19,7 +22,7 @@ class MIR(ExperienceReplay):
 
     Parameters
     ----------
-    memory_size, replay_size, generator
+    memory_size, replay_size, memory, generator
         As in :class:`~insituml.methods.ExperienceReplay`.
     candidates
         Samples drawn from the memory to choose from; None: four times as many as are replayed.
@@ -44,15 +47,16 @@ class MIR(ExperienceReplay):
 
     def __init__(
         self,
-        memory_size: int,
+        memory_size: int | None,
         replay_size: int | None = None,
         candidates: int | None = None,
         virtual_rate: float = 0.1,
         batched: bool = True,
+        memory: Callable[..., Memory] = ReservoirMemory,
         *,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(memory_size, replay_size, batched=batched, generator=generator)
+        super().__init__(memory_size, replay_size, memory, batched=batched, generator=generator)
         if candidates is not None and candidates < (replay_size or 1):
             raise ValueError(
                 f"candidates is {candidates}; expected at least the {replay_size or 1} replayed"
@@ -63,7 +67,7 @@ class MIR(ExperienceReplay):
         self.virtual_rate = virtual_rate
 
     def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
-        if not self._remembers():
+        if not self.remembers():
             return batch
         size = self.replay_size or len(batch[0])
         drawn = self.memory.sample(max(self.candidates or 4 * size, size))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from insituml.gradients import QuadraticPenalty
+from insituml.learner import ContinualLearner
 from insituml.methods.ewc import EWC
 
 
@@ -45,7 +43,6 @@ class OnlineEWC(EWC):
             raise ValueError(f"gamma is {gamma}; expected a decay between 0 and 1")
         self.gamma = gamma
 
-    def _updated(
-        self, penalty: QuadraticPenalty, fisher: dict[str, Tensor], parameters: dict[str, Any]
-    ) -> QuadraticPenalty:
-        return penalty.with_moved_anchor(fisher, parameters, self.gamma)
+    def consolidate(self, learner: ContinualLearner, fisher: dict[str, Tensor]) -> None:
+        """Move the anchor to where the parameters are."""
+        self.move_anchor(learner, fisher, self.gamma)

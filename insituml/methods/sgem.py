@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterable
+
+import torch
 
 from insituml.data.task import Batch
-from insituml.gradients import project
-from insituml.methods.gradient_projection import GradientProjection
+from insituml.methods.agem import AGEM
 
 
-class SGEM(GradientProjection):
+class SGEM(AGEM):
     """Project against the gradient on one past task, chosen at random at every step.
 
     Parameters as in :class:`~insituml.methods.gradient_projection.GradientProjection`.
@@ -20,8 +21,7 @@ class SGEM(GradientProjection):
     GEM).
     """
 
-    def reference_data(self) -> Batch:
-        return self.memory.reference_of_one_task()
-
-    def project(self, gradients: list[Tensor], reference: list[Tensor]) -> None:
-        project(gradients, reference)
+    def reference_data(self) -> Iterable[Batch]:
+        if tasks := self.past_tasks():
+            chosen = tasks[int(torch.randint(len(tasks), (), generator=self.generator))]
+            yield self.memory.sample(self.reference_size or None, of_task=chosen)

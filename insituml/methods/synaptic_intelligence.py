@@ -13,7 +13,7 @@ from insituml.learner import ContinualLearner
 from insituml.methods.anchored import Anchored
 
 
-class SynapticIntelligence(Anchored):
+class SynapticIntelligence(Anchored[QuadraticPenalty]):
     """Tie each parameter to its value after the last task, by what its path contributed so far.
 
     While a task is learned, ``ωᵢ = −∫ gᵢ dθᵢ`` adds up how much parameter i lowered the loss;
@@ -45,6 +45,8 @@ class SynapticIntelligence(Anchored):
     gradient that the optimizer is about to be given, before clipping, without this method's own
     penalty; beside other methods (:class:`~insituml.methods.Combined`) theirs is part of it.
     """
+
+    form = QuadraticPenalty
 
     def __init__(
         self, strength: float, damping: float = 0.1, *, generator: torch.Generator
@@ -94,10 +96,7 @@ class SynapticIntelligence(Anchored):
             name: path.clamp(min=0) / ((parameters[name].detach() - start).square() + self.damping)
             for name, path, start in zip(self._names, self._path, self._start, strict=True)
         }
-        if self.anchor is None:
-            self.anchor = QuadraticPenalty.at_anchor(importance, parameters)
-        else:
-            self.anchor = self.anchor.with_moved_anchor(importance, parameters, gamma=1.0)
+        self.move_anchor(learner, importance)
         self._path, self._start, self._before, self._gradients = [], [], [], []
 
     def state_dict(self) -> dict[str, Any]:

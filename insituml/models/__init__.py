@@ -3,6 +3,16 @@
 from insituml.learner import ContinualLearner
 from insituml.models.autoencoder import AutoEncoder2D, AutoEncoder3D
 from insituml.models.conditional_flow import ConditionalFlow
+from insituml.models.encoder_decoder import EncoderDecoder
+from insituml.models.layers import initialise
 from insituml.models.mlp import MLP
 
-__all__ = ["MLP", "AutoEncoder2D", "AutoEncoder3D", "ConditionalFlow", "ContinualLearner"]
+__all__ = [
+    "MLP",
+    "AutoEncoder2D",
+    "AutoEncoder3D",
+    "ConditionalFlow",
+    "ContinualLearner",
+    "EncoderDecoder",
+    "initialise",
+]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -31,11 +30,10 @@ class _AutoEncoder(EncoderDecoder):
         as the original does; a latent alone decodes by up-sampling instead.
     activation
         ``"tanh"``, ``"leaky_relu"`` or ``"relu"``.
+    loss
+        Reconstruction loss, ``"mse"`` or ``"l1"``.
     generator
         Source of the Xavier-uniform initial weights; None: seed 0.
-    **kwargs
-        ``loss``, ``onlineEWC``, ``ewc_lambda``, ``gamma`` of
-        :class:`~insituml.learner.ContinualLearner`.
 
     Raises
     ------
@@ -55,8 +53,8 @@ class _AutoEncoder(EncoderDecoder):
         downsampling: str = "strided",
         activation: str = "leaky_relu",
         *,
+        loss: str = "mse",
         generator: torch.Generator | None = None,
-        **kwargs: Any,
     ) -> None:
         if len(input_shape) != self.dimensions + 1:
             raise ValueError(
@@ -73,7 +71,7 @@ class _AutoEncoder(EncoderDecoder):
                 ConvolutionalDecoder(sizes, latent_size, convolutions, activation),
             )
 
-        super().__init__(build, generator=generator, **kwargs)
+        super().__init__(build, loss=loss, generator=generator)
 
 
 class AutoEncoder2D(_AutoEncoder):

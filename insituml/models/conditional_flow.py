@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,9 +41,6 @@ class ConditionalFlow(ContinualLearner):
     generator
         Source of the initial weights; None: seed 0. Hidden layers are Xavier-uniform, the last
         one of each coupling is zero: an untrained flow is the identity.
-    **kwargs
-        ``onlineEWC``, ``ewc_lambda``, ``gamma`` of
-        :class:`~insituml.learner.ContinualLearner`.
 
     Raises
     ------
@@ -67,9 +63,8 @@ class ConditionalFlow(ContinualLearner):
         condition_scale: float = 1.0,
         *,
         generator: torch.Generator | None = None,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__()
         if condition_size < 1:
             raise ValueError(
                 f"condition_size is {condition_size}; a conditional flow needs 1 or more, so a "

@@ -20,20 +20,20 @@ class EncoderDecoder(ContinualLearner):
     build
         Returns the new ``(encoder, decoder)``. The encoder maps x to ``(latent, indices)``, the
         decoder ``(latent, indices or None)`` to a reconstruction.
+    loss
+        Reconstruction loss, ``"mse"`` or ``"l1"``.
     generator
         Source of the initial weights; None: seed 0.
-    **options
-        Of :class:`~insituml.learner.ContinualLearner`.
     """
 
     def __init__(
         self,
         build: Callable[[], tuple[nn.Module, nn.Module]],
         *,
+        loss: str = "mse",
         generator: torch.Generator | None,
-        **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(loss=loss)
         # torch's layers draw weights from the global generator, only to be overwritten below.
         with torch.random.fork_rng(devices=[]):
             self.encoder, self.decoder = build()

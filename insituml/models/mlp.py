@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +26,10 @@ class MLP(EncoderDecoder):
         Width of the latent.
     activation
         ``"tanh"``, ``"leaky_relu"`` or ``"relu"``.
+    loss
+        Reconstruction loss, ``"mse"`` or ``"l1"``.
     generator
         Source of the Xavier-uniform initial weights; None: seed 0.
-    **kwargs
-        ``loss``, ``onlineEWC``, ``ewc_lambda``, ``gamma`` of
-        :class:`~insituml.learner.ContinualLearner`.
     """
 
     def __init__(
@@ -41,8 +39,8 @@ class MLP(EncoderDecoder):
         latent_size: int = 16,
         activation: str = "leaky_relu",
         *,
+        loss: str = "mse",
         generator: torch.Generator | None = None,
-        **kwargs: Any,
     ) -> None:
         shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
         widths = [math.prod(shape), *hidden_sizes, latent_size]
@@ -51,8 +49,8 @@ class MLP(EncoderDecoder):
                 _Encoder(widths, activation),
                 _Decoder(widths[::-1], activation, shape),
             ),
+            loss=loss,
             generator=generator,
-            **kwargs,
         )
 
 

@@ -2,7 +2,8 @@
 
 from insituml.plots.forgetting import first_task_error, forgetting_curves
 from insituml.plots.latent_drift import latent_drift_heatmap
-from insituml.plots.leaderboard import leaderboard_figure, leaderboard_markdown
+from insituml.plots.leaderboard import leaderboard_figure
+from insituml.plots.leaderboard_table import leaderboard_markdown
 from insituml.plots.loss_matrix import loss_matrix_grid, loss_matrix_heatmap
 from insituml.plots.method_style import method_label, method_styles
 from insituml.plots.point_clouds import point_clouds

@@ -20,6 +20,7 @@ from insituml.plots.style import (
     height_for_labels,
     label_line_ends,
     look,
+    plain_log_numbers,
     settle,
 )
 
@@ -59,9 +60,8 @@ def forgetting_curves(
     ValueError
         If an array is not of this shape, or they differ in K, or the names do not fit.
     """
-    arrays = seed_matrices(matrices)
-    count = next(iter(arrays.values())).shape[-1]
-    names = names_of(task_names, count)
+    arrays, names = _arrays_and_names(matrices, task_names)
+    count = len(names)
     colors = matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.88, count))
 
     columns = panel_columns(len(arrays))
@@ -85,6 +85,7 @@ def forgetting_curves(
             )
         if log:
             axes.set_yscale("log")
+            plain_log_numbers(axes.yaxis)
         axes.set_title(method_label(name), fontsize=9, fontweight="bold")
         axes.grid(axis="y", which="both")
         axes.set_xlim(-0.3, count - 0.7)
@@ -125,31 +126,23 @@ def first_task_error(
 
     Parameters
     ----------
-    matrices
-        Method name to ``(seeds, K, K)``: error on task j after training through task k.
-    task_names
-        K names; numbers from 0 without.
-    metric_label
-        What the values are, with their unit.
-    title
-        Above the figure.
-    log
-        Logarithmic error axis.
+    matrices, task_names, metric_label, title, log
+        As for :func:`forgetting_curves`.
 
     Raises
     ------
     ValueError
         If an array is not of this shape, or they differ in K, or the names do not fit.
     """
-    arrays = seed_matrices(matrices)
-    count = next(iter(arrays.values())).shape[-1]
-    names = names_of(task_names, count)
+    arrays, names = _arrays_and_names(matrices, task_names)
+    count = len(names)
     styles = method_styles(arrays)
 
     figure = Figure(figsize=(9.5, height_for_labels(len(arrays), 5.2)))
     axes = figure.add_subplot()
     if log:
         axes.set_yscale("log")
+        plain_log_numbers(axes.yaxis)
     ends = []
     for name, values in arrays.items():
         style = styles[name]
@@ -183,3 +176,11 @@ def first_task_error(
         figure.suptitle(title)
     label_line_ends(axes, ends)
     return settle(figure)
+
+
+def _arrays_and_names(
+    matrices: Mapping[str, ArrayLike], task_names: Sequence[str] | None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return each method's ``(seeds, K, K)`` array, and the K names of tasks."""
+    arrays = seed_matrices(matrices)
+    return arrays, names_of(task_names, next(iter(arrays.values())).shape[-1])

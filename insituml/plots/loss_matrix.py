@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib import patheffects
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from insituml.plots.arrays import names_of, square_matrices, square_matrix
 from insituml.plots.colour_scale import beyond_scale, colour_scale
+from insituml.plots.matrix_cells import draw_cells, name_cells, name_margins
 from insituml.plots.method_style import method_label
-from insituml.plots.style import MAX_WIDTH, SEQUENTIAL, compact, look, readable_on, settle
-
-_MANY_TASKS = 12  # beyond this, numbers in the cells become too small to read
+from insituml.plots.style import MAX_WIDTH, look, plain_log_numbers, settle
 
 
 @look()
@@ -32,11 +28,13 @@ def loss_matrix_heatmap(
     vmin: float | None = None,
     vmax: float | None = None,
     log: bool = False,
-    trained_labels: Sequence[str] | None = None,
+    in_order: bool = True,
     row_label: str = "trained through task",
     column_label: str = "evaluated on task",
 ) -> Figure:
     """Draw the loss matrix of one method, its diagonal outlined and its values in the cells.
+
+    A cell of the diagonal is the error on a task right after it was learned.
 
     Parameters
     ----------
@@ -54,8 +52,9 @@ def loss_matrix_heatmap(
         methods to compare them.
     log
         Logarithmic colours; values that are not positive take the lowest colour.
-    trained_labels
-        K names for the rows where they differ from the columns'.
+    in_order
+        Whether tasks were learned one after the other. If not, as in joint training, a row is
+        a part of the training on all tasks, and there is no diagonal to outline.
     row_label, column_label
         What rows and columns are.
 
@@ -67,21 +66,27 @@ def loss_matrix_heatmap(
     values = square_matrix(matrix)
     count = len(values)
     columns = names_of(task_names, count)
-    rows = names_of(trained_labels, count, "trained_labels") if trained_labels else columns
+    rows = columns if in_order else _parts(count)
     norm = colour_scale(values, vmin=vmin, vmax=vmax, log=log)
 
     side = min(max(0.62 * count, 3.4), 5.8)
-    margins = _name_margins(rows, columns)
+    margins = name_margins(rows, columns)
     figure = Figure(figsize=(side + margins[0] + 1.5, side + margins[1] + (0.7 if title else 0.3)))
     axes = figure.add_subplot()
-    image = _draw(
-        axes, values, norm, digits=3 if count <= 8 else 2, fontsize=9 if count <= 8 else 8
+    image = draw_cells(
+        axes,
+        values,
+        norm,
+        digits=3 if count <= 8 else 2,
+        fontsize=9 if count <= 8 else 8,
+        outline=1.2 if in_order else 0,
     )
-    _name_cells(axes, rows, columns)
+    name_cells(axes, rows, columns)
+    row_label = row_label if in_order else "training on all tasks, up to"
     axes.set(xlabel=column_label, ylabel=row_label)
     if title:
         figure.suptitle(title)
-    figure.colorbar(image, ax=axes, label=metric_label, extend=beyond_scale(values, norm), pad=0.02)
+    _colour_bar(figure, image, values, metric_label, pad=0.02)
     return settle(figure)
 
 
@@ -95,6 +100,7 @@ def loss_matrix_grid(
     vmin: float | None = None,
     vmax: float | None = None,
     log: bool = False,
+    unordered: Collection[str] = (),
     row_label: str = "trained through task",
     column_label: str = "evaluated on task",
 ) -> Figure:
@@ -104,18 +110,12 @@ def loss_matrix_grid(
     ----------
     matrices
         Method name to ``(K, K)``: error on task j (column) after training through task k (row).
-    task_names
-        K names; numbers from 0 without.
-    title
-        Above the figure.
-    metric_label
-        What the values are, with their unit, at the colour bar.
-    vmin, vmax
-        Ends of the colour scale; the smallest and largest of all matrices without.
-    log
-        Logarithmic colours; values that are not positive take the lowest colour.
-    row_label, column_label
-        What rows and columns are.
+    unordered
+        Methods that do not learn the tasks in order: their rows are parts of the training, and
+        they come last.
+    task_names, title, metric_label, vmin, vmax, log, row_label, column_label
+        As for :func:`loss_matrix_heatmap`; without ``vmin`` and ``vmax``, the scale ends at the
+        smallest and largest of all matrices.
 
     Raises
     ------
@@ -123,6 +123,8 @@ def loss_matrix_grid(
         If a matrix is not square, or they differ in K, or the names do not fit.
     """
     arrays = square_matrices(matrices)
+    # Names stand at the left of a line for all its panels: those with other rows come last.
+    arrays = dict(sorted(arrays.items(), key=lambda item: item[0] in unordered))
     stack = np.stack(list(arrays.values()))
     count = stack.shape[-1]
     names = names_of(task_names, count)
@@ -130,7 +132,7 @@ def loss_matrix_grid(
 
     columns = panel_columns(len(arrays))
     lines = -(-len(arrays) // columns)
-    left, bottom = _name_margins(names, names)
+    left, bottom = name_margins(names, names)
     panel = min((MAX_WIDTH - left - 1.4) / columns - 0.15, 2.4)
     figure = Figure(
         figsize=(
@@ -142,21 +144,23 @@ def loss_matrix_grid(
     image = None
     for place, (name, values) in enumerate(arrays.items()):
         axes = figure.add_subplot(lines, columns, place + 1)
-        image = _draw(
+        image = draw_cells(
             axes,
             values,
             norm,
             digits=3 if size > 0.5 else 2,
             fontsize=8 if size > 0.5 else 6.5,
             annotate=size > 0.3,
-            outline=1.2 if size > 0.3 else 0.7,
+            outline=0 if name in unordered else 1.2 if size > 0.3 else 0.7,
         )
-        axes.set_title(method_label(name), fontsize=9, fontweight="bold")
+        head = f"{method_label(name)}, by parts" if name in unordered else method_label(name)
+        axes.set_title(head, fontsize=9, fontweight="bold")
         # Names below the last line only: elsewhere they would tear the lines apart.
         last = place // columns == lines - 1
-        _name_cells(
+        own = _parts(count) if name in unordered else names
+        name_cells(
             axes,
-            names if place % columns == 0 else None,
+            own if place % columns == 0 else None,
             names if last else None,
             upright=lines > 1,
         )
@@ -165,119 +169,24 @@ def loss_matrix_grid(
         figure.suptitle(title)
     figure.supxlabel(column_label)
     figure.supylabel(row_label)
-    figure.colorbar(
-        image,
-        ax=figure.axes,
-        label=metric_label,
-        extend=beyond_scale(stack, norm),
-        pad=0.015,
-        aspect=14 * lines,
-        fraction=0.05,
-    )
+    _colour_bar(figure, image, stack, metric_label, pad=0.015, aspect=14 * lines, fraction=0.05)
     return settle(figure)
+
+
+def _colour_bar(
+    figure: Figure, image: AxesImage, values: np.ndarray, label: str, **place: Any
+) -> None:
+    """Draw the colour bar of all panels, with arrows where ``values`` lie beyond it."""
+    extend = beyond_scale(values, image.norm)
+    bar = figure.colorbar(image, ax=figure.axes, label=label, extend=extend, **place)
+    if isinstance(image.norm, LogNorm):
+        plain_log_numbers(bar.ax.yaxis)
+
+
+def _parts(count: int) -> list[str]:
+    return [f"part {k + 1} of {count}" for k in range(count)]
 
 
 def panel_columns(count: int) -> int:
     """Return into how many columns ``count`` small panels go: four at most."""
     return {5: 3, 6: 3}.get(count, min(count, 4))
-
-
-def _draw(
-    axes: Axes,
-    values: np.ndarray,
-    norm: Normalize,
-    *,
-    digits: int,
-    fontsize: float,
-    annotate: bool = True,
-    outline: float = 1.2,
-) -> AxesImage:
-    """Paint the cells, write the values, hatch what is missing, outline the diagonal."""
-    colors = matplotlib.colormaps[SEQUENTIAL].with_extremes(bad=(0, 0, 0, 0))
-    if isinstance(norm, LogNorm):
-        shown = np.where(np.isnan(values), np.nan, np.maximum(values, norm.vmin or 0.0))
-    else:
-        shown = values
-    image = axes.imshow(np.ma.masked_invalid(shown), cmap=colors, norm=norm, aspect="equal")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    annotate = annotate and len(values) <= _MANY_TASKS
-    for (row, column), value in np.ndenumerate(values):
-        missing = bool(np.isnan(value))
-        if missing:
-            axes.add_patch(
-                Rectangle(
-                    (column - 0.5, row - 0.5),
-                    1,
-                    1,
-                    facecolor="0.93",
-                    edgecolor="0.75",
-                    hatch="////",
-                    linewidth=0,
-                )
-            )
-        if annotate:
-            background = colors(norm(shown[row, column]))
-            axes.text(
-                column,
-                row,
-                compact(value, digits),
-                ha="center",
-                va="center",
-                fontsize=fontsize,
-                color="0.3" if missing else readable_on(background),
-            )
-    for place in range(len(values)):
-        axes.add_patch(
-            Rectangle(
-                (place - 0.46, place - 0.46),
-                0.92,
-                0.92,
-                fill=False,
-                edgecolor="black",
-                linewidth=outline,
-                path_effects=[patheffects.withStroke(linewidth=2.4 * outline, foreground="white")],
-            )
-        )
-    return image
-
-
-def _name_cells(
-    axes: Axes,
-    rows: Sequence[str] | None,
-    columns: Sequence[str] | None,
-    *,
-    upright: bool = False,
-) -> None:
-    """Write the names along the axes; none where another panel carries them.
-
-    Long names stand slanted below few columns. ``upright`` forbids this: slanted names below one
-    panel would push it away from its neighbour.
-    """
-    if rows is None:
-        axes.set_yticks([])
-    else:
-        places = _thinned(len(rows))
-        axes.set_yticks(places, [rows[place] for place in places])
-    if columns is None:
-        axes.set_xticks([])
-    else:
-        places = _thinned(len(columns))
-        axes.set_xticks(places, [columns[place] for place in places])
-        if max(len(name) for name in columns) > 3:
-            slanted = len(columns) <= 6 and not upright
-            axes.tick_params(axis="x", rotation=45 if slanted else 90)
-            if slanted:
-                for label in axes.get_xticklabels():
-                    label.set(ha="right", rotation_mode="anchor")
-
-
-def _name_margins(rows: Sequence[str], columns: Sequence[str]) -> tuple[float, float]:
-    """Return inches to leave on the left and at the bottom for the names and axis labels."""
-    longest = max(len(name) for name in columns)
-    below = 0.2 if longest <= 3 else 0.085 * longest * (0.75 if len(columns) <= 6 else 1)
-    return 0.085 * max(len(name) for name in rows) + 0.4, below + 0.35
-
-
-def _thinned(count: int) -> list[int]:
-    return list(range(0, count, -(-count // 20)))

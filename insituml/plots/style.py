@@ -12,8 +12,10 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from insituml.atomic_file import write_atomically
 from insituml.plots.method_style import MethodStyle
@@ -85,6 +87,18 @@ def compact(value: float | None, digits: int = 3) -> str:
     if -2 <= power < 4:
         return f"{value:.{max(digits - 1 - power, 0)}f}"
     return f"{mantissa}e{power}"
+
+
+class _PlainNumbers(LogFormatter):
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def plain_log_numbers(axis: Axis) -> None:
+    """Write 0.2 along a logarithmic axis where matplotlib would write 2 × 10⁻¹."""
+    axis.set_major_formatter(_PlainNumbers())
+    # As matplotlib does: between powers of ten only where the axis spans little more than one.
+    axis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1.0, 0.4)))
 
 
 def human_bytes(count: float | None) -> str:

@@ -17,6 +17,7 @@ from insituml.plots.style import (
     height_for_labels,
     label_line_ends,
     look,
+    plain_log_numbers,
     settle,
 )
 
@@ -87,6 +88,7 @@ def loss_history(
     axes = figure.add_subplot()
     if log and all((array[np.isfinite(array)] > 0).all() for array in arrays.values()):
         axes.set_yscale("log")
+        plain_log_numbers(axes.yaxis)
     elif log:
         axes.set_yscale("symlog", linthresh=1)
     narrowest = min(right - left for left, right in pairwise(edges)) / steps * 0.8 * MAX_WIDTH

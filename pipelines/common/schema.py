@@ -115,14 +115,6 @@ class Reconstruct(Section):
     device: str
 
 
-class Tracking(Section):
-    """Where runs are recorded."""
-
-    enabled: bool
-    database: str
-    experiment: str
-
-
 def validate(section: type[Section], values: dict[str, Any], name: str) -> Any:
     """Return ``values`` as a ``section``.
 
@@ -163,7 +155,7 @@ def validate_target(node: dict[str, Any], name: str) -> None:
         if key not in parameters:
             raise UserError(
                 f"{name}.{key} is not an option of {node['_target_']}; "
-                f"accepted: {', '.join(sorted(parameters))}"
+                f"accepted: {', '.join(sorted(parameters)) or 'none'}"
             )
         for place, nested in _nodes(value, f"{name}.{key}"):
             _check_partial(nested, place, hints.get(key))
@@ -191,7 +183,12 @@ def _check_partial(node: dict[str, Any], name: str, hint: Any) -> None:
 def _functions(target: Any) -> list[Callable[..., Any]]:
     """Return what takes a target's arguments: a ``**`` argument is handed on to the base class."""
     functions: list[Callable[..., Any]] = []
-    for function in [c.__init__ for c in target.__mro__] if isinstance(target, type) else [target]:
+    own = (
+        [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
+        if (isinstance(target, type))
+        else [target]
+    )
+    for function in own:
         functions.append(function)
         parameters = inspect.signature(function).parameters.values()
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
@@ -217,7 +214,7 @@ def _hints(target: Any) -> dict[str, Any]:
     return plain
 
 
-SPLITS = {"time": TimeSplit, "label": LabelSplit}
+SPLITS: dict[str, type[Section]] = {"time": TimeSplit, "label": LabelSplit}
 
 
 def _explain(error: ValidationError, name: str, section: type[Section] = Section) -> str:

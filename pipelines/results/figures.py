@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,17 +11,23 @@ from typing import Any
 import numpy as np
 
 from insituml import plots
-from pipelines.common.task_files import Stream
-from pipelines.results.plane import plane_of
+from insituml.data import Manifest
+from pipelines.data.kinds import KINDS
+from pipelines.results.summary import Summary
 from pipelines.results.tables import read_matrices
 
-LABELS = {"mse": "mean squared error", "nll": "negative log-likelihood [nats]"}
+# Learners see normalised data, whatever their kind: so are the errors of what they reconstruct.
+LABELS = {
+    "mse": "MSE (normalised)",
+    "l1": "mean absolute error (normalised)",
+    "nll": "negative log-likelihood [nats]",
+}
 
 
 def draw_figures(
-    summaries: dict[str, dict[str, Any]],
+    summaries: Mapping[str, Summary],
     rows: Sequence[dict[str, Any]],
-    stream: Stream,
+    manifest: Manifest,
     root: Path,
     folder: Path,
     workers: int,
@@ -34,8 +40,8 @@ def draw_figures(
         By method, as the evaluate stage writes them.
     rows
         The leaderboard, best method first.
-    stream
-        The split stream.
+    manifest
+        Of the split stream.
     root
         Holds ``evaluations/``.
     folder
@@ -43,16 +49,26 @@ def draw_figures(
     workers
         Processes that draw the methods' own figures; 0: this one.
     """
-    names, title = stream.task_names, stream.info["name"]
+    names, title = manifest.task_names, manifest.title
     # Methods that are compared share the model, and so the metric.
-    metric = next(summary["metric"] for summary in summaries.values())
+    metric = next(summary.metric for summary in summaries.values())
     matrices = {m: read_matrices(root, m, "loss_matrix.csv", metric) for m in summaries}
     means = {m: matrix.mean(axis=0) for m, matrix in matrices.items()}
-    sequential = {m: r for m, r in matrices.items() if summaries[m]["sequential"]}
+    ordered = [m for m, summary in summaries.items() if summary.sequential]
     error: dict[str, Any] = {"metric_label": LABELS.get(metric, metric)}
     scale = _scale(means, metric)
+    drifts = _drifts(ordered, root)
+    drift_scale = {"vmax": max((float(np.nanmax(d)) for d in drifts.values()), default=None)}
     own = [
-        (method, mean, {**error, **scale}, summaries[method], stream, root, folder)
+        (
+            method,
+            (mean, {**error, **scale}),
+            (drifts.get(method), drift_scale),
+            summaries[method],
+            manifest,
+            root,
+            folder,
+        )
         for method, mean in means.items()
     ]
     if workers == 0:
@@ -65,14 +81,23 @@ def draw_figures(
 
     shared: dict[str, Any] = {"task_names": names, "title": title, **error}
     log = scale["log"]
+    unordered = [m for m in summaries if m not in ordered]
     figures = {
         "leaderboard": plots.leaderboard_figure(rows, title=title, **error),
-        "loss_matrices": plots.loss_matrix_grid(means, **scale, **shared),
-        "first_task_error": plots.first_task_error(matrices, log=log, **shared),
+        "loss_matrices": plots.loss_matrix_grid(means, unordered=unordered, **scale, **shared),
+        "first_task_error": plots.first_task_error(
+            {m: _final_alone(r) if m in unordered else r for m, r in matrices.items()},
+            log=log,
+            **shared,
+        ),
     }
-    if sequential:
-        figures["forgetting_curves"] = plots.forgetting_curves(sequential, log=log, **shared)
-        _loss_history(sequential, summaries, stream, root, folder)
+    if ordered:
+        curves = {m: matrices[m] for m in ordered}
+        figures["forgetting_curves"] = plots.forgetting_curves(curves, log=log, **shared)
+        histories, boundaries = _loss_histories({m: summaries[m] for m in ordered}, root)
+        figures["training_loss"] = plots.loss_history(
+            histories, task_boundaries=boundaries, task_names=names, title=title
+        )
     for name, figure in figures.items():
         plots.save(figure, folder / f"{name}.png")
     for future in pending:
@@ -83,91 +108,85 @@ def draw_figures(
 
 def draw_method(
     method: str,
-    matrix: np.ndarray,
-    scale: dict[str, Any],
-    summary: dict[str, Any],
-    stream: Stream,
+    errors: tuple[np.ndarray, dict[str, Any]],
+    drift: tuple[np.ndarray | None, dict[str, Any]],
+    summary: Summary,
+    manifest: Manifest,
     root: Path,
     folder: Path,
 ) -> None:
-    """Draw the figures of one method: loss matrix, latent drift, reconstructions or samples."""
-    names, sequential = stream.task_names, summary["sequential"]
-    heading = f"{plots.method_label(method)} on {stream.info['name']}"
-    parts = [f"part {k + 1} of {len(names)}" for k in range(len(names))]
-    figure = plots.loss_matrix_heatmap(
-        matrix,
-        task_names=names,
-        title=heading,
-        trained_labels=None if sequential else parts,
-        **scale,
-    )
+    """Draw the figures of one method: loss matrix, latent drift, reconstructions or samples.
+
+    ``errors`` and ``drift`` are a matrix and the colour scale that methods share.
+    """
+    heading = f"{plots.method_label(method)} on {manifest.title}"
+    shared: dict[str, Any] = {"task_names": manifest.task_names, "title": heading}
+    matrix, scale = errors
+    figure = plots.loss_matrix_heatmap(matrix, in_order=summary.sequential, **shared, **scale)
     plots.save(figure, folder / f"loss_matrix_{method}.png")
-    # The mean over seeds; where no task was learned yet, all are NaN alike.
-    drift = read_matrices(root, method, "latent_drift.csv", "latent_drift")
-    if drift.size:
-        figure = plots.latent_drift_heatmap(drift.mean(axis=0), task_names=names, title=heading)
+    moved, scale = drift
+    if moved is not None:
+        figure = plots.latent_drift_heatmap(moved, **shared, **scale)
         plots.save(figure, folder / f"latent_drift_{method}.png")
-    _examples(method, heading, summary, stream, root, folder)
+    _examples(method, heading, summary, manifest, root, folder)
 
 
-def _loss_history(
-    methods: Iterable[str],
-    summaries: dict[str, dict[str, Any]],
-    stream: Stream,
-    root: Path,
-    folder: Path,
-) -> None:
-    """Draw the training loss of the first seed, of methods that share the tasks' boundaries."""
-    histories = {m: np.load(root / "evaluations" / m / "loss_history.npy")[None] for m in methods}
-    boundaries = next(summaries[m]["task_steps"][:-1] for m in histories)
-    figure = plots.loss_history(
-        histories,
-        task_boundaries=boundaries,
-        task_names=stream.task_names,
-        title=stream.info["name"],
-    )
-    plots.save(figure, folder / "training_loss.png")
+def _drifts(methods: Iterable[str], root: Path) -> dict[str, np.ndarray]:
+    """Return each method's latent drift, where it has any; methods that learn task by task alone.
+
+    Others have no moment at which a task had just been learned.
+    """
+    found = {m: read_matrices(root, m, "latent_drift.csv", "latent_drift") for m in methods}
+    # The mean over seeds; where no task was learned yet, all are NaN alike.
+    return {m: drift.mean(axis=0) for m, drift in found.items() if drift.size}
+
+
+def _final_alone(matrices: np.ndarray) -> np.ndarray:
+    """Return loss matrices with their last row alone: the others are of parts, not of tasks."""
+    final = np.full_like(matrices, np.nan)
+    final[:, -1] = matrices[:, -1]
+    return final
+
+
+def _loss_histories(
+    summaries: Mapping[str, Summary], root: Path
+) -> tuple[dict[str, np.ndarray], list[int]]:
+    """Return the training losses of the first seed, and where tasks begin.
+
+    A method that repeats earlier tasks takes more steps than the others, and is left out.
+    """
+    steps = min(summary.task_steps for summary in summaries.values())
+    histories = {
+        method: np.load(root / "evaluations" / method / "loss_history.npy")[None]
+        for method, summary in summaries.items()
+        if summary.task_steps == steps
+    }
+    return histories, steps[:-1]
 
 
 def _examples(
     method: str,
     heading: str,
-    summary: dict[str, Any],
-    stream: Stream,
+    summary: Summary,
+    manifest: Manifest,
     root: Path,
     folder: Path,
 ) -> None:
     evaluation = root / "evaluations" / method
     originals = np.load(evaluation / "originals.npy")
     guesses = np.load(evaluation / "examples.npy")
-    generative = summary["generative"]
+    generative = summary.generative
     name = f"samples_{method}" if generative else f"reconstructions_{method}"
-    order: dict[str, Any] = {
-        "row_labels": stream.task_names,
-        "learned_at": range(len(originals)) if summary["sequential"] else None,
-        "title": heading,
-    }
-    kind = stream.info["kind"]
-    if kind == "images":
-        if stream.info["permuted"]:
-            order["title"] += ", pixels put back"
-        figure = plots.image_grid(originals, guesses, **order)
-        plots.save(figure, folder / f"{name}.png")
-    elif kind == "points":
-        figure = plots.point_clouds(originals, guesses, beneath=generative, **order)
-        plots.save(figure, folder / f"{name}.png")
+    order: dict[str, Any] = {"row_labels": manifest.task_names, "title": heading}
+    if summary.sequential:
+        order["learned_at"] = range(len(originals))
     else:
-        for index, component in enumerate(stream.info["components"]):
-            figure = plots.reconstruction_grid(
-                originals[:, index],
-                guesses[:, :, index],
-                extent=_extent(stream.info["grid"]),
-                axis_labels=_axis_labels(stream.info["grid"]),
-                unit=stream.info["unit"],
-                component=component,
-                **order,
-            )
-            plots.save(figure, folder / f"{name}_{component}.png")
+        order["column_labels"] = [f"after part {k + 1}" for k in range(guesses.shape[1])]
+    figures = KINDS[manifest.kind].draw(
+        originals, guesses, manifest, generative=generative, order=order
+    )
+    for ending, figure in figures.items():
+        plots.save(figure, folder / f"{name}{ending}.png")
 
 
 def _scale(means: dict[str, np.ndarray], metric: str) -> dict[str, Any]:
@@ -180,19 +199,3 @@ def _scale(means: dict[str, np.ndarray], metric: str) -> dict[str, Any]:
     log = metric != "nll" and low > 0
     shown = [m if log else m[np.tril_indices(len(m))] for m in means.values()]
     return {"vmin": low, "vmax": float(max(values.max() for values in shown)), "log": log}
-
-
-def _extent(grid: dict[str, Any]) -> tuple[float, float, float, float]:
-    """Return (left, right, bottom, top) of the plane shown in µm, cell edges."""
-    up, right, _ = plane_of(grid["shape"])
-    edges = []
-    for axis in (right, up):
-        points, spacing, origin = (grid[key][axis] for key in ("shape", "spacing", "origin"))
-        edges += [origin - spacing / 2, origin + (points - 0.5) * spacing]
-    left, end, bottom, top = (1e6 * edge for edge in edges)
-    return left, end, bottom, top
-
-
-def _axis_labels(grid: dict[str, Any]) -> tuple[str, str]:
-    up, right, _ = plane_of(grid["shape"])
-    return grid["axis_labels"][right], grid["axis_labels"][up]

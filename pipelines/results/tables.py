@@ -3,52 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from insituml.metrics import gap_closed
+from insituml import metrics
 from pipelines.common.errors import UserError
-
-METRICS = (
-    "final_average_error",
-    "forgetting",
-    "backward_transfer",
-    "forward_transfer",
-    "gap_closed",
-)
-NEEDS_ORDER = ("forgetting", "backward_transfer", "forward_transfer")
-"""What has no meaning for a method that sees all tasks at once."""
-
-KEEP_ALL_DATA = ("joint", "cumulative")
-"""Bounds whose memory is the stream itself: no number to compare with."""
+from pipelines.results.summary import FILE, Summary, read_summary
 
 
-def read_summaries(root: Path, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read ``evaluations/<method>/summary.json`` of each method.
+def evaluated(root: Path, methods: Sequence[str]) -> list[str]:
+    """Return those methods that ``root`` has an evaluation of.
 
     Raises
     ------
     UserError
-        If a method was not evaluated, or methods were trained in different ways.
+        If there is none.
     """
-    summaries = {}
-    for method in methods:
-        path = root / "evaluations" / method / "summary.json"
-        if not path.exists():
-            raise UserError(
-                f"{method} is not evaluated ({path} is missing); run "
-                f"`python -m pipelines.evaluate method={method}`, or take it off pipeline.methods"
-            )
-        summaries[method] = json.loads(path.read_text())
+    found = [m for m in methods if (root / "evaluations" / m / FILE).exists()]
+    if not found:
+        raise UserError(
+            f"none of {', '.join(methods)} is evaluated; run `dvc repro`, or "
+            f"`python -m pipelines.train method={methods[0]}` and "
+            f"`python -m pipelines.evaluate method={methods[0]}`"
+        )
+    return found
+
+
+def read_summaries(root: Path, methods: Sequence[str]) -> dict[str, Summary]:
+    """Read the summary of each method, all evaluated.
+
+    Raises
+    ------
+    UserError
+        If methods were trained in different ways, or another version wrote a summary.
+    """
+    summaries = {method: read_summary(root / "evaluations" / method) for method in methods}
     for method, summary in summaries.items():
-        if other := _differences(summary, summaries[methods[0]]):
+        if differing := summary.differences(summaries[methods[0]]):
             raise UserError(
-                f"{method} was trained with another {other[0]} than {methods[0]}: they cannot be "
-                "compared; run `dvc repro` to bring all methods up to date"
+                f"{method} was trained with another {differing[0]} than {methods[0]}: they cannot "
+                "be compared; run `dvc repro` to bring all methods up to date"
             )
     return summaries
 
@@ -56,83 +53,108 @@ def read_summaries(root: Path, methods: Sequence[str]) -> dict[str, dict[str, An
 def comparable(root: Path, method: str) -> list[str]:
     """Return all evaluated methods that learned the stream that ``method`` did, alphabetically.
 
-    The same configuration does not say so: a stream may have lost steps, or ended early.
+    The same configuration does not say so: a stream may have lost iterations, or ended early.
     """
-    files = (root / "evaluations").glob("*/summary.json")
-    found = {file.parent.name: json.loads(file.read_text()) for file in files}
+    folders = [file.parent for file in (root / "evaluations").glob(f"*/{FILE}")]
+    found = {folder.name: read_summary(folder) for folder in folders}
     learned = {
-        name: json.loads((root / "runs" / name / "stream.json").read_text()).get("tasks")
+        name: json.loads((root / "runs" / name / "transit.json").read_text()).get("tasks")
         for name in found
     }
     return sorted(
         name
         for name in found
-        if learned[name] == learned[method] and not _differences(found[name], found[method])
+        if learned[name] == learned[method] and not found[name].differences(found[method])
     )
 
 
-def _differences(summary: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Name what makes two methods' results incomparable."""
-    shared = ("data", "model", "optimizer", "training")
-    differing = [key for key in shared if summary["identity"][key] != other["identity"][key]]
-    same_seeds = summary["seeds"].keys() == other["seeds"].keys()
-    return differing if same_seeds else [*differing, "set of seeds"]
-
-
-def leaderboard(summaries: dict[str, dict[str, Any]], timings: dict[str, Any]) -> pd.DataFrame:
-    """Return one row a method: mean and ``_std`` over seeds of each metric, time and memory.
-
-    Parameters
-    ----------
-    summaries
-        By method, as the evaluate stage writes them.
-    timings
-        By method and seed, as the train stage writes them.
+def leaderboard(summaries: Mapping[str, Summary]) -> pd.DataFrame:
+    """Return one row a method: what it is, and mean and ``_std`` over seeds of each metric.
 
     Returns
     -------
     DataFrame
-        Best method first. The gap is closed seed by seed, between naive and joint of that seed;
-        empty where either is not among the methods.
+        Columns ``method``, ``is_bound``, ``keeps_all_data``, ``seeds`` and those of
+        :data:`insituml.metrics.METRICS`; lowest final average error first. What compares methods,
+        such as the gap closed, does so seed by seed; it is empty where who it compares with is
+        not among the methods.
     """
+    seeds = next(iter(summaries.values())).seeds
+    numbers = {
+        seed: metrics.of_comparison(
+            {method: _known(summary.seeds[seed]) for method, summary in summaries.items()}
+        )
+        for seed in seeds
+    }
     rows = []
     for method, summary in summaries.items():
-        row: dict[str, Any] = {"method": method}
-        for metric in METRICS:
-            values = np.array(_values(summaries, method, metric), dtype=float)
-            if metric in NEEDS_ORDER and not summary["sequential"]:
-                values = np.full(len(values), np.nan)
-            row[metric] = values.mean()
-            row[f"{metric}_std"] = values.std(ddof=1) if len(values) > 1 else np.nan
-        seconds = [seed["seconds_per_step"] for seed in timings[method].values()]
-        row["seconds_per_step"] = float(np.mean(seconds))
-        keeps_all = method in KEEP_ALL_DATA
-        row["memory_bytes"] = float("nan") if keeps_all else summary["memory_bytes"]
+        row = {
+            "method": method,
+            "is_bound": summary.is_bound,
+            "keeps_all_data": summary.keeps_all_data,
+            "seeds": len(seeds),
+        }
+        for metric in metrics.METRICS:
+            values = np.array([numbers[seed][method][metric.name] for seed in seeds])
+            spread = values.std(ddof=1) if len(values) > 1 else np.nan
+            row |= zip(metric.columns, (values.mean(), spread), strict=False)
         rows.append(row)
     return pd.DataFrame(rows).sort_values("final_average_error", ignore_index=True)
 
 
-def _values(summaries: dict[str, dict[str, Any]], method: str, metric: str) -> list[float]:
-    seeds = summaries[method]["seeds"]
-    if metric != "gap_closed":
-        return [seed[metric] for seed in seeds.values()]
-    if not {"naive", "joint"} <= summaries.keys():
-        return [float("nan")] * len(seeds)
-    error = {m: summaries[m]["seeds"] for m in (method, "naive", "joint")}
-    return [
-        gap_closed(*(error[m][seed]["final_average_error"] for m in (method, "naive", "joint")))
-        for seed in seeds
-    ]
+def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    """Put NaN for None, which is what JSON has for it."""
+    return {name: np.nan if value is None else value for name, value in numbers.items()}
 
 
-def nested_metrics(board: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Return the leaderboard for ``dvc metrics``: by method, then metric; numbers alone."""
-    return {
-        row["method"]: {
-            metric: float(row[metric]) for metric in METRICS if not np.isnan(row[metric])
-        }
-        for row in board.to_dict("records")
-    }
+def headline_numbers(board: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return the few numbers for ``dvc metrics``: the best competing method's, and both ends.
+
+    Returns
+    -------
+    dict
+        ``best`` with each headline metric that it has, and, for the reference and the bound of
+        the gap, the final average error. Who is best says the leaderboard: here are numbers alone.
+    """
+    found: dict[str, dict[str, float]] = {}
+    rows = board.to_dict("records")
+    competing = [r for r in rows if metrics.competes(r["method"], is_bound=r["is_bound"])]
+    if competing:
+        values = {metric.name: competing[0][metric.name] for metric in metrics.headlines()}
+        found["best"] = {name: float(v) for name, v in values.items() if not np.isnan(v)}
+    errors = board.set_index("method")["final_average_error"]
+    for method in (metrics.REFERENCE, metrics.BOUND):
+        if method in errors:
+            found[method] = {"final_average_error": float(errors[method])}
+    return found
+
+
+def forgetting_curves(root: Path, summaries: Mapping[str, Summary]) -> pd.DataFrame:
+    """Return how errors go on from task to task, one row a method and task.
+
+    Returns
+    -------
+    DataFrame
+        Means over seeds: ``average_error_of_seen_tasks`` after each task and
+        ``first_task_error``, the error on the first one. For a method that saw all tasks at once
+        they are those of its final model.
+    """
+    rows = []
+    for method, summary in summaries.items():
+        matrices = read_matrices(root, method, "loss_matrix.csv", summary.metric)
+        if not summary.sequential:
+            matrices = np.broadcast_to(matrices[:, -1:], matrices.shape)
+        averages = np.mean([metrics.average_error_of_seen_tasks(m) for m in matrices], axis=0)
+        rows += [
+            {
+                "method": method,
+                "task": task,
+                "average_error_of_seen_tasks": float(average),
+                "first_task_error": float(matrices[:, task, 0].mean()),
+            }
+            for task, average in enumerate(averages)
+        ]
+    return pd.DataFrame(rows)
 
 
 def read_matrices(root: Path, method: str, file: str, metric: str) -> np.ndarray:

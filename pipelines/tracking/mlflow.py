@@ -11,60 +11,30 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.common.schema import Tracking
+from pipelines.tracking.base import Tracker
 from pipelines.tracking.values import check_writable, flat
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from pipelines.runs.worker import Run
+    from insituml.data import TaskFiles
+    from pipelines.runs.run import Run
 
 BATCH = 1000  # metrics in one request, the most that MLflow takes
 SETUP, RUN = "insituml.setup", "insituml.run"
 PARENT = "mlflow.parentRunId"
 
 
-class Tracker:
-    """Tracks nothing: what ``tracking=none`` asks for."""
-
-    @contextmanager
-    def training(self, runs: Sequence[Run]) -> Iterator[None]:
-        """Record runs from their start to their end."""
-        yield
-
-    def losses(self, run: Run, first_step: int, losses: Sequence[float]) -> None:
-        """Record the training loss of consecutive steps."""
-
-    def broke_off(self, run: Run) -> None:
-        """Note that a run in training will not come to its end: it failed, though others go on."""
-
-    def evaluated(self, identity: dict[str, Any], curves: dict[str, Sequence[float]]) -> None:
-        """Record metrics of a finished run, each by the task it was trained through."""
-
-    def compared(self, identity: dict[str, Any], numbers: dict[str, float], folder: Path) -> None:
-        """Record what compares methods, and the files of a folder, with the parent run."""
-
-    def close(self) -> None:
-        """Wait until everything is recorded."""
-
-
-def open_tracker(tracking: Tracking, root: Path) -> Tracker:
-    """Return the configured tracker, its store below ``root``."""
-    if not tracking.enabled:
-        return Tracker()
-    return MlflowTracker(root / tracking.database, tracking.experiment)
-
-
 def setup_of(identity: dict[str, Any]) -> str:
     """Return the fingerprint of what makes runs comparable: all but method and seed."""
-    from pipelines.runs.worker import fingerprint
+    from pipelines.runs.recipe import fingerprint
 
     return fingerprint({k: identity[k] for k in ("data", "model", "optimizer", "training")})
 
@@ -75,16 +45,16 @@ class MlflowTracker(Tracker):
     Parameters
     ----------
     database
-        SQLite file; artifacts go to ``mlruns`` beside it.
+        SQLite file, from the working folder; artifacts go to ``mlruns`` beside it.
     experiment
         Name of the MLflow experiment.
     """
 
-    def __init__(self, database: Path, experiment: str) -> None:
-        self.database = database
+    def __init__(self, database: str | Path, experiment: str) -> None:
+        self.database = Path(database).absolute()
         self.experiment = experiment
-        self._children: dict[tuple[str, int], str] = {}
-        self._broken_off: set[tuple[str, int]] = set()
+        self._children: dict[str, str] = {}
+        self._broken_off: set[str] = set()
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._failed = False
         self._broken = False
@@ -102,7 +72,7 @@ class MlflowTracker(Tracker):
             raise
         finally:
             for run in runs:
-                broken = (run.method_name, run.seed) in self._broken_off
+                broken = run.recipe.name in self._broken_off
                 self._later(self._end_child, run, "FAILED" if broken else status)
             self.close()
 
@@ -110,9 +80,12 @@ class MlflowTracker(Tracker):
         self._later(self._log_losses, run, first_step, list(losses), _now())
 
     def broke_off(self, run: Run) -> None:
-        self._broken_off.add((run.method_name, run.seed))
+        self._broken_off.add(run.recipe.name)
 
-    def evaluated(self, identity: dict[str, Any], curves: dict[str, Sequence[float]]) -> None:
+    def timed(self, run: Run, seconds_per_step: float) -> None:
+        self._later(self._log_time, run, seconds_per_step)
+
+    def evaluated(self, identity: dict[str, Any], curves: Mapping[str, Sequence[float]]) -> None:
         self._later(self._log_evaluation, identity, curves)
 
     def compared(self, identity: dict[str, Any], numbers: dict[str, float], folder: Path) -> None:
@@ -144,49 +117,54 @@ class MlflowTracker(Tracker):
         return found.experiment_id
 
     def _start_child(self, run: Run) -> None:
-        from pipelines.common.task_files import read_stream
-        from pipelines.runs.worker import fingerprint
+        from pipelines.common.task_files import read_tasks
+        from pipelines.runs.recipe import fingerprint
 
-        identity = run.identity()
-        stream = read_stream(run.tasks)
-        parent = self._parent(identity, stream.info["name"])
+        recipe, identity = run.recipe, run.recipe.identity()
+        files = read_tasks(run.tasks)
+        parent = self._parent(identity, files.manifest.title)
         tags = {RUN: fingerprint(identity), PARENT: parent}
         # A run that was stopped or killed goes on under its own id.
         found = self._find(tags, "attributes.status != 'FINISHED'")
         if found:
             self._client.update_run(found, status="RUNNING")
-            self._children[run.method_name, run.seed] = found
+            self._children[run.recipe.name] = found
             return
-        name = f"{run.method_name} seed {run.seed}"
-        labels = {"method": run.method_name, "seed": str(run.seed), "code": identity["code"][:16]}
+        code = identity["code"][:16]
+        labels = {"method": recipe.method_name, "seed": str(recipe.seed), "code": code}
         child = self._client.create_run(
-            self._experiment_id, run_name=name, tags={**tags, **labels}
+            self._experiment_id, run_name=recipe.name, tags={**tags, **labels}
         ).info.run_id
-        self._children[run.method_name, run.seed] = child
-        self._log_params(child, {"seed": run.seed, "method_name": run.method_name})
+        self._children[run.recipe.name] = child
+        self._log_params(child, {"seed": recipe.seed, "method_name": recipe.method_name})
         for section in ("method", "model", "optimizer", "training"):
             self._log_params(child, flat(identity[section], section))
-        self._log_dataset(child, stream.info, stream.folder)
+        self._log_dataset(child, files)
 
     def _end_child(self, run: Run, status: str) -> None:
-        child = self._children[run.method_name, run.seed]
-        for file in sorted(run.folder.glob("*.pt")):
-            self._client.log_artifact(child, str(file), "checkpoints")
+        child = self._children[run.recipe.name]
+        artifact = _artifact(run)
+        if status == "FINISHED" and artifact is not None:
+            self._client.log_artifact(child, str(artifact), "checkpoints")
         self._client.set_terminated(child, status)
+
+    def _log_time(self, run: Run, seconds_per_step: float) -> None:
+        child = self._children[run.recipe.name]
+        self._client.log_metric(child, "seconds_per_step", seconds_per_step)
 
     def _log_losses(self, run: Run, first_step: int, losses: list[float], when: int) -> None:
         from mlflow.entities import Metric
 
         metrics = [Metric("train_loss", x, when, first_step + k) for k, x in enumerate(losses)]
         for start in range(0, len(metrics), BATCH):
-            self._client.log_batch(
-                self._children[run.method_name, run.seed], metrics[start : start + BATCH]
-            )
+            self._client.log_batch(self._children[run.recipe.name], metrics[start : start + BATCH])
 
-    def _log_evaluation(self, identity: dict[str, Any], curves: dict[str, Sequence[float]]) -> None:
+    def _log_evaluation(
+        self, identity: dict[str, Any], curves: Mapping[str, Sequence[float]]
+    ) -> None:
         from mlflow.entities import Metric
 
-        from pipelines.runs.worker import fingerprint
+        from pipelines.runs.recipe import fingerprint
 
         child = self._find({RUN: fingerprint(identity)})
         if child is None:
@@ -250,15 +228,16 @@ class MlflowTracker(Tracker):
 
         self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items()])
 
-    def _log_dataset(self, run_id: str, info: dict[str, Any], folder: Path) -> None:
+    def _log_dataset(self, run_id: str, files: TaskFiles) -> None:
         from mlflow.entities import Dataset, DatasetInput
 
-        profile = {task["name"]: {k: task[k] for k in ("train", "test")} for task in info["tasks"]}
+        manifest = files.manifest
+        profile = {task.name: {"train": task.train, "test": task.test} for task in manifest.tasks}
         dataset = Dataset(
-            name=info["name"],
-            digest=info["fingerprint"][:16],
+            name=manifest.title,
+            digest=manifest.fingerprint[:16],
             source_type="local",
-            source=json.dumps({"uri": folder.name}),
+            source=json.dumps({"uri": files.folder.name}),
             profile=json.dumps(profile),
         )
         self._client.log_inputs(run_id, datasets=[DatasetInput(dataset=dataset)])
@@ -287,6 +266,12 @@ class MlflowTracker(Tracker):
                 "disk are complete. tracking=none switches it off.",
                 file=sys.stderr,
             )
+
+
+def _artifact(run: Run) -> Path | None:
+    """Return what is kept of a run beside its numbers: its last checkpoint, which holds all."""
+    done = run.finished_tasks()
+    return run.checkpoint(done - 1) if done else None
 
 
 def _now() -> int:

@@ -163,6 +163,7 @@ def test_dataset() -> None:
     "arguments, message",
     [
         ((12, 0), "total_tasks is 0"),
+        ((12,), "total_tasks is None; expected 1 or more"),
         ((2, 3), "total_mem_size is 2 for 3 tasks"),
         ((12, 3, -1), "gradient_ref_data_size is -1"),
     ],
@@ -192,3 +193,21 @@ def test_samples_of_another_shape_are_refused() -> None:
         memory.store_task((torch.zeros(5, 2), torch.zeros(5)))
     with pytest.raises(ValueError, match="one memory per stream"):
         memory.store_task((torch.zeros(5),))
+
+
+def test_a_budget_in_bytes_is_shared_among_the_tasks() -> None:
+    row = 2 * 8 + EpisodicMemory.row_overhead
+    memory = EpisodicMemory(None, 3, capacity_bytes=7 * row + 1)
+    for task in range(3):
+        memory.store_task(task_samples(task))
+    assert memory.counts() == {0: 2, 1: 2, 2: 3}
+    with pytest.raises(ValueError, match="total_mem_size is 2 for 3 tasks"):
+        EpisodicMemory(None, 3, capacity_bytes=2 * row).store_task(task_samples(0))
+
+
+def test_task_numbers_may_have_gaps() -> None:
+    memory = EpisodicMemory(6, 2)
+    for task in (0, 2, 5):
+        memory.finish_task(task_samples(task), task)
+    assert memory.counts() == {2: 3, 5: 3}
+    assert (memory.reference_of(5)[0] // 1000 == 5).all()

@@ -19,7 +19,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def numbers(memory) -> list[int]:
-    return sorted(memory.all()[0][0].tolist())
+    return sorted(memory.all()[0].tolist())
 
 
 # Ring
@@ -32,7 +32,7 @@ def test_a_ring_holds_exactly_the_last_samples(batches: list[int]) -> None:
         memory.add((torch.arange(start, start + size),), task=start)
         start += size
         assert numbers(memory) == list(range(max(0, start - 6), start))
-    (stored,), tasks = memory.all()
+    (stored,), tasks = memory.all(), memory.tasks()
     starts = list(itertools.accumulate([0, *batches[:-1]]))
     assert tasks.tolist() == [max(s for s in starts if s <= n) for n in stored.tolist()]
 
@@ -60,7 +60,7 @@ def test_shares_are_exact_after_every_batch() -> None:
         seen[task] += count
         shares = dict(zip(seen, equal_shares(11, len(seen)), strict=True))
         assert memory.counts() == {t: min(shares[t], seen[t]) for t in sorted(seen)}
-        (stored,), tasks = memory.all()
+        (stored,), tasks = memory.all(), memory.tasks()
         assert torch.equal(stored // 1000, tasks)
         assert len(stored.unique()) == len(stored) == len(memory)
         assert all(stored[tasks == t].max() < 1000 * t + n for t, n in seen.items())
@@ -84,7 +84,7 @@ def test_within_a_task_every_sample_is_kept_with_equal_probability(batch: int) -
         for task, start, end in stream:
             for places in torch.arange(start, end).split(batch):
                 memory.add((places,), task)
-        (stored,), tasks = memory.all()
+        (stored,), tasks = memory.all(), memory.tasks()
         for task in lengths:
             kept[task][stored[tasks == task]] += 1
     for task, share in {0: 4, 1: 3, 2: 3}.items():
@@ -140,7 +140,7 @@ def test_earlier_tasks_keep_their_best_exemplars(selection: str) -> None:
     features = [torch.randn(n, 3, dtype=torch.float64, generator=seeded(n)) for n in (20, 9, 3, 30)]
     for task, rows in enumerate(features):
         memory.finish_task((100 * task + torch.arange(len(rows)),), task, rows)
-        (stored,), tasks = memory.all()
+        (stored,), tasks = memory.all(), memory.tasks()
         shares = equal_shares(13, task + 1)
         for earlier in range(task + 1):
             # What would have been chosen for this smaller share in the first place.
@@ -155,7 +155,7 @@ def test_herding_takes_features_of_any_shape_and_precision() -> None:
     memory = HerdingMemory(5)
     memory.finish_task((torch.arange(20),), 0, features)
     expected = naive_herding(features.double().flatten(1), 5)
-    assert memory.all()[0][0].tolist() == expected
+    assert memory.all()[0].tolist() == expected
 
 
 def test_herding_errors() -> None:
@@ -197,7 +197,7 @@ def test_inclusion_follows_the_losses(batches: list[int], exponent: float) -> No
         memory = LossAwareMemory(2, exponent=exponent, generator=generator)
         for places in torch.arange(5).split(batches):
             memory.add((places,), 0, losses[places])
-        (stored,), _ = memory.all()
+        (stored,) = memory.all()
         assert len(stored.unique()) == 2
         kept[stored] += 1
     p = torch.tensor(inclusion(losses.pow(exponent).tolist(), 2))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from insituml.memory import (
+    EpisodicMemory,
     HerdingMemory,
     LossAwareMemory,
     Memory,
@@ -18,7 +19,7 @@ from insituml.memory import (
     RingMemory,
 )
 
-KINDS = [HerdingMemory, LossAwareMemory, QuotaMemory, ReservoirMemory, RingMemory]
+KINDS = [EpisodicMemory, HerdingMemory, LossAwareMemory, QuotaMemory, ReservoirMemory, RingMemory]
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -37,8 +38,13 @@ def offer(memory: Memory, task: int, count: int = 20, batch: int = 7) -> None:
     memory.finish_task(samples, task, features)
 
 
+def made(kind: Callable[..., Memory], tasks: int = 3, **options: Any) -> Memory:
+    options = {"capacity": 10, "generator": seeded(0), "total_tasks": tasks, **options}
+    return kind(options.pop("capacity"), **options)
+
+
 def filled(kind: Callable[..., Memory], tasks: int = 3, **options: Any) -> Memory:
-    memory = kind(**{"capacity": 10, "generator": seeded(0), **options})
+    memory = made(kind, tasks, **options)
     for task in range(tasks):
         offer(memory, task)
     return memory
@@ -47,7 +53,7 @@ def filled(kind: Callable[..., Memory], tasks: int = 3, **options: Any) -> Memor
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_stay_together_and_know_their_task(kind) -> None:
     memory = filled(kind)
-    (x, number), tasks = memory.all()
+    (x, number), tasks = memory.all(), memory.tasks()
     assert len(number.unique()) == len(number) == len(memory) == memory.capacity == 10
     assert torch.equal(x, number.float().view(-1, 1).expand(-1, 3))
     assert torch.equal(tasks, number // 1000)
@@ -60,10 +66,10 @@ def test_rows_stay_together_and_know_their_task(kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_stored_can_be_looked_at_without_a_copy(kind) -> None:
     memory = filled(kind, 1, capacity=30)
-    for looked, copied in zip(memory.stored(), memory.all()[0], strict=True):
+    for looked, copied in zip(memory.stored(), memory.all(), strict=True):
         assert torch.equal(looked, copied)
         looked.zero_()
-    assert not any(column.any() for column in memory.all()[0])
+    assert not any(column.any() for column in memory.all())
     half = filled(kind, 1, dtype="float16")
     x, number = half.stored()
     assert (x.dtype, number.dtype) == (torch.float32, torch.int64)
@@ -73,7 +79,7 @@ def test_what_is_stored_can_be_looked_at_without_a_copy(kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_draws_are_distinct_contiguous_and_uniform_over_the_whole_memory(kind) -> None:
     memory = filled(kind)
-    stored = memory.all()[0][1].sort().values
+    stored = memory.all()[1].sort().values
     drawn, trials = torch.zeros(10), 1500
     for _ in range(trials):
         x, number = memory.sample(4)
@@ -90,7 +96,7 @@ def test_draws_are_distinct_contiguous_and_uniform_over_the_whole_memory(kind) -
 @pytest.mark.parametrize("kind", KINDS)
 def test_draws_can_leave_a_task_out(kind) -> None:
     memory = filled(kind)
-    stored = memory.all()[0][1]
+    stored = memory.all()[1]
     kept = stored[stored // 1000 != 1].sort().values
     assert torch.equal(memory.sample(100, without_task=1)[1].sort().values, kept)
     assert len(memory.sample(2, without_task=1)[1].unique()) == min(2, len(kept))
@@ -99,11 +105,36 @@ def test_draws_can_leave_a_task_out(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_draws_can_be_of_one_task(kind) -> None:
+    memory = filled(kind)
+    stored, tasks = memory.all()[1], memory.tasks()
+    for task, count in memory.counts().items():
+        own = stored[tasks == task]
+        assert torch.equal(memory.sample(None, of_task=task)[1], own)
+        assert torch.equal(memory.sample(100, of_task=task)[1].sort().values, own.sort().values)
+        one = torch.cat([memory.sample(1, of_task=task)[1] for _ in range(60 * count)])
+        assert torch.equal(one.unique(), own.sort().values)  # each can be drawn
+    assert len(memory.sample(3, of_task=99)[1]) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_size_all_is_returned_in_order_and_nothing_drawn(kind) -> None:
+    memory = filled(kind)
+    state, tasks = memory.generator.get_state(), memory.tasks()
+    for drawn, expected in (
+        (memory.sample(None), memory.all()),
+        (memory.sample(None, without_task=1), [c[tasks != 1] for c in memory.all()]),
+    ):
+        assert all(map(torch.equal, drawn, expected))
+    assert torch.equal(memory.generator.get_state(), state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_task_can_be_revised(kind) -> None:
     memory, twin = filled(kind), filled(kind)
     memory.revise(1, lambda samples: (samples[0] + 0.5, samples[1]), batch_size=2)
-    (x, number), tasks = memory.all()
-    (before, same), _ = twin.all()
+    (x, number), tasks = memory.all(), memory.tasks()
+    before, same = twin.all()
     assert torch.equal(number, same)
     assert torch.equal(x, before + 0.5 * (tasks == 1).view(-1, 1))
     memory.revise(7, lambda samples: samples)  # a task of which nothing is stored
@@ -115,7 +146,7 @@ def test_goes_on_where_it_was_in_the_middle_of_a_stream(kind, options) -> None:
     if options == {"capacity": None}:
         options = {"capacity": None, "capacity_bytes": 10 * (12 + 8 + kind.row_overhead)}
     first = filled(kind, 2, **options)
-    second = kind(**{"capacity": 10, "generator": seeded(99), **options})
+    second = made(kind, 2, generator=seeded(99), **options)
     second.load_state_dict(first.state_dict())
     second.generator.set_state(first.generator.get_state())
     for memory in (first, second):
@@ -123,7 +154,7 @@ def test_goes_on_where_it_was_in_the_middle_of_a_stream(kind, options) -> None:
             offer(memory, task)
     assert first.counts() == second.counts()
     assert len(first) == 10
-    for a, b in zip(first.all()[0], second.all()[0], strict=True):
+    for a, b in zip(first.all(), second.all(), strict=True):
         assert torch.equal(a, b)
     for a, b in zip(first.sample(5), second.sample(5), strict=True):
         assert torch.equal(a, b)
@@ -131,12 +162,12 @@ def test_goes_on_where_it_was_in_the_middle_of_a_stream(kind, options) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_loading_takes_a_copy(kind) -> None:
-    first, second = filled(kind, 1), kind(10, generator=seeded(0))
+    first, second = filled(kind, 1), made(kind, 1)
     second.load_state_dict(first.state_dict())
     before = second.all()
     for task in (1, 2, 3):
         offer(first, task)
-    assert torch.equal(second.all()[0][1], before[0][1])
+    assert torch.equal(second.all()[1], before[1])
     assert second.counts() == {0: 10}
 
 
@@ -165,26 +196,28 @@ def test_bytes_count_all_that_is_kept(kind, dtype: str | None, x_bytes: int) -> 
 def test_a_memory_with_room_keeps_everything(kind) -> None:
     memory = filled(kind, 2, capacity=64)
     expected = [*range(20), *range(1000, 1020)]
-    assert memory.all()[0][1].sort().values.tolist() == expected
+    assert memory.all()[1].sort().values.tolist() == expected
     assert memory.counts() == {0: 20, 1: 20}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_generator_same_bits(kind) -> None:
-    assert torch.equal(filled(kind).all()[0][1], filled(kind).all()[0][1])
+    assert torch.equal(filled(kind).all()[1], filled(kind).all()[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_memory_and_other_shapes(kind) -> None:
-    memory = kind(4)
+    memory = made(kind, capacity=4)
     assert len(memory) == 0
     assert memory.counts() == {}
-    with pytest.raises(ValueError, match="memory is empty"):
-        memory.sample(2)
+    assert memory.tasks().tolist() == []
+    for draw in ({}, {"of_task": 0}, {"without_task": 0}):
+        with pytest.raises(ValueError, match="memory is empty"):
+            memory.sample(2, **draw)
     memory = filled(kind, 1)
     one = torch.ones(1)
-    store = memory.finish_task if kind is HerdingMemory else memory.add
+    store = memory.finish_task if kind in (EpisodicMemory, HerdingMemory) else memory.add
     with pytest.raises(ValueError, match="one memory per stream"):
         store((torch.zeros(1, 5), one), 1, one)
     with pytest.raises(ValueError, match="expected exactly one of them"):
-        kind()
+        kind(total_tasks=1)

@@ -64,7 +64,7 @@ def test_after_a_task_its_outputs_are_those_of_the_model_that_learned_it(cls) ->
     options = {"epochs": 3, "batch_size": 5, "generator": seeded(1)}
     for record in train(learner, method, make_tasks(), optimizer, **options):
         learned[record.task] = copy.deepcopy(learner)
-        (x, labels, outputs), tasks = method.memory.all()
+        (x, labels, outputs), tasks = method.memory.all(), method.memory.tasks()
         assert set(tasks.tolist()) == set(learned)
         for sample, label, stored, task in zip(x, labels, outputs, tasks.tolist(), strict=True):
             assert torch.equal(sample, make_tasks()[task].train[0][label % 100])
@@ -120,7 +120,7 @@ def test_the_loss_by_hand(cls) -> None:
         expected = expected + beta * second.square().mean()
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
     assert loss.requires_grad
-    assert not any(column.requires_grad for column in method.memory.all()[0])
+    assert not any(column.requires_grad for column in method.memory.all())
 
 
 def test_only_the_replayed_samples_cost_a_forward_pass_more() -> None:
@@ -159,7 +159,7 @@ def test_beside_ewc_the_loss_is_the_sum_of_its_parts() -> None:
 def test_observing_without_the_loss_says_what_is_missing(cls) -> None:
     tasks = make_tasks()
     method = cls(50, generator=seeded(0))
-    with pytest.raises(CallOrderError, match=rf"{cls.__name__}\.observe .* call loss"):
+    with pytest.raises(CallOrderError, match=rf"{cls.__name__} makes room .* call loss"):
         method.observe(make_learner(), tasks[0].train)
 
 

@@ -86,7 +86,7 @@ def test_a_resumed_run_ends_with_the_same_bits(kind, store: str) -> None:
     run(other, resumed, tasks, finished=2, optimizer=again, generator=order)
     for a, b in zip(learner.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-    for a, b in zip(method.memory.all()[0], resumed.memory.all()[0], strict=True):
+    for a, b in zip(method.memory.all(), resumed.memory.all(), strict=True):
         assert torch.equal(a, b)
 
 
@@ -108,7 +108,7 @@ def test_latents_of_the_end_of_the_task_are_replayed_by_the_latent_loss() -> Non
     assert len(method.memory) == 0
     assert torch.equal(method.loss(learner, tasks[0].train), learner.loss(tasks[0].train))
     method.end_task(learner, tasks[0])
-    (latents,), task_of = method.memory.all()
+    (latents,), task_of = method.memory.all(), method.memory.tasks()
     torch.testing.assert_close(latents, learner.encode(tasks[0].train[0]).detach())
     assert task_of.tolist() == [0] * 20
     method.begin_task(learner, tasks[1])
@@ -154,11 +154,11 @@ def test_herding_sees_latents_or_the_outputs_of_a_learner_without_encoder() -> N
     for chosen, features in expected.items():
         method = ExperienceReplay(12, 3, HerdingMemory, generator=seeded(0))
         method.end_task(chosen, task)
-        assert torch.equal(method.memory.all()[0][0], x[herd(features, 12)])
+        assert torch.equal(method.memory.all()[0], x[herd(features, 12)])
     method = ExperienceReplay(12, 3, HerdingMemory, "latent", generator=seeded(0))
     method.end_task(learner, task)
     latent = expected[learner]
-    torch.testing.assert_close(method.memory.all()[0][0], latent[herd(latent, 12)])
+    torch.testing.assert_close(method.memory.all()[0], latent[herd(latent, 12)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -212,7 +212,7 @@ def remembering(memory_size: int, stream: int, generator: torch.Generator) -> Ex
 @pytest.mark.parametrize("stream", [25, 40, 400], ids=["partly full", "full", "long full"])
 def test_the_whole_memory_is_replayed_evenly(stream: int) -> None:
     method, learner, draws = remembering(40, stream, seeded(0)), model(), 1500
-    stored = method.memory.all()[0][0].sort().values
+    stored = method.memory.all()[0].sort().values
     assert len(stored) == min(stream, 40)
     counts = torch.zeros(len(stored))
     for _ in range(draws):

@@ -110,7 +110,7 @@ def test_only_conditions_of_past_tasks_are_kept() -> None:
     tasks = make_tasks(3)
     method = GenerativeReplay(1000, generator=seeded(0))
     fit(Gaussian(), method, tasks[:2], epochs=2)
-    (conditions,), task_of = method.memory.all()
+    (conditions,), task_of = method.memory.all(), method.memory.tasks()
     assert method.memory.counts() == {0: 64, 1: 64}
     for task in tasks[:2]:
         assert torch.equal(conditions[task_of == task.index], task.train[1])

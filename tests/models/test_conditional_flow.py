@@ -173,10 +173,10 @@ def test_weights_and_samples_follow_from_their_generators_alone() -> None:
 
 
 def test_checkpoint_round_trip(tmp_path) -> None:
-    flow = bent((2,), 3, couplings=3, hidden_sizes=(5, 6), bins=4, condition_scale=2.0, gamma=0.5)
+    flow = bent((2,), 3, couplings=3, hidden_sizes=(5, 6), bins=4, condition_scale=2.0)
     loaded = load_checkpoint(flow.save_checkpoint(tmp_path, "flow", after_task=0))
     assert str(loaded) == str(flow)
-    assert loaded.gamma == 0.5
+    assert loaded.condition_scale == 2.0
     x, condition = points(10)
     assert torch.equal(loaded.output((x, condition)), flow.output((x, condition)))
 

@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 import torch
 
-from insituml import load_checkpoint, metrics
+from insituml import load_checkpoint, metrics, plots
 from insituml.evaluation import latent_drift_matrix, loss_matrix
 from pipelines.common.errors import UserError
 from pipelines.common.task_files import read_stream
 from pipelines.evaluate import evaluate_method
-from pipelines.plot import compare
+from pipelines.plot import SECTIONS, compare, main
 from pipelines.results.figures import _scale
+from pipelines.results.summary import Summary, read_summary
 from pipelines.results.tables import leaderboard, read_matrices, read_summaries
-from pipelines.tracking.mlflow import Tracker
+from pipelines.tracking.base import Tracker
 from pipelines.train import train_method
 
 METHODS = ("naive", "joint", "experience_replay")
@@ -37,7 +38,7 @@ def train(root: Path, make_run, methods=METHODS, seeds=SEEDS, **changes: Any) ->
         train_method(runs, 0, 1, root, Tracker())
 
 
-def evaluate(root: Path, methods=METHODS) -> dict[str, dict[str, Any]]:
+def evaluate(root: Path, methods=METHODS) -> dict[str, Summary]:
     return {m: evaluate_method(m, root / "data/tasks", root, Tracker()) for m in methods}
 
 
@@ -103,10 +104,12 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
     board = pd.read_csv(root / "results/leaderboard.csv").set_index("method")
     spread = ["final_average_error", *ORDERED, "gap_closed"]
     assert list(board) == [
+        *("is_bound", "keeps_all_data", "seeds"),
         *(f"{name}{end}" for name in spread for end in ("", "_std")),
-        "seconds_per_step",
         "memory_bytes",
     ]
+    assert dict(board["is_bound"]) == {m: m == "joint" for m in METHODS}
+    assert set(board["seeds"]) == {3}
     assert board["final_average_error"].is_monotonic_increasing
     for method in METHODS:
         for name in ("final_average_error", *ORDERED):
@@ -128,26 +131,42 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
     # A reservoir of 6 samples: 2 coordinates, 8 label entries and a task number each.
     assert board.loc["naive", "memory_bytes"] == 0
     assert board.loc["experience_replay", "memory_bytes"] >= 6 * (2 + 8) * 4
-    timings = json.loads((root / "timings/naive.json").read_text())
-    seconds = np.mean([timings[str(seed)]["seconds_per_step"] for seed in SEEDS])
-    assert board.loc["naive", "seconds_per_step"] == pytest.approx(seconds)
+    assert np.isnan(board.loc["joint", "memory_bytes"])  # it keeps the stream itself
 
-    # For `dvc metrics`: numbers alone, strictly JSON.
-    text = (root / "results/metrics.json").read_text()
-    assert "NaN" not in text
-    found = json.loads(text)
-    assert found.keys() == set(METHODS)
-    assert found["naive"].keys() == {*spread}
-    assert found["joint"].keys() == {"final_average_error", "gap_closed"}
-    assert found["naive"]["forgetting"] == pytest.approx(board.loc["naive", "forgetting"])
+    # For `dvc metrics`: few numbers alone, strictly JSON.
+    found = json.loads((root / "results/metrics.json").read_text(), parse_constant=pytest.fail)
+    replay = board.loc["experience_replay"]
+    assert found == {
+        "best": {
+            name: pytest.approx(replay[name])
+            for name in ("final_average_error", "forgetting", "gap_closed", "memory_bytes")
+        },
+        "naive": {"final_average_error": board.loc["naive", "final_average_error"]},
+        "joint": {"final_average_error": board.loc["joint", "final_average_error"]},
+    }
+
+    # For `dvc plots`: one row a method and task.
+    curves = pd.read_csv(root / "results/forgetting_curves.csv").set_index(["method", "task"])
+    for method in METHODS:
+        matrices = read_matrices(root, method, "loss_matrix.csv", "mse")
+        for k in range(3):
+            row = -1 if method == "joint" else k  # its earlier rows are of half-trained models
+            seen, first = matrices[:, row, : k + 1].mean(), matrices[:, row, 0].mean()
+            found = curves.loc[(method, k)]
+            assert found["average_error_of_seen_tasks"] == pytest.approx(seen)
+            assert found["first_task_error"] == pytest.approx(first)
+    assert len(curves) == 9
+
     assert (root / "results/leaderboard.md").read_text() == markdown + "\n"
     for row in ("naive", "joint", "experience replay"):
         assert row in markdown.lower().replace("_", " ")
 
     figures = {path.stem for path in (root / "figures").iterdir()}
     assert figures >= {"leaderboard", "loss_matrices", "forgetting_curves", "first_task_error"}
-    for name in ("loss_matrix", "latent_drift", "reconstructions"):
+    for name in ("loss_matrix", "reconstructions"):
         assert {f"{name}_{method}" for method in METHODS} <= figures
+    drifts = {name for name in figures if name.startswith("latent_drift")}
+    assert drifts == {"latent_drift_naive", "latent_drift_experience_replay"}  # joint has no order
     assert all(map(is_png, (root / "figures").iterdir()))
 
     # What DVC declares comes out the same a second time. (Figures: see tests/plots.)
@@ -226,7 +245,7 @@ def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, t
     model |= {"couplings": 2, "hidden_sizes": [8], "bins": 4}
     train(tmp_path, make_run, seeds=(0, 1), model=model)
     summaries = evaluate(tmp_path)
-    assert {(s["metric"], s["generative"]) for s in summaries.values()} == {("nll", True)}
+    assert {(s.metric, s.generative) for s in summaries.values()} == {("nll", True)}
 
     # The numbers are those of the library, and the samples those of the learners.
     files = ["initial.pt", *(f"task_{k}.pt" for k in range(3))]
@@ -237,11 +256,16 @@ def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, t
     assert list(matrices) == ["nll"]
     read = read_matrices(tmp_path, "naive", "loss_matrix.csv", "nll")[0]
     np.testing.assert_array_equal(read, matrices["nll"][1:])
-    assert summaries["naive"]["seeds"]["0"] == {
+    assert summaries["naive"].seeds["0"] == {
         "final_average_error": metrics.final_average_error(read),
         "forgetting": metrics.forgetting(read),
         "backward_transfer": metrics.backward_transfer(read),
         "forward_transfer": metrics.forward_transfer(read, matrices["nll"][0]),
+        "memory_bytes": 0,
+    }
+    assert summaries["joint"].seeds["0"] == {
+        **dict.fromkeys([*ORDERED, "memory_bytes"]),
+        "final_average_error": summaries["joint"].seeds["0"]["final_average_error"],
     }
     originals = np.load(tmp_path / "evaluations/naive/originals.npy")
     drawn = np.load(tmp_path / "evaluations/naive/examples.npy")
@@ -277,8 +301,9 @@ def test_what_is_missing_or_damaged_is_named(tools, make_run, tmp_path) -> None:
     ):
         evaluate(tmp_path, ["naive"])
     train(tmp_path, make_run, ["naive"], seeds=[0])
-    with pytest.raises(UserError, match=r"naive is not evaluated.*python -m pipelines\.evaluate"):
-        read_summaries(tmp_path, ["naive"])
+    call = tools.invoke(tmp_path, SECTIONS, "tracking=none", "pipeline.methods=[naive,ewc]")
+    with pytest.raises(UserError, match=r"none of naive, ewc is evaluated; run `dvc repro`, or"):
+        main(call)
 
     file = tmp_path / "runs/naive/seed_0/task_1.pt"
     whole = file.read_bytes()
@@ -297,22 +322,124 @@ def test_what_is_missing_or_damaged_is_named(tools, make_run, tmp_path) -> None:
         evaluate(tmp_path, ["naive"])
 
 
-def summary(errors: dict[str, float], sequential: bool = True, **identity: Any) -> dict[str, Any]:
+def test_plot_draws_what_is_there_and_says_what_is_not(root, tools, capsys) -> None:
+    chosen = "pipeline.methods=[naive,ewc,joint,agem]"
+    main(tools.invoke(root, SECTIONS, "tracking=none", chosen))
+    said = capsys.readouterr().out
+    assert "| naive |" in said
+    (line,) = [line for line in said.splitlines() if "left out" in line]
+    assert line.startswith("plot: not evaluated, and left out: ewc, agem; `dvc repro` makes them")
+    assert "`python -m pipelines.train method=ewc`" in line
+    board = pd.read_csv(root / "results/leaderboard.csv")
+    assert set(board["method"]) == {"naive", "joint"}
+    main(tools.invoke(root, SECTIONS, "tracking=none", "pipeline.methods=[naive,joint]"))
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_a_new_metric_is_a_row_of_the_table(root, tools, monkeypatch, tmp_path) -> None:
+    """One place: it is then in every summary, table, figure and tracking store."""
+    added = metrics.Metric(
+        "worst_error",
+        "worst error",
+        of_run=lambda run: float(run.matrix[-1].max()),
+    )
+    monkeypatch.setattr("insituml.metrics.METRICS", (*metrics.METRICS, added))
+    with pytest.raises(UserError, match=r"another version .* worst_error\); run .*method=naive"):
+        read_summaries(root, METHODS)
+    evaluate(root)
+    worst = read_matrices(root, "naive", "loss_matrix.csv", "mse")[:, -1].max(axis=1)
+    summary = read_summary(root / "evaluations/naive")
+    assert [summary.seeds[str(seed)]["worst_error"] for seed in sorted(SEEDS)] == list(worst)
+    heard: dict[str, float] = {}
+    drawn: list[Any] = []
+
+    class Listener(Tracker):
+        def compared(self, identity, numbers, folder) -> None:
+            heard.update(numbers)
+
+    save = plots.save
+    monkeypatch.setattr(plots, "save", lambda f, path: (drawn.append(f), save(f, path)))
+    markdown = compare(METHODS, root, root, Listener())
+    board = pd.read_csv(root / "results/leaderboard.csv").set_index("method")
+    assert board.loc["naive", "worst_error"] == pytest.approx(worst.mean())
+    assert board.loc["naive", "worst_error_std"] == pytest.approx(worst.std(ddof=1))
+    assert markdown.splitlines()[0].endswith("| worst error |")
+    best = json.loads((root / "results/metrics.json").read_text())["best"]
+    assert best["worst_error"] == board.loc["experience_replay", "worst_error"]
+    assert heard["worst_error.naive"] == board.loc["naive", "worst_error"]
+    titles = [[axes.get_title() for axes in figure.axes] for figure in drawn]
+    assert ["final average error", "forgetting", "gap closed", "memory", "worst error"] in titles
+
+
+def test_drifts_of_one_comparison_share_their_colours(root, monkeypatch) -> None:
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.update({path.stem: figure}))
+    compare(METHODS, root, root, Tracker())
+    names = ["latent_drift_naive", "latent_drift_experience_replay"]
+    scales = {drawn[name].axes[0].images[0].get_clim() for name in names}
+    means = [
+        read_matrices(root, m, "latent_drift.csv", "latent_drift").mean(axis=0)
+        for m in ("naive", "experience_replay")
+    ]
+    assert scales == {(0.0, np.nanmax(means))}
+    # Joint's rows are parts of its training: a level, but no curve.
+    labels = [text.get_text() for text in drawn["first_task_error"].axes[0].texts]
+    (level,) = [
+        line for line in drawn["first_task_error"].axes[0].lines if line.get_label() == "joint"
+    ]
+    assert "joint" in labels
+    assert len(set(level.get_ydata())) == 1
+    assert drawn["first_task_error"].axes[0].get_ylabel().startswith("MSE (normalised)")
+    titles = [axes.get_title() for axes in drawn["loss_matrices"].axes]
+    assert "joint, by parts" in titles
+
+
+def test_a_method_that_takes_more_steps_is_left_out_of_the_training_loss(
+    tools, make_run, tmp_path, monkeypatch
+) -> None:
+    """Its tasks begin elsewhere."""
+    tools.make_stream(tools.points_data(), tmp_path)
+    methods = ("cumulative", "naive")
+    train(tmp_path, make_run, ("naive",), seeds=(0,))
+    repeats = {"_target_": "insituml.methods.Cumulative"}
+    named = {"method_name": "cumulative", "method": repeats}
+    train(tmp_path, make_run, ("naive",), seeds=(0,), **named)
+    evaluate(tmp_path, methods)
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.update({path.stem: figure}))
+    compare(methods, tmp_path, tmp_path, Tracker())
+    assert [t.get_text() for t in drawn["training_loss"].axes[0].texts][-1] == "naive"
+    assert len(drawn["training_loss"].axes[0].lines) == 1
+    board = pd.read_csv(tmp_path / "results/leaderboard.csv").set_index("method")
+    assert list(board.loc["cumulative", ["is_bound", "keeps_all_data"]]) == [True, True]
+    assert not np.isnan(board.loc["cumulative", "forgetting"])
+
+
+def summary(errors: dict[str, float], sequential: bool = True, **identity: Any) -> Summary:
     same = {"data": "d", "model": {"latent_size": 2}, "optimizer": {"lr": 0.1}, "training": {}}
-    numbers = dict.fromkeys(ORDERED, 0.25)
-    return {
-        "sequential": sequential,
-        "memory_bytes": 5,
-        "identity": {**same, **identity},
-        "seeds": {seed: {"final_average_error": e, **numbers} for seed, e in errors.items()},
-    }
+    numbers = dict.fromkeys(ORDERED, 0.25 if sequential else None)
+    return Summary(
+        method="any",
+        metric="mse",
+        generative=False,
+        sequential=sequential,
+        keeps_all_data=not sequential,
+        is_bound=not sequential,
+        task_steps=[1, 2],
+        identity={**same, **identity},
+        mean={},
+        seeds={
+            seed: {"final_average_error": error, **numbers, "memory_bytes": 5}
+            for seed, error in errors.items()
+        },
+    )
 
 
 def write(root: Path, summaries: dict[str, Any]) -> None:
     for method, content in summaries.items():
         folder = root / "evaluations" / method
         folder.mkdir(parents=True)
-        (folder / "summary.json").write_text(json.dumps(content))
+        content.write(folder)
 
 
 @pytest.mark.parametrize(
@@ -324,10 +451,8 @@ def test_methods_trained_in_different_ways_are_not_compared(key, value, tmp_path
         read_summaries(tmp_path, ["naive", "ewc"])
 
 
-def board_of(summaries: dict[str, Any]) -> pd.DataFrame:
-    seeds = next(iter(summaries.values()))["seeds"]
-    timings = {m: {seed: {"seconds_per_step": 0.5} for seed in seeds} for m in summaries}
-    return leaderboard(summaries, timings).set_index("method")
+def board_of(summaries: dict[str, Summary]) -> pd.DataFrame:
+    return leaderboard(summaries).set_index("method")
 
 
 def test_gaps_are_closed_seed_by_seed() -> None:
@@ -354,3 +479,16 @@ def test_methods_with_other_seeds_are_not_compared(tmp_path) -> None:
     write(tmp_path, {"naive": summary({"0": 1.0, "1": 2.0}), "ewc": summary({"0": 1.0})})
     with pytest.raises(UserError, match="ewc was trained with another set of seeds than naive"):
         read_summaries(tmp_path, ["naive", "ewc"])
+
+
+def test_a_summary_of_another_version_is_named(tmp_path) -> None:
+    write(tmp_path, {"naive": summary({"0": 1.0})})
+    assert read_summary(tmp_path / "evaluations/naive") == summary({"0": 1.0})
+    file = tmp_path / "evaluations/naive/summary.json"
+    content = json.loads(file.read_text())
+    del content["is_bound"]
+    file.write_text(json.dumps({**content, "memory_bytes": 5}))
+    with pytest.raises(
+        UserError, match=r"another version .* is_bound, memory_bytes\); run `python"
+    ):
+        read_summary(file.parent)

@@ -12,10 +12,11 @@ import yaml
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 
+from insituml import memory
 from insituml.methods import Combined
 from pipelines.common.cli import CONF
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Tracking, Training, validate, validate_target
+from pipelines.common.schema import Data, Training, validate, validate_target
 from pipelines.select import select
 
 GROUPS = {
@@ -87,8 +88,7 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
     sections = {name: call.section(name, **facts) for name in SECTIONS}
     validate(Data, sections["data"], "data")
     validate(Training, sections["training"], "training")
-    validate(Tracking, sections["tracking"], "tracking")
-    for name in ("model", "method", "optimizer"):
+    for name in ("model", "method", "optimizer", "tracking"):
         validate_target(sections[name], name)
     validate_target(sections["data"]["source"], "data.source")
     # An experiment's own values stand above those of the group's file, and nothing adds keys.
@@ -144,6 +144,26 @@ def test_methods_are_built_with_their_options(method, tools, tmp_path) -> None:
         assert node["memory_size"] == training["memory_size"]  # the same for each, to be fair
         assert training["reference_size"] in node.values()
     assert node.get("total_tasks", 4) == 4
+
+
+REMEMBERING = [method for method in GROUPS["method"] if "memory" in content("method", method)]
+KINDS = sorted({name for name in memory.__all__ if name.endswith("Memory")} - {"Memory"})
+
+
+@pytest.mark.parametrize("method", REMEMBERING)
+def test_a_method_with_a_memory_takes_any_kind(method, tools, tmp_path) -> None:
+    chosen = [f"method={method}", "method.memory._target_=insituml.memory.RingMemory"]
+    call = tools.invoke(tmp_path, ["method", "training"], *chosen)
+    node = call.section("method", tasks=4, sample_shape=[2])
+    assert node["memory"]["_target_"].endswith("RingMemory")
+    for kind in KINDS:
+        node["memory"]["_target_"] = f"insituml.memory.{kind}"
+        if kind == "EpisodicMemory":
+            node["memory"]["total_tasks"] = 4
+        validate_target(node, "method")
+        built = instantiate(node, generator=torch.Generator(), _convert_="all")
+        assert type(built.memory) is getattr(memory, kind)
+        assert built.memory.capacity == node["memory_size"]
 
 
 @pytest.mark.parametrize("optimizer", GROUPS["optimizer"])

@@ -311,4 +311,4 @@ def test_the_walk_finds_imports_in_functions_and_of_lazy_names() -> None:
     assert "pipelines.tracking.mlflow" in imports("pipelines.plot")
     assert "insituml.learner" not in imports("pipelines.common.task_files")
     assert "insituml.data.lwfa" in code_of("generate")  # a target in conf/
-    assert "insituml.gradients.fisher" in code_of("train")
+    assert "insituml.gradients.importance" in code_of("train")

@@ -17,7 +17,7 @@ from pipelines.common.task_files import Stream
 from pipelines.evaluate import evaluate_method
 from pipelines.generate import generate
 from pipelines.plot import compare
-from pipelines.tracking.mlflow import Tracker
+from pipelines.tracking.base import Tracker
 from pipelines.train import train_method
 
 RNG = np.random.default_rng(5)

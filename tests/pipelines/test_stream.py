@@ -27,7 +27,7 @@ from pipelines.common.task_files import read_stream
 from pipelines.evaluate import evaluate_method
 from pipelines.results.tables import comparable
 from pipelines.stream import DIED, SECTIONS, STALLED, finish, learn, main, plan
-from pipelines.tracking.mlflow import Tracker
+from pipelines.tracking.base import Tracker
 from pipelines.transit.loop import RESUME
 
 ROOT = Path(__file__).parents[2]

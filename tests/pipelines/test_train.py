@@ -16,7 +16,7 @@ import torch
 
 from pipelines.common.errors import UserError
 from pipelines.runs.worker import checkpoint_path
-from pipelines.tracking.mlflow import Tracker
+from pipelines.tracking.base import Tracker
 from pipelines.train import SECTIONS, main, plan, train_method
 
 ROOT = Path(__file__).parents[2]

@@ -61,6 +61,18 @@ def test_first_task_axes_are_labelled() -> None:
     assert axes.get_yscale() == "log"
 
 
+def test_logarithmic_axes_have_plain_numbers() -> None:
+    narrow = {"ewc": np.linspace(0.2, 0.9, 16).reshape(1, 4, 4)}
+    for figure in (
+        plots.first_task_error(narrow, log=True),
+        plots.forgetting_curves(narrow, log=True),
+    ):
+        axis = figure.axes[0].yaxis
+        texts = [label.get_text() for label in axis.get_ticklabels(which="both")]
+        assert "0.4" in texts
+        assert not any("10" in text for text in texts)
+
+
 def test_a_method_measured_once_is_a_level() -> None:
     joint = np.full((3, 4, 4), np.nan)
     joint[:, -1] = 0.2

@@ -5,28 +5,36 @@ import pytest
 from matplotlib.colors import same_color
 
 from insituml import plots
+from insituml.metrics import METRICS, Metric
 
 
 def row(method: str, error: float | None, **others: float | None) -> dict[str, Any]:
     return {
         "method": method,
+        "is_bound": method == "joint",
         "final_average_error": error,
         "final_average_error_std": 0.01,
         "forgetting": 0.2,
         "forgetting_std": 0.02,
         "gap_closed": 0.5,
         "gap_closed_std": 0.05,
-        "seconds_per_step": 0.002,
         "memory_bytes": 2**20,
         **others,
     }
 
 
 ROWS = [
-    row("naive", 0.9, forgetting=0.7, gap_closed=1e-17, memory_bytes=0, seconds_per_step=0.001),
+    row("naive", 0.9, forgetting=0.7, gap_closed=1e-17, memory_bytes=0),
     row("ewc", 0.6, forgetting=0.3, gap_closed=0.375),
-    row("joint", 0.1, forgetting=None, forgetting_std=None, gap_closed=1.0, memory_bytes=0),
-    row("agem", 0.5, gap_closed=0.5, seconds_per_step=float("nan"), memory_bytes=3 * 2**20),
+    row(
+        "joint",
+        0.1,
+        forgetting=None,
+        forgetting_std=None,
+        gap_closed=1.0,
+        memory_bytes=float("nan"),
+    ),
+    row("agem", 0.5, gap_closed=0.5, memory_bytes=3 * 2**20),
     row("broken", float("nan"), gap_closed=None),
 ]
 
@@ -43,18 +51,16 @@ def test_markdown_ranks_and_formats() -> None:
         "final average error",
         "forgetting",
         "gap closed",
-        "ms per step",
         "memory",
     ]
     assert set("".join(cells[1])) <= {":", "-"}
     assert [line[0] for line in cells[2:]] == ["joint", "A-GEM", "EWC", "naive", "broken"]
-    assert {len(line) for line in cells} == {6}
+    assert {len(line) for line in cells} == {5}
     assert cells[4] == [
         "EWC",
         "0.600 ± 0.010",
         "0.300 ± 0.020",
         "0.375 ± 0.050",
-        "**2.00**",
         "**1 MiB**",
     ]
 
@@ -70,14 +76,54 @@ def test_markdown_marks_the_best_but_no_reference() -> None:
 def test_markdown_shows_missing_values_as_a_dash() -> None:
     cells = table(plots.leaderboard_markdown(ROWS))
     assert cells[2][2] == "–"  # None
-    assert cells[3][4] == "–"  # NaN
+    assert cells[2][4] == "–"  # NaN
     assert cells[6][1] == "–"
     assert "nan" not in plots.leaderboard_markdown(ROWS).lower()
 
 
 def test_markdown_without_spread_shows_the_mean() -> None:
     cells = table(plots.leaderboard_markdown([row("ewc", 0.25, final_average_error_std=None)]))
-    assert cells[2][1] == "**0.250**"
+    assert cells[2][1] == "0.250"
+
+
+def test_markdown_marks_nothing_where_there_is_no_choice() -> None:
+    lone = [row("naive", 0.9, gap_closed=0.0), row("ewc", 0.5), row("joint", 0.1, gap_closed=1.0)]
+    assert "**" not in plots.leaderboard_markdown(lone)
+    alike = [*lone, row("agem", 0.6)]  # but for the error, as ewc
+    marked = [cell for line in table(plots.leaderboard_markdown(alike)) for cell in line]
+    assert [cell for cell in marked if "**" in cell] == ["**0.500 ± 0.010**"]
+
+
+def test_a_gap_that_is_not_closed_is_no_success() -> None:
+    rows = [row("ewc", 0.5, gap_closed=-0.2), row("agem", 0.6, gap_closed=-0.4)]
+    cells = table(plots.leaderboard_markdown(rows))
+    assert [line[3] for line in cells[2:]] == ["-0.200 ± 0.050", "-0.400 ± 0.050"]
+    cells = table(plots.leaderboard_markdown([*rows, row("gem", 0.4, gap_closed=0.1)]))
+    assert cells[2][3] == "**0.100 ± 0.050**"
+
+
+def test_other_bounds_do_not_compete_either() -> None:
+    bound = {**row("repeat_everything", 0.2, gap_closed=0.9), "is_bound": True}
+    cells = table(plots.leaderboard_markdown([bound, row("ewc", 0.5), row("agem", 0.6)]))
+    assert cells[2][0] == "repeat everything"
+    assert "**" not in "".join(cells[2])
+    assert cells[3][1] == "**0.500 ± 0.010**"
+
+
+def test_a_new_metric_is_a_row_of_the_table(monkeypatch) -> None:
+    added = Metric(
+        "worst_error",
+        "worst error",
+        of_run=lambda run: float(run.matrix[-1].max()),
+    )
+    monkeypatch.setattr("insituml.metrics.METRICS", (*METRICS, added))
+    with pytest.raises(ValueError, match="row 'naive' lacks worst_error, worst_error_std"):
+        plots.leaderboard_markdown(ROWS)
+    rows = [{**r, "worst_error": 2.0, "worst_error_std": 0.25} for r in ROWS]
+    cells = table(plots.leaderboard_markdown(rows))
+    assert cells[0][-1] == "worst error"
+    assert cells[2][-1] == "2.00 ± 0.25"
+    assert plots.leaderboard_figure(rows).axes[-1].get_title() == "worst error"
 
 
 def test_markdown_moves_small_powers_to_the_head() -> None:
@@ -112,15 +158,9 @@ def test_figure_axes_are_labelled() -> None:
         "final average error",
         "forgetting",
         "gap closed",
-        "time per step",
         "memory",
     ]
-    assert [panel.get_xlabel() for panel in axes[:4]] == [
-        "MSE",
-        "MSE",
-        "0 = naive, 1 = joint",
-        "ms",
-    ]
+    assert [panel.get_xlabel() for panel in axes[:3]] == ["MSE", "MSE", "0 = naive, 1 = joint"]
 
 
 def test_figure_shows_values_spread_and_colours() -> None:
@@ -136,9 +176,9 @@ def test_figure_marks_the_references() -> None:
     axes = plots.leaderboard_figure(ROWS).axes
     levels = [
         sorted(line.get_xdata()[0] for line in panel.lines if list(line.get_ydata()) == [0, 1])
-        for panel in (axes[0], axes[2])
+        for panel in axes[:3]
     ]
-    assert levels == [[0.1, 0.9], [0.0, 1.0]]
+    assert levels == [[0.1, 0.9], [0.0, 0.7], [1e-17, 1.0]]  # no forgetting is a level, too
     low, high = axes[2].get_xlim()
     assert low < 0
     assert high > 1
@@ -146,15 +186,30 @@ def test_figure_marks_the_references() -> None:
 
 def test_figure_writes_costs_and_dashes() -> None:
     axes = plots.leaderboard_figure(ROWS).axes
-    assert [text.get_text() for text in axes[3].texts] == ["2.00", "–", "2.00", "1.00", "2.00"]
-    assert [text.get_text() for text in axes[4].texts] == ["0 B", "3 MiB", "1 MiB", "0 B", "1 MiB"]
+    assert [text.get_text() for text in axes[3].texts] == ["–", "3 MiB", "1 MiB", "0 B", "1 MiB"]
+
+
+def test_figure_says_what_the_bars_are() -> None:
+    def legend(rows: list[dict[str, Any]]) -> list[str]:
+        return [text.get_text() for text in plots.leaderboard_figure(rows).legends[0].get_texts()]
+
+    ends = ["naive: nothing done against forgetting", "joint: all tasks at once"]
+    assert sorted(legend(ROWS)) == sorted(ends)  # how many seeds is not known
+    seeds = [{**r, "seeds": 3} for r in ROWS]
+    assert legend(seeds)[-1] == "± standard deviation over 3 seeds"
+
+
+def test_a_gap_far_below_zero_is_a_number_at_the_edge() -> None:
+    gap = plots.leaderboard_figure([*ROWS, row("gpm", 9.0, gap_closed=-123.4)]).axes[2]
+    assert [text.get_text() for text in gap.texts if text.get_text() != "–"] == ["◂ -123"]
+    assert gap.get_xlim()[0] > -1
 
 
 def test_all_unknown() -> None:
-    nothing = dict.fromkeys(row("x", None), None) | {"method": "x"}
+    nothing = dict.fromkeys(row("x", None), None) | {"method": "x", "is_bound": False}
     figure = plots.leaderboard_figure([nothing])
-    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["–"] * 5
-    assert table(plots.leaderboard_markdown([nothing]))[2] == ["x", *["–"] * 5]
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["–"] * 4
+    assert table(plots.leaderboard_markdown([nothing]))[2] == ["x", *["–"] * 4]
 
 
 @pytest.mark.parametrize("draw", [plots.leaderboard_figure, plots.leaderboard_markdown])

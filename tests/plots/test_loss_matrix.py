@@ -43,7 +43,6 @@ def test_labels_and_title() -> None:
     figure = plots.loss_matrix_heatmap(
         MATRIX,
         task_names=["a", "b", "c"],
-        trained_labels=["A", "B", "C"],
         title="EWC",
         metric_label="MSE [V²/m²]",
     )
@@ -52,13 +51,32 @@ def test_labels_and_title() -> None:
     assert axes.get_ylabel() == "trained through task"
     assert bar.get_ylabel() == "MSE [V²/m²]"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["A", "B", "C"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
     assert figure.get_suptitle() == "EWC"
 
 
 def test_the_diagonal_is_outlined() -> None:
     centres = outlines(plots.loss_matrix_heatmap(MATRIX))
     np.testing.assert_allclose(centres, [(0, 0), (1, 1), (2, 2)], atol=1e-12)
+
+
+def test_what_is_not_learned_in_order_has_parts_and_no_diagonal() -> None:
+    names = ["a", "b", "c"]
+    figure = plots.loss_matrix_heatmap(MATRIX, task_names=names, in_order=False)
+    parts = ["part 1 of 3", "part 2 of 3", "part 3 of 3"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == parts
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == names
+    assert figure.axes[0].get_ylabel() == "training on all tasks, up to"
+    assert outlines(figure) == []
+
+    # In a grid it comes last: what stands to the left of a line is true of all its panels.
+    both = {"joint": MATRIX, "ewc": 2 * MATRIX}
+    figure = plots.loss_matrix_grid(both, task_names=names, unordered=["joint"])
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["EWC", "joint, by parts"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names
+    assert [len(axes.patches) for axes in figure.axes[:2]] == [3, 0]
+    figure = plots.loss_matrix_grid({"joint": MATRIX}, unordered=["joint"])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == parts
 
 
 def test_missing_cells_are_hatched_and_dashed() -> None:
@@ -114,8 +132,6 @@ def test_wrong_shape(shape: tuple[int, ...]) -> None:
 def test_wrong_names() -> None:
     with pytest.raises(ValueError, match="task_names must hold 3 names, got 2"):
         plots.loss_matrix_heatmap(MATRIX, task_names=["a", "b"])
-    with pytest.raises(ValueError, match="trained_labels must hold 3 names, got 2"):
-        plots.loss_matrix_heatmap(MATRIX, trained_labels=["a", "b"])
 
 
 def test_impossible_scales() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Tracking, Training, validate, validate_target
+from pipelines.common.schema import Data, Training, validate, validate_target
 
 
 def message(function, *arguments: Any) -> str:
@@ -60,9 +60,6 @@ def test_nested_keys_are_named_in_full(tools, tmp_path) -> None:
     assert "'first_task', 'running' or 'global'" in said
     data["split"]["by"] = "colour"
     assert "'colour'" in message(validate, Data, data, "data")
-    assert "tracking.enabled is 'perhaps'" in message(
-        validate, Tracking, {"enabled": "perhaps", "database": "a", "experiment": "b"}, "tracking"
-    )
 
 
 def test_an_unknown_key_of_a_subsection_names_the_keys_of_the_subsection(tools) -> None:
@@ -73,6 +70,7 @@ def test_an_unknown_key_of_a_subsection_names_the_keys_of_the_subsection(tools) 
 
 
 MLP = "insituml.models.MLP"
+LOSS_AWARE = "insituml.memory.LossAwareMemory"
 
 
 @pytest.mark.parametrize(
@@ -93,23 +91,17 @@ def test_targets(node: dict[str, Any], expected: str) -> None:
 
 
 def test_options_of_base_classes_are_accepted() -> None:
-    """``**kwargs`` hand on to the base class: its options are the model's too."""
-    node = {
-        "_target_": MLP,
-        "input_shape": [2],
-        "loss": "l1",
-        "ewc_lambda": 2.0,
-        "_convert_": "all",
-    }
-    validate_target(node, "model")
-    said = message(validate_target, {"_target_": MLP, "los": "l1"}, "model")
-    assert "ewc_lambda, gamma, hidden_sizes, input_shape, latent_size, loss, onlineEWC" in said
+    """``**options`` hand on to the base class: its options are the memory's too."""
+    node = {"_target_": LOSS_AWARE, "exponent": 2.0, "dtype": "float16", "_convert_": "all"}
+    validate_target(node, "memory")
+    said = message(validate_target, {"_target_": LOSS_AWARE, "dtyp": "float16"}, "memory")
+    assert "capacity, capacity_bytes, device, dtype, exponent, pin" in said
     validate_target({"_target_": "insituml.data.toy8.toy8", "points": 8}, "data.source")
 
 
 def test_types_of_base_class_options_are_checked() -> None:
-    node = {"_target_": MLP, "input_shape": [2], "ewc_lambda": "strong"}
-    assert "model.ewc_lambda is 'strong'" in message(validate_target, node, "model")
+    node = {"_target_": LOSS_AWARE, "capacity_bytes": "much"}
+    assert "memory.capacity_bytes is 'much'" in message(validate_target, node, "memory")
 
 
 REPLAY = {"_target_": "insituml.methods.ExperienceReplay", "memory_size": 6}

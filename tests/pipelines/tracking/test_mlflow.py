@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from insituml.training import EpochRecord
-from pipelines.common.schema import Tracking
 from pipelines.evaluate import evaluate_method
 from pipelines.runs.worker import train_run
-from pipelines.tracking.mlflow import MlflowTracker, Tracker, open_tracker
+from pipelines.tracking.base import Tracker
+from pipelines.tracking.mlflow import MlflowTracker
 from pipelines.train import train_method
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def runs_in(root: Path) -> tuple[list, list]:
 
 
 def tracker_in(root: Path) -> Tracker:
-    tracking = Tracking(enabled=True, database="mlflow.db", experiment="tests")
-    return open_tracker(tracking, root)
+    return MlflowTracker(root / "mlflow.db", "tests")
 
 
 def runs_of(make_run, tools, root: Path, method: str, seeds=(0, 1)) -> list:
@@ -109,9 +109,12 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
     assert [(m.step, m.value) for m in sorted(history, key=lambda m: m.step)] == list(
         enumerate(losses)
     )
-    # Checkpoints as plain files, the data as an input.
+    # How fast it was, which is no result.
+    timings = json.loads((tmp_path / "timings/naive.json").read_text())
+    assert child.data.metrics["seconds_per_step"] == timings["1"]["seconds_per_step"]
+    # The last checkpoint as a plain file, the data as an input.
     files = {Path(f.path).name for f in store.list_artifacts(child.info.run_id, "checkpoints")}
-    assert files == {"initial.pt", "task_0.pt", "task_1.pt", "task_2.pt"}
+    assert files == {"task_2.pt"}
     stored = tmp_path / "mlruns" / child.info.run_id / "artifacts/checkpoints/task_2.pt"
     assert stored.read_bytes() == (tmp_path / "runs/naive/seed_1/task_2.pt").read_bytes()
     (data,) = child.inputs.dataset_inputs
@@ -123,7 +126,7 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
     summary = evaluate_method("naive", tmp_path / "data/tasks", tmp_path, tracker)
     tracker.close()
     found = store.get_run(child.info.run_id).data.metrics
-    numbers = summary["seeds"]["1"]
+    numbers = summary.seeds["1"]
     assert found["final_average_error"] == numbers["final_average_error"]
     assert found["forgetting"] == numbers["forgetting"]
     curve = store.get_metric_history(child.info.run_id, "error_on_task_0")
@@ -132,7 +135,7 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
     # The comparison goes to the parent, with its files.
     (tmp_path / "results").mkdir()
     (tmp_path / "results/leaderboard.csv").write_text("method\n")
-    identity = summary["identity"]
+    identity = summary.identity
     tracker.compared(identity, {"forgetting.naive": 0.5, "x": float("nan")}, tmp_path / "results")
     tracker.close()
     compared = store.get_run(parent.info.run_id)
@@ -161,6 +164,8 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
         parents, children = runs_in(tmp_path)
         (mine,) = [c for c in children if c.data.tags["method"] == "ewc"]
         assert mine.info.status == status
+        kept = store.list_artifacts(mine.info.run_id, "checkpoints")
+        assert [Path(f.path).name for f in kept] == ["task_2.pt"] * (status == "FINISHED")
         assert len(parents) == 1
         assert mine.data.tags[PARENT] == parent.info.run_id
     # A SIGKILL leaves it RUNNING; trained again when FINISHED, it is a new run.
@@ -238,15 +243,3 @@ def test_a_cold_store_is_opened_by_two_processes_at_once(tmp_path) -> None:
     first, second = (out for out, _ in output)
     assert first == second != ""
     assert client(tmp_path).get_experiment_by_name("cold") is not None
-
-
-def test_none_writes_nothing(make_run, tools, tmp_path, capsys) -> None:
-    tools.make_stream(tools.points_data(), tmp_path)
-    tracking = Tracking(enabled=False, database="mlflow.db", experiment="tests")
-    tracker = open_tracker(tracking, tmp_path)
-    assert type(tracker) is Tracker
-    train_method(runs_of(make_run, tools, tmp_path, "naive"), 0, 1, tmp_path, tracker)
-    tracker.evaluated({}, {})
-    tracker.close()
-    found = {path.name for path in tmp_path.iterdir()}
-    assert found == {"data", "runs", "timings", ".partial"}

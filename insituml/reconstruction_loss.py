@@ -1,4 +1,4 @@
-"""Reconstructions and their losses."""
+"""The losses of autoencoders: of the reconstruction, and of a latent on the way round."""
 
 from __future__ import annotations
 

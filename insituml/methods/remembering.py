@@ -1,0 +1,108 @@
+"""What methods share that keep samples of past tasks in a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch, Task
+from insituml.learner import ContinualLearner
+from insituml.memory import Memory
+from insituml.methods.base import Method
+from insituml.methods.encoding import encoded, features, losses
+
+
+class Remembering(Method):
+    """Abstract: offer the samples of each task to a memory, whatever its kind.
+
+    Each kind takes what it wants of them: batch by batch as they are observed, or from the whole
+    task when it ends.
+
+    Parameters
+    ----------
+    memory_size
+        Samples in the memory; None: ``memory`` says how many bytes it may have.
+    memory
+        Makes the memory from ``memory_size`` and ``generator``: one of the kinds in
+        :mod:`insituml.memory`, as ``functools.partial(LossAwareMemory, exponent=2.0)``.
+    store
+        ``"input"``: samples as they are. ``"latent"``: their latents at the end of their task.
+    batched
+        Evaluate losses for the memory by ``vmap``; False takes samples one by one, where ``vmap``
+        cannot batch the loss.
+    generator
+        Chooses the samples stored and drawn.
+
+    Raises
+    ------
+    ValueError
+        If ``store`` is unknown, and as in the memory.
+    """
+
+    def __init__(
+        self,
+        memory_size: int | None,
+        memory: Callable[..., Memory],
+        store: str = "input",
+        batched: bool = True,
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(generator=generator)
+        if store not in ("input", "latent"):
+            raise ValueError(f"store is {store!r}; expected input or latent")
+        self.memory = memory(memory_size, generator=generator)
+        self.store = store
+        self.batched = batched
+        self.waits = store == "latent"
+        """Whether samples are offered when their task ends, not as they are observed."""
+        self.task = 0
+        """Task that is being learned; between tasks, the next one."""
+
+    def kept(self, learner: ContinualLearner, samples: Batch) -> Batch:
+        """Return what is stored of samples: themselves, or their latents."""
+        return (encoded(learner, samples[0]),) if self.store == "latent" else samples
+
+    def remembers(self) -> bool:
+        """Tell whether something of past tasks may be stored; nothing is in the first task."""
+        return self.task > 0 and len(self.memory) > 0
+
+    def past(self, size: int | None) -> Batch:
+        """Return a draw from the samples of past tasks, as :meth:`Memory.sample` does."""
+        return self.memory.sample(size, without_task=self.task)
+
+    def past_tasks(self) -> list[int]:
+        """Return the past tasks of which samples are stored, in order."""
+        return [task for task in self.memory.counts() if task != self.task]
+
+    def begin_task(self, learner: ContinualLearner, task: Task) -> None:
+        self.task = task.index
+
+    def observe(self, learner: ContinualLearner, batch: Batch) -> None:
+        if not self.waits:
+            needed = self._losses(learner, batch)
+            self.memory.add(self.kept(learner, batch), self.task, needed)
+
+    def end_task(self, learner: ContinualLearner, task: Task) -> None:
+        kept = self.kept(learner, task.train)
+        if self.waits:
+            self.memory.add(kept, task.index, self._losses(learner, task.train))
+        described = features(learner, task.train) if self.memory.needs_features else None
+        self.memory.finish_task(kept, task.index, described)
+        self.task = task.index + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "memory": self.memory.state_dict(), "task": self.task}
+
+    def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
+        super().load_state_dict(state, learner)
+        self.memory.load_state_dict(state["memory"])
+        self.task = state["task"]
+
+    def _losses(self, learner: ContinualLearner, samples: Batch) -> Tensor | None:
+        if not self.memory.needs_losses:
+            return None
+        return losses(learner, samples, batched=self.batched)

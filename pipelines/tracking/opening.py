@@ -1,0 +1,35 @@
+"""From the configuration to the tracker it describes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.utils import instantiate
+
+from pipelines.common.errors import UserError
+from pipelines.common.schema import validate_target
+from pipelines.tracking.base import Tracker
+
+
+def open_tracker(node: dict[str, Any]) -> Tracker:
+    """Build the tracker of section ``tracking``.
+
+    Raises
+    ------
+    UserError
+        If its target cannot be imported or is no :class:`Tracker`, or an argument is wrong.
+    """
+    try:
+        validate_target(node, "tracking")
+    except UserError as error:
+        if str(node["_target_"]).startswith("pipelines."):
+            raise
+        hint = "to begin without the options of another tracker, add tracking=none"
+        raise UserError(f"{error}; {hint}") from error
+    tracker = instantiate(node, _convert_="all")
+    if not isinstance(tracker, Tracker):
+        raise UserError(
+            f"tracking._target_ is {node['_target_']}, which makes a {type(tracker).__name__}; "
+            "expected a subclass of pipelines.tracking.base.Tracker"
+        )
+    return tracker
