@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from insituml.archive.field_code import FieldCode
-from insituml.learner import ContinualLearner, evaluating
+from insituml.gradients import evaluation_mode
+from insituml.learner import ContinualLearner
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ def encode_field(
     chunks = code.cut(values.astype(np.float32, copy=False))
     parts = []
     device = next(learner.parameters()).device
-    with evaluating(learner):
+    with evaluation_mode(learner), torch.no_grad():
         for first in range(0, len(chunks), batch_size):
             samples = code.normalisation.apply(chunks[first : first + batch_size])
             parts.append(learner.encode(torch.from_numpy(samples).to(device)).cpu())
@@ -110,7 +111,7 @@ def decode_field(
     code = FieldCode.of(learner, latents.task)
     chunks = []
     device = next(learner.parameters()).device
-    with evaluating(learner):
+    with evaluation_mode(learner), torch.no_grad():
         for part in latents.values.split(batch_size):
             samples = learner.decode(part.to(device)).numpy(force=True)
             chunks.append(code.normalisation.invert(samples))

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import insituml
-from insituml.data import NpyFolder, OpenPMDSeries, write_series
+from insituml.data import NpyFolder, OpenPMDSeries, TaskFiles, write_series
+from insituml.data.chunks import assemble
 from insituml.models import MLP
+from pipelines import generate, split, stream, train
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Reconstruct, validate
 from pipelines.reconstruct import SECTIONS, main, reconstruct
@@ -129,3 +132,64 @@ def test_an_iteration_with_nan_is_named_and_nothing_is_left(
     with pytest.raises(UserError, match="efield_npy: iteration 300: Ey is NaN or infinite at 1 of"):
         main(tools.invoke(tmp_path, SECTIONS, *where))
     assert not list(Path().glob("*r.h5"))
+
+
+TRAINED = [
+    "data=efield_npy",
+    "data.path=fields",
+    "data.split.tasks=2",
+    "data.split.chunk=[1,4,2]",
+    "data.split.holdout=0.3",
+    "tracking=none",
+    "model=mlp",
+    "model.hidden_sizes=[6]",
+    "model.latent_size=2",
+    "training.seeds=[0]",
+    "training.workers=0",
+    "training.epochs=1",
+]
+
+
+def trained_from_files(tools: Any, root: Path) -> tuple[Path, Path]:
+    """Return the last checkpoint and the tasks."""
+    overrides = [*TRAINED, "data.split.normalisation=running"]
+    for stage in (generate, split, train):
+        stage.main(tools.invoke(root, stage.SECTIONS, *overrides))
+    return root / "runs/naive/seed_0/task_1.pt", root / "data/tasks"
+
+
+def trained_in_transit(tools: Any, root: Path) -> tuple[Path, Path]:
+    overrides = [*TRAINED, "transit.methods=[naive]"]
+    stream.main(tools.invoke(root, stream.SECTIONS, *overrides))
+    return root / "transit/runs/naive/seed_0/task_1.pt", root / "transit/data/tasks"
+
+
+@pytest.mark.parametrize("trained", [trained_from_files, trained_in_transit])
+def test_a_checkpoint_of_the_pipeline_says_how_its_samples_were_made(
+    trained: Any, fields: np.ndarray, tools: Any, tmp_path: Path
+) -> None:
+    path, folder = trained(tools, tmp_path)
+    files = TaskFiles.open(folder)
+    learner = insituml.load_checkpoint(path)
+    iterations = files.array(1, "test_places")[:, 0]
+    places = files.array(1, "test_places")[:, 1:]
+    samples = torch.from_numpy(np.array(files.array(1, "test_inputs")))
+    for number in np.unique(iterations):
+        # The samples as they were cut and normalised for the evaluation of this checkpoint.
+        mine = samples[iterations == number]
+        latents = insituml.encode_field(learner, np.load(f"fields/data_{number}.npy"))
+        with torch.no_grad():
+            expected = learner.encode(mine)
+        assert latents.task == 1
+        torch.testing.assert_close(latents.values, expected, rtol=1e-5, atol=1e-6)
+        restored = insituml.decode_field(learner, latents)
+        with torch.no_grad():
+            scale = files.manifest.tasks[1].normalisation
+            chunks = scale.invert(learner.decode(expected).numpy())
+        volume = assemble(chunks, places[iterations == number], tools.FIELD_SHAPE)
+        np.testing.assert_allclose(restored, volume, rtol=1e-4, atol=1e-4)
+    call = tools.invoke(
+        tmp_path, SECTIONS, "data=openpmd", "data.path=e.h5", f"reconstruct.checkpoint={path}"
+    )
+    main(call)
+    assert len(OpenPMDSeries("openpmd_restored.h5")) == len(fields)
