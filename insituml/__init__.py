@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from insituml.version import __version__
 
 if TYPE_CHECKING:
+    from insituml.archive.latents import FieldLatents, decode_field, encode_field
     from insituml.checkpoint import load_checkpoint, save_checkpoint
     from insituml.learner import ContinualLearner
     from insituml.training import train
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ContinualLearner",
     "DamagedFileError",
+    "FieldLatents",
     "__version__",
+    "decode_field",
+    "encode_field",
     "load_checkpoint",
     "save_checkpoint",
     "train",
@@ -29,6 +33,9 @@ __all__ = [
 _MODULES = {
     "ContinualLearner": "insituml.learner",
     "DamagedFileError": "insituml.verified_file",
+    "FieldLatents": "insituml.archive",
+    "decode_field": "insituml.archive",
+    "encode_field": "insituml.archive",
     "load_checkpoint": "insituml.checkpoint",
     "save_checkpoint": "insituml.checkpoint",
     "train": "insituml.training",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from insituml.checkpoint_file import CheckpointFile, write_checkpoint_file
+from insituml.data.manifest import Manifest
 from insituml.data.task import Batch
 from insituml.gradients import per_sample_losses
 from insituml.original_interface import OriginalInterface
@@ -59,6 +60,7 @@ class ContinualLearner(OriginalInterface):
                 break
         bound.pop("generator", None)
         self.constructor_arguments = bound
+        self.metadata = {}
         return self
 
     def __init__(self, *, loss: str = "mse", **original: Any) -> None:
@@ -145,16 +147,32 @@ class ContinualLearner(OriginalInterface):
             "weights": dict(self.state_dict()),
         }
 
-    def save_checkpoint(self, path: Path | str, name: str, after_task: int) -> Path:
+    def save_checkpoint(
+        self, path: Path | str, name: str, after_task: int, *, manifest: Manifest | None = None
+    ) -> Path:
         """Write the model below folder ``path``; :func:`insituml.load_checkpoint` reads it.
+
+        Parameters
+        ----------
+        path
+            Folder of the checkpoints.
+        name, after_task
+            Of the file; tasks count from 0, and −1 is the untrained model.
+        manifest
+            What the data mean, which :func:`insituml.encode_field` needs to know; None: what the
+            checkpoint said that this learner was loaded from, if anything.
 
         Returns
         -------
         Path
             The file, ``<path>/<name>_after_task_<after_task>.pt``.
         """
+        known = self.metadata.get("manifest") if manifest is None else manifest.to_plain()
+        metadata = (
+            {"task": after_task} if known is None else {"task": after_task, "manifest": known}
+        )
         file = Path(path) / f"{name}_after_task_{after_task}.pt"
-        return write_checkpoint_file(file, CheckpointFile(self.description(), {"task": after_task}))
+        return write_checkpoint_file(file, CheckpointFile(self.description(), metadata))
 
 
 def sample_losses(

@@ -151,8 +151,8 @@ def train_method(
         runs[0].folder.parent.rmdir()
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that does not work here.
+def check_device(device: str, section: str = "training") -> None:
+    """Refuse a device that does not work here; ``section`` of the configuration names it.
 
     Raises
     ------
@@ -166,8 +166,8 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
-            f"training.device is {device!r}, which does not work here ({reason}); "
-            "use training.device=cpu"
+            f"{section}.device is {device!r}, which does not work here ({reason}); "
+            f"use {section}.device=cpu"
         ) from error
 
 

@@ -21,7 +21,7 @@ LEVELS = [
     ["original_interface"],
     ["learner", "methods", "models"],
     ["checkpoint", "evaluation", "training"],
-    ["in_transit"],
+    ["archive", "in_transit"],
 ]
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 PACKAGE_LEVEL = len(LEVELS)  # `import insituml` itself; pipelines are above it

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from insituml.data.constants import SPEED_OF_LIGHT
 from insituml.data.openpmd.theta_modes import to_cartesian
 from insituml.data.step import Grid, Step
-
-SPEED_OF_LIGHT = 299_792_458.0  # m/s
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)

@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from insituml.data.constants import SPEED_OF_LIGHT
 from insituml.data.step import Grid, Step
 
-SPEED_OF_LIGHT = 299_792_458.0  # m/s
 REST_ENERGY = 510_998.95  # of the electron, m c² / e, in volts
 VACUUM_PERMITTIVITY = 8.854_187_8e-12  # F/m
 ELEMENTARY_CHARGE = 1.602_176_634e-19  # C

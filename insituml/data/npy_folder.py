@@ -20,7 +20,7 @@ class NpyFolder:
 
     Files are ordered by the number in their name (``data_200`` before ``data_1000``) and read
     through a memory map, so that a single component costs a third of the reading. The format
-    carries neither a grid nor a time; both may be given.
+    carries neither a grid nor a time; both may be given, and how fast a moving window moves.
 
     Parameters
     ----------
@@ -32,17 +32,22 @@ class NpyFolder:
         Distance between points along x, y and z, in metres. None means 1 along each axis: positions
         are then point numbers, not metres.
     origin
-        Position of the first point, in metres (without ``spacing``: in points). None means 0.
+        Position of the first point at the first file, in metres (without ``spacing``: in points).
+        None means 0.
     time_step
         Seconds that one unit of the iteration number stands for. The default 1 means that a step's
         time is its iteration number, not seconds.
+    window_velocity
+        Of a moving window along x, y and z, in metres a second; each step then says where its
+        first point is. None: the window is fixed. Needs ``spacing`` and ``time_step``.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder, or no such file in it.
     ValueError
-        If the component is unknown, or a file does not hold a field of the first file's shape.
+        If the component is unknown, a file does not hold a field of the first file's shape, or a
+        window moves over points whose distances are not given.
     """
 
     components: tuple[str, ...]
@@ -56,6 +61,7 @@ class NpyFolder:
         spacing: tuple[float, float, float] | None = None,
         origin: tuple[float, float, float] | None = None,
         time_step: float = 1.0,
+        window_velocity: tuple[float, float, float] | None = None,
     ) -> None:
         if component is not None and component not in COMPONENTS:
             raise ValueError(
@@ -80,6 +86,12 @@ class NpyFolder:
             self._chosen = slice(index, index + 1)
         self.unit = "V/m"
         self.time_step = time_step
+        if window_velocity is not None and spacing is None:
+            raise ValueError(
+                f"window_velocity={tuple(window_velocity)} is in metres a second, but without "
+                "spacing positions are point numbers; give spacing, origin and time_step too"
+            )
+        self._velocity = _three("window_velocity", window_velocity, 0.0)
         self.grid = Grid(
             shape=shapes[first][1:],
             spacing=_three("spacing", spacing, 1.0),
@@ -104,7 +116,15 @@ class NpyFolder:
         for place in places:
             iteration, file = self._files[place]
             values = np.array(_open(file)[self._chosen], dtype=np.float32)
-            yield Step(iteration=iteration, time=iteration * self.time_step, values=values)
+            yield Step(iteration, iteration * self.time_step, values, self._metadata(iteration))
+
+    def _metadata(self, iteration: int) -> dict[str, tuple[float, ...]]:
+        """Return where a moving window is; nothing of a fixed one."""
+        if not any(self._velocity):
+            return {}
+        since = (iteration - self._files[0][0]) * self.time_step
+        start = zip(self.grid.origin, self._velocity, strict=True)
+        return {"grid_origin": tuple(place + since * velocity for place, velocity in start)}
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:

@@ -27,12 +27,14 @@ def panel_rows(
     title: str,
     panel_ratio: float,
     ticks: bool,
+    own_axes: bool = False,
     right: float = 0.12,
     keys: Mapping[str, Line2D] | None = None,
 ) -> tuple[Figure, np.ndarray]:
     """Lay out one row an original, with labels and frames; ``draw`` fills the panels.
 
-    ``keys`` come into the legend.
+    Rows share the numbers below the last one, unless they have ``own_axes``. ``keys`` come into
+    the legend.
     """
     n_rows, count = reconstructions.shape[:2]
     rows = names_of(row_labels, n_rows, "row_labels")
@@ -48,14 +50,16 @@ def panel_rows(
 
     # Sizes in inches. A hundred panels would take a layout engine tens of seconds.
     gap = 0.13
-    left = 0.075 * max(len(row) for row in rows) + (0.65 if ticks else 0.15)
+    between = 0.3 if own_axes else gap  # rows
+    longest = max(len(line) for row in rows for line in row.splitlines() or [""])
+    left = 0.075 * longest + (0.65 if ticks else 0.15)
     panel = min((MAX_WIDTH - left - right) / (count + 1) - gap, 2.0 if ticks else 1.2)
     head = max((len(column) for column in columns), default=0) * 0.085 > panel
     top = (0.36 if title else 0.1) + (0.4 if head else 0.24)
     top = max(top, 0.55) if right > 0.5 else top  # two lines above the colour bars
     bottom = 0.58 if ticks else 0.35
     width = left + (count + 1) * (panel + gap) - gap + right
-    height = top + n_rows * (panel * panel_ratio + gap) - gap + bottom
+    height = top + n_rows * (panel * panel_ratio + between) - between + bottom
     figure = Figure(figsize=(width, height))
     figure.set_layout_engine("none")
     panels = figure.subplots(
@@ -68,7 +72,7 @@ def panel_rows(
             "top": 1 - top / height,
             "bottom": bottom / height,
             "wspace": gap / panel,
-            "hspace": gap / (panel * panel_ratio),
+            "hspace": between / (panel * panel_ratio),
         },
     )
     unseen = False
@@ -81,7 +85,7 @@ def panel_rows(
             axes.spines[:].set(color="0.45", linestyle=_DASHES, linewidth=1.0)
             unseen = True
         axes.tick_params(labelsize=8, length=2)
-        if ticks and row == n_rows - 1:
+        if ticks and (own_axes or row == n_rows - 1):
             axes.xaxis.set_major_locator(MaxNLocator(3, prune="upper"))
         else:
             axes.set_xticks([])

@@ -14,6 +14,8 @@ from insituml.plots.panel_rows import panel_rows
 from insituml.plots.style import DIVERGING, compact, look
 
 _ROBUST_PERCENTILE = 99.5
+_UNSEEN = 0.01
+"""Rows whose axes differ by less than this part of their length share the numbers below them."""
 
 
 @look()
@@ -24,7 +26,7 @@ def reconstruction_grid(
     row_labels: Sequence[str] | None = None,
     column_labels: Sequence[str] | None = None,
     learned_at: Sequence[int] | None = None,
-    extent: tuple[float, float, float, float] | None = None,
+    extent: ArrayLike | None = None,
     axis_labels: tuple[str, str] = ("x", "y"),
     unit: str = "",
     component: str = "field",
@@ -50,7 +52,8 @@ def reconstruction_grid(
         For each row the column from which on its task had been trained; earlier panels get a
         dashed grey frame. Pass ``range(K)`` where row i shows task i.
     extent
-        ``(left, right, bottom, top)`` in µm; without, axes count points.
+        ``(left, right, bottom, top)`` in µm; or ``(n_rows, 4)``, that of each row, whose axes then
+        have numbers of their own where they differ. Without, axes count points.
     axis_labels
         Names of the horizontal and the vertical axis.
     unit
@@ -63,7 +66,7 @@ def reconstruction_grid(
     Raises
     ------
     ValueError
-        If the shapes do not fit each other or the labels.
+        If the shapes do not fit each other, the labels or the extent.
     """
     fields, guesses = _image_arrays(originals, reconstructions)
     height, width = fields.shape[1:]
@@ -71,7 +74,7 @@ def reconstruction_grid(
     power = 3 * int(np.floor(np.log10(max(limits)) / 3))
     power = 0 if power in (-3, 0) else power
     scale = 10.0**power
-    box = extent or (-0.5, width - 0.5, -0.5, height - 0.5)
+    boxes = _boxes(extent, len(fields), (-0.5, width - 0.5, -0.5, height - 0.5))
     images: dict[int, AxesImage] = {}
 
     def draw(axes: Axes, row: int, values: np.ndarray) -> None:
@@ -82,12 +85,14 @@ def reconstruction_grid(
             vmin=-limit,
             vmax=limit,
             origin="lower",
-            extent=box,
+            extent=boxes[row],
             aspect="auto",
             interpolation="nearest",
         )
 
-    ratio = abs((box[3] - box[2]) / (box[1] - box[0]))
+    left, right, bottom, top = boxes[0]
+    ratio = abs((top - bottom) / (right - left))
+    apart = float(np.ptp(boxes[:, :2], axis=0).max())
     figure, panels = panel_rows(
         fields,
         guesses,
@@ -98,9 +103,10 @@ def reconstruction_grid(
         title=title,
         panel_ratio=min(max(ratio, 0.42), 1.3),
         ticks=True,
+        own_axes=apart > _UNSEEN * abs(right - left),
         right=0.95,
     )
-    length = "µm" if extent else "points"
+    length = "points" if extent is None else "µm"
     figure.supxlabel(f"{axis_labels[0]} [{length}]")
     figure.supylabel(f"{axis_labels[1]} [{length}]", x=0.008)
     ten = f"$10^{{{power}}}$" if power else ""
@@ -199,6 +205,17 @@ def _image_arrays(
             f"{', '.join(map(str, image))}) as the originals, got {guesses.shape}"
         )
     return fields, guesses
+
+
+def _boxes(extent: ArrayLike | None, n_rows: int, points: tuple[float, ...]) -> np.ndarray:
+    """Return (left, right, bottom, top) of each row."""
+    boxes = np.asarray(points if extent is None else extent, dtype=float)
+    if boxes.shape not in ((4,), (n_rows, 4)):
+        raise ValueError(
+            f"extent must be (left, right, bottom, top), or one of these for each of {n_rows} "
+            f"rows, got an array of shape {boxes.shape}"
+        )
+    return np.broadcast_to(boxes, (n_rows, 4))
 
 
 def _symmetric_limit(original: np.ndarray, guesses: np.ndarray) -> float:

@@ -91,6 +91,8 @@ class Invocation:
         if facts:
             config.stream = facts
         try:
+            for key in sorted(OmegaConf.missing_keys(config[name])):
+                raise UserError(f"{key} has no value; give it one: {key}=...")
             resolved = OmegaConf.to_container(config[name], resolve=True)
         except OmegaConfBaseException as error:
             raise UserError(_one_line(error)) from error

@@ -106,6 +106,15 @@ class Produce(Section):
     delay: Annotated[float, Field(ge=0)]
 
 
+class Reconstruct(Section):
+    """Which checkpoint restores a field, and where that is written."""
+
+    checkpoint: str
+    output: str
+    task: Annotated[int, Field(ge=0)] | None
+    device: str
+
+
 def validate(section: type[Section], values: dict[str, Any], name: str) -> Any:
     """Return ``values`` as a ``section``.
 

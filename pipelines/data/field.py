@@ -11,12 +11,11 @@ import numpy as np
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data, LabelSplit, Transit
 from pipelines.data.kind import Kind, StoredStream
-from pipelines.data.plane import plane_of
+from pipelines.data.plane import PlaneView, plane_of, shown_iteration
 from pipelines.data.sources import instantiated
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
-    from insituml.data.step import Grid
     from insituml.data.task_files import TaskFiles
     from insituml.data.windows import TaskWindows
     from insituml.stream import Description, Source
@@ -76,8 +75,7 @@ class Field(Kind):
 
     def shown(self, files: TaskFiles, task: int) -> np.ndarray:
         iterations = files.array(task, "test_places")[:, 0]
-        held_out = np.unique(iterations)
-        return np.flatnonzero(iterations == held_out[len(held_out) // 2])
+        return np.flatnonzero(iterations == shown_iteration(files.manifest, task))
 
     def picture(
         self, samples: np.ndarray, files: TaskFiles, task: int, rows: np.ndarray
@@ -103,15 +101,19 @@ class Field(Kind):
     ) -> dict[str, Any]:
         from insituml import plots
 
-        assert manifest.grid is not None
-        up, right, _ = plane_of(manifest.grid.shape)
-        labels = manifest.grid.axis_labels
+        view = PlaneView.of(manifest)
+        labels = zip(order["row_labels"], view.rows, strict=True)
+        order = {
+            **order,
+            "row_labels": [f"{name}\n{shown}" for name, shown in labels],
+            "title": f"{order['title']}, {view.place}",
+        }
         return {
             f"_{component}": plots.reconstruction_grid(
                 originals[:, index],
                 guesses[:, :, index],
-                extent=_extent(manifest.grid),
-                axis_labels=(labels[right], labels[up]),
+                extent=view.extents,
+                axis_labels=view.axis_labels,
                 unit=manifest.unit,
                 component=component,
                 **order,
@@ -128,14 +130,3 @@ def _files_of(path: Path) -> list[Path]:
     for part in series_files(path):
         found += sorted(f for f in part.rglob("*") if f.is_file()) if part.is_dir() else [part]
     return found
-
-
-def _extent(grid: Grid) -> tuple[float, float, float, float]:
-    """Return (left, right, bottom, top) of the plane shown in µm, cell edges."""
-    up, right, _ = plane_of(grid.shape)
-    edges = []
-    for axis in (right, up):
-        points, spacing, origin = grid.shape[axis], grid.spacing[axis], grid.origin[axis]
-        edges += [origin - spacing / 2, origin + (points - 0.5) * spacing]
-    left, end, bottom, top = (1e6 * edge for edge in edges)
-    return left, end, bottom, top

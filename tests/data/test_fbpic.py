@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from insituml.data.fbpic import SPEED_OF_LIGHT, FBPICSimulation, _Run
+from insituml.data.constants import SPEED_OF_LIGHT
+from insituml.data.fbpic import FBPICSimulation, _Run
 from insituml.data.openpmd.series import OpenPMDSeries
 from insituml.data.openpmd.writer import write_series
 from insituml.data.step import Step

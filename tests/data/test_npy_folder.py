@@ -55,6 +55,26 @@ def test_grid_is_in_points_unless_given(folder: Path) -> None:
     assert [step.time for step in source] == pytest.approx([0, 1e-13, 2e-13, 1e-12])
 
 
+def test_a_moving_window_is_where_its_velocity_has_brought_it(folder: Path) -> None:
+    fixed = {"spacing": (1e-6, 2e-6, 3e-6), "origin": (-1e-6, 0.0, 5e-6), "time_step": 1e-15}
+    assert [step.origin for step in NpyFolder(folder, **fixed)] == [None] * 4
+    moving = NpyFolder(folder, **fixed, window_velocity=(0.0, 3e8, -1e8))
+    origins = [step.origin for step in moving]
+    assert moving.grid.origin == origins[0]
+    expected = [(-1e-6, 3e8 * t, 5e-6 - 1e8 * t) for t in (0, 1e-13, 2e-13, 1e-12)]
+    np.testing.assert_allclose(origins, expected, rtol=1e-12)
+    # The origin is that of the first file, whatever its number.
+    (folder / "data_0.npy").unlink()
+    later = NpyFolder(folder, **fixed, window_velocity=(0.0, 3e8, 0.0))
+    assert [step.origin for step in later.steps([0])] == [later.grid.origin]
+    assert next(iter(later.steps([2]))).origin == pytest.approx((-1e-6, 2.7e-4, 5e-6))
+
+
+def test_a_window_cannot_move_in_metres_over_points(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"window_velocity=\(0.0, 1.0, 0.0\).*give spacing"):
+        NpyFolder(folder, window_velocity=(0.0, 1.0, 0.0))
+
+
 def test_a_step_is_the_readers_own(folder: Path) -> None:
     next(iter(NpyFolder(folder))).values[:] = 0
     np.testing.assert_array_equal(next(iter(NpyFolder(folder))).values, field(0))

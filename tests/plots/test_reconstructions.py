@@ -73,6 +73,25 @@ def test_axes_are_physical_and_powers_of_ten_join_the_unit() -> None:
     assert grid[0, 0].images[0].get_clim()[1] < 10  # in units of that power
 
 
+def test_each_row_has_its_own_extent() -> None:
+    boxes = np.array([(0, 60, -4, 4), (30, 90, -4, 4)])
+    grid = panels(plots.reconstruction_grid(FIELDS, GUESSES, extent=boxes))
+    for row, box in zip(grid, boxes, strict=True):
+        for axes in row:
+            assert (*axes.get_xlim(), *axes.get_ylim()) == tuple(box)
+            assert axes.get_xticks().size  # of its own
+    with pytest.raises(ValueError, match=r"each of 2 rows, got an array of shape \(3, 4\)"):
+        plots.reconstruction_grid(FIELDS, GUESSES, extent=[*boxes, boxes[0]])
+
+
+def test_rows_of_one_extent_share_the_numbers_below() -> None:
+    alike = [(0, 60, -4, 4), (0.1, 60.1, -4, 4)]  # less than a pixel apart
+    for extent in (None, (0, 60, -4, 4), alike):
+        grid = panels(plots.reconstruction_grid(FIELDS, GUESSES, extent=extent))
+        assert not any(axes.get_xticks().size for axes in grid[0])
+        assert all(axes.get_xticks().size for axes in grid[1])
+
+
 def test_columns_are_named() -> None:
     grid = panels(plots.reconstruction_grid(FIELDS, GUESSES))
     titles = [axes.get_title().replace("\n", " ") for axes in grid[0]]
@@ -95,9 +114,11 @@ def test_without_order_nothing_is_framed() -> None:
 
 
 @pytest.mark.parametrize("title", ["", "field"])
-def test_labels_stay_inside_the_figure(title: str) -> None:
+@pytest.mark.parametrize("extent", [None, [(0, 60, -4, 4), (30, 90, -4, 4)]])
+def test_labels_stay_inside_the_figure(title: str, extent: list[tuple[float, ...]] | None) -> None:
+    labels = ["iterations 100-199\niteration 150, 1234 fs"] * 2
     figure = plots.reconstruction_grid(
-        FIELDS, GUESSES, row_labels=["iterations 100-199"] * 2, unit="V/m", title=title
+        FIELDS, GUESSES, row_labels=labels, unit="V/m", title=title, extent=extent
     )
     figure.draw_without_rendering()
     for artist in [*figure.texts, *(axes.yaxis.label for axes in panels(figure)[:, 0])]:
