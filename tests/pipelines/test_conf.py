@@ -207,7 +207,7 @@ def test_data_sources_are_built(name, tools, published, tmp_path) -> None:
             assert data.split.tasks <= len(source)
             assert all(n % c == 0 for n, c in zip(source.grid.shape, data.split.chunk, strict=True))
     else:
-        assert len(source.inputs) == len(source.labels) == len(source.steps)
+        assert len(source.inputs) == len(source.labels) == len(source.iterations)
         assert source.inputs.dtype == np.float32
     if name in NEEDS_PATH & {"mnist", "cifar10", "cifar100"}:
         groups = [label for group in data.split.groups for label in group]

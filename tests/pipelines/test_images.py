@@ -108,7 +108,9 @@ def test_each_permutation_is_a_task(mnist_folder, tools, tmp_path) -> None:
     np.testing.assert_array_equal(again.inputs, np.load(tmp_path / "data/raw/inputs.npy"))
 
 
-@pytest.mark.parametrize("tasks, expected", [(2, "set it to their number, 3"), (4, "4 tasks of 3")])
+@pytest.mark.parametrize(
+    "tasks, expected", [(2, "set data.split.tasks to their number, 3"), (4, "4 tasks of 3")]
+)
 def test_permutations_are_not_mixed(tasks, expected, mnist_folder, tools, tmp_path) -> None:
     options = {"permutations": 3, "limit": 2}
     data = described("permuted_mnist", mnist_folder, options, by="time", tasks=tasks)
@@ -191,7 +193,7 @@ def test_the_whole_way_with_permutations(mnist_folder, tools, make_run, tmp_path
 
 def test_data_without_test_files_need_a_part_to_hold_out(tools, tmp_path) -> None:
     for data in (tools.images_data(holdout=None), tools.points_data(holdout=None)):
-        with pytest.raises(UserError, match=r"no test data of its own; set data\.split\.holdout"):
+        with pytest.raises(UserError, match=r"no test data of their own; set data\.split\.holdout"):
             tools.make_stream(data, tmp_path)
     tools.write_fields(tmp_path / "fields")
     with pytest.raises(UserError, match=r"data=fields has no test data of its own"):

@@ -19,7 +19,7 @@ from insituml.data.step import Step
 from insituml.stream import FieldStream, Finished, ProducerDied, RingSource, SSTSource
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data, Produce, Transit, validate
-from pipelines.generate import build_source
+from pipelines.data.sources import build_source
 from pipelines.produce import SECTIONS, main, produce
 from pipelines.transit.source import open_ring
 
@@ -81,7 +81,7 @@ def test_the_field_of_data_arrives_in_another_process(start, tools, tmp_path) ->
     assert event == Finished()
     out, complaints = producer.communicate(timeout=LONG)
     assert producer.returncode == 0, complaints
-    assert out == "produce: 6 steps of lwfa were written to lwfa.sst\n"
+    assert out == "produce: 6 iterations of lwfa were written to lwfa.sst\n"
     assert not Path("lwfa.sst").exists()
 
 
@@ -124,7 +124,7 @@ def test_it_does_not_wait_longer_than_it_may(tools, tmp_path) -> None:
 
 def test_it_need_not_wait(tools, tmp_path, capsys) -> None:
     main(tools.invoke(tmp_path, SECTIONS, *SMALL, "produce.wait_for_reader=false"))
-    assert capsys.readouterr().out == "produce: 6 steps of lwfa were written to lwfa.sst\n"
+    assert capsys.readouterr().out == "produce: 6 iterations of lwfa were written to lwfa.sst\n"
 
 
 def test_a_source_that_fails_is_a_clear_error(tools, tmp_path) -> None:
@@ -179,7 +179,7 @@ def test_a_reader_is_given_what_adios2_loses_on_the_command_line(tools, tmp_path
 
 def test_points_are_no_field(tools, tmp_path) -> None:
     call = tools.invoke(tmp_path, SECTIONS, "data=toy8")
-    with pytest.raises(UserError, match="data=toy8 are points; a stream is of fields"):
+    with pytest.raises(UserError, match="data=toy8 are points, but openPMD streams carry fields"):
         main(call)
 
 

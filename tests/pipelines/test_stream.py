@@ -26,7 +26,7 @@ from pipelines.common.schema import Transit
 from pipelines.common.task_files import read_tasks
 from pipelines.evaluate import evaluate_method
 from pipelines.results.tables import comparable
-from pipelines.stream import DIED, SECTIONS, STALLED, finish, learn, main, plan
+from pipelines.stream import DIED, LOG, SECTIONS, STALLED, finish, learn, main, plan
 from pipelines.tracking.base import Tracker
 from pipelines.transit.loop import RESUME
 
@@ -92,7 +92,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 def log(root: Path, method: str = "naive") -> dict[str, Any]:
-    return json.loads((root / f"transit/runs/{method}/stream.json").read_text())
+    return json.loads((root / f"transit/runs/{method}/{LOG}").read_text())
 
 
 def poison(root: Path, number: int, value: float = np.nan) -> None:
@@ -126,14 +126,14 @@ def test_methods_and_seeds_share_one_stream_and_come_out_as_from_files(root, too
         metadata["steps"]
         == len(metadata["loss_history"])
         == 2
-        * sum(task["train"] // 4 for task in read_tasks(root / "transit/data/tasks").manifest.tasks)
+        * sum(task.train // 4 for task in read_tasks(root / "transit/data/tasks").manifest.tasks)
     )
     assert not same(weights(root, "naive"), weights(root, "experience_replay"))
     assert not same(weights(root, "naive"), weights(root, "naive", seed=3))
     said = capsys.readouterr().out
-    assert "14 steps, 0 to 1300, of 3×2×8×2 float32" in said
-    assert "14 steps in " in said
-    assert said.count("0 steps lost in 0 gaps, 0 steps rejected") == 1
+    assert "14 iterations, 0 to 1300, of 3×2×8×2 float32" in said
+    assert "14 iterations in " in said
+    assert said.count("0 iterations lost in 0 gaps, 0 iterations rejected") == 1
     # Alone on a stream a method ends with the same bits, and meets the others in the tables.
     alone = weights(root, "experience_replay")
     run(tools, root, "method=experience_replay", "training.seeds=[0,3]")
@@ -146,12 +146,16 @@ def test_files_of_either_kind_and_the_split_stage_agree(root, tools) -> None:
     files = tools.make_stream(data, root)
     stream(tools, root)
     held_out = read_tasks(root / "transit/data/tasks")
-    assert held_out.task_names == files.task_names
+    assert held_out.manifest.task_names == files.manifest.task_names
+    assert held_out.manifest.times == files.manifest.times
     for k in range(3):
         for name in ("test_inputs", "test_places"):
             np.testing.assert_array_equal(held_out.array(k, name), files.array(k, name))
         ours, theirs = held_out.manifest.tasks[k], files.manifest.tasks[k]
-        assert {key: ours[key] for key in ours} == {key: theirs[key] for key in ours}
+        assert (ours.train, ours.test) == (theirs.train, theirs.test)
+        assert (ours.iterations, ours.held_out) == (theirs.iterations, theirs.held_out)
+        np.testing.assert_array_equal(ours.normalisation.mean, theirs.normalisation.mean)
+        np.testing.assert_array_equal(ours.normalisation.std, theirs.normalisation.std)
     first = weights(root, "naive")
     write_series(root / "series.h5", NpyFolder(root / "fields"))
     stream(tools, root, path="series.h5", data="openpmd")
@@ -176,7 +180,7 @@ class BrokenOff(Tracker):
         self.names: list[str] = []
 
     def broke_off(self, run: Any) -> None:
-        self.names.append(run.method_name)
+        self.names.append(run.recipe.method_name)
 
 
 @pytest.mark.parametrize("method", ["naive", "experience_replay", "ewc"])
@@ -188,11 +192,11 @@ def test_an_interrupted_call_goes_on_with_the_same_bits(method, root, tools) -> 
         stream(tools, root, *chosen, tracker=Interrupted())
     stream(tools, root, *chosen)
     found = tools.contents(root / f"transit/runs/{method}")
-    log = json.loads(found.pop("stream.json"))
-    expected.pop("stream.json")
+    log = json.loads(found.pop(LOG))
+    expected.pop(LOG)
     assert found == expected
     assert log["resumed_after"]
-    assert log["steps"] == STEPS
+    assert log["iterations"] == STEPS
     assert not log["gaps"]
 
 
@@ -213,8 +217,8 @@ def test_a_killed_trainer_goes_on_with_the_same_bits_joint_too(root, tools) -> N
     stream(tools, root, *chosen)
     found = tools.contents(root / "transit/runs")
     for method in ("agem", "joint"):
-        assert json.loads(found.pop(f"{method}/stream.json"))["resumed_after"]
-        expected.pop(f"{method}/stream.json")
+        assert json.loads(found.pop(f"{method}/{LOG}"))["resumed_after"]
+        expected.pop(f"{method}/{LOG}")
     assert found == expected
 
 
@@ -255,7 +259,7 @@ def test_after_the_producers_death_all_is_evaluated_and_the_same_command_goes_on
     assert "goes on from memory for 3 batches" in said
     assert "the same command goes on" in said
     assert "all of this is of 2 of the 3 tasks" in said
-    names = read_tasks(root / "transit/data/tasks").task_names
+    names = read_tasks(root / "transit/data/tasks").manifest.task_names
     assert names == ["iterations 0–400", "iterations 500–900"]
     assert (root / "transit/figures/leaderboard.png").exists()
     steps = load_checkpoint(root / "transit/runs/naive/seed_0/task_1.pt").metadata["steps"]
@@ -269,7 +273,7 @@ def test_after_the_producers_death_all_is_evaluated_and_the_same_command_goes_on
 def test_what_was_left_before_the_first_resume_point_counts_for_nothing(root, tools) -> None:
     with pytest.raises(KeyboardInterrupt):
         stream(tools, root, tracker=Interrupted(after=0))
-    assert list(root.glob(".partial/stream-*/normalisation.json"))
+    assert list(root.glob(".partial/stream-*/naive/seed_0/initial.pt"))
     for file in (root / "fields").iterdir():  # another simulation
         np.save(file, 3 * np.load(file))
     stream(tools, root)
@@ -282,21 +286,22 @@ def test_what_was_left_before_the_first_resume_point_counts_for_nothing(root, to
 def test_methods_that_learned_other_steps_are_not_compared(root, tools, monkeypatch) -> None:
     def learn_and_evaluate(method: str) -> list[str]:
         stream(tools, root, f"method={method}")
-        evaluate_method(method, root / "transit/data/tasks", root / "transit", Tracker())
+        files = read_tasks(root / "transit/data/tasks")
+        evaluate_method(method, files, root / "transit", Tracker())
         return comparable(root / "transit", method)
 
     assert learn_and_evaluate("naive") == ["naive"]
     assert learn_and_evaluate("ewc") == ["ewc", "naive"]
     (root / "fields/data_1200.npy").rename(root / "away.npy")
     iterations = [100 * k for k in range(STEPS)]
-    monkeypatch.setattr("pipelines.transit.streamed_tasks._iterations", lambda *_: iterations)
+    monkeypatch.setattr("pipelines.transit.prepared._iterations", lambda *_: iterations)
     assert learn_and_evaluate("agem") == ["agem"]
 
 
 @pytest.mark.parametrize(
     "number, more, expected",
     [
-        (0, [], r"the producer died .* before any task had both a step to train on and one held"),
+        (0, [], r"the producer died .* before any task had both an iteration to train on and one"),
         (1100, ["transit.methods=[naive,mas]", "method=mas", "method.strength=1e300"], "diverged"),
     ],
     ids=["nothing to evaluate", "diverged"],
@@ -363,7 +368,7 @@ def test_bad_steps_are_named_and_left_out_or_end_the_run(root, tools, capsys) ->
     poison(root, 11, np.inf)
     stream(tools, root)
     assert [entry[0] for entry in log(root)["rejected"]] == [600, 1100]
-    assert log(root)["steps"] == STEPS - 2
+    assert log(root)["iterations"] == STEPS - 2
     assert not log(root)["gaps"]
     assert "iteration 600 is left out: 1 NaN and 0 infinite" in capsys.readouterr().out
     undisturbed = weights(root, "naive")
@@ -395,9 +400,9 @@ def test_steps_that_are_missing_are_named(root, tools) -> None:
 
 def test_tasks_that_cover_less_than_the_stream_end_it_early(root, tools) -> None:
     stream(tools, root, "transit.iterations=[200,1000,100]")
-    assert log(root)["steps"] == 9
+    assert log(root)["iterations"] == 9
     assert log(root)["outside"] == 3  # two before, and the one that shows that all is over
-    names = read_tasks(root / "transit/data/tasks").task_names
+    names = read_tasks(root / "transit/data/tasks").manifest.task_names
     assert names[0].startswith("iterations 200–")
     assert names[-1].endswith("–1000")
 
@@ -409,7 +414,7 @@ def test_joint_keeps_the_stream_and_trains_as_from_files(root, tools) -> None:
         load_checkpoint(root / f"transit/runs/{method}/seed_0/task_2.pt").metadata
         for method in ("joint", "naive")
     )
-    samples = sum(t["train"] for t in read_tasks(root / "transit/data/tasks").manifest.tasks)
+    samples = sum(t.train for t in read_tasks(root / "transit/data/tasks").manifest.tasks)
     assert joint["steps"] == 3 * -(-samples // 3)  # 4 batches of 3 for 4 samples: 3 epochs
     assert abs(joint["steps"] - naive["steps"]) <= 3
 
@@ -446,7 +451,7 @@ def test_a_run_that_diverges_leaves_the_others_alone(root, tools, capsys) -> Non
         (["transit.iterations=[0,100]"], "transit.iterations"),
         (["transit.iterations=[100,0,1]"], r"expected \[first,last,period\]"),
         (["data.split.chunk=[3,4,2]"], "does not divide the grid"),
-        (["data.split.tasks=30"], "30 tasks of 14 steps"),
+        (["data.split.tasks=30"], "30 tasks of 14 iterations"),
         (["data.path=nowhere"], "nowhere"),
         (["method=ewc", "transit.methods=[naive]"], "method=ewc is for method=ewc, which is not"),
     ],
@@ -458,9 +463,59 @@ def test_a_mistake_is_one_clear_error(wrong, expected, root, tools) -> None:
     assert not (root / "transit").exists()
 
 
-def test_labelled_samples_are_no_stream_of_fields(root, tools) -> None:
-    with pytest.raises(UserError, match="data=toy8 are points; a stream is of fields"):
-        main(tools.invoke(root, SECTIONS, "data=toy8", *TINY))
+@pytest.mark.parametrize("kind", ["points", "images"])
+def test_points_and_images_stream_and_come_out_as_from_files(kind, root, tools) -> None:
+    """The held-out samples are those of the split stage, up to the order in which they come."""
+    data = {"points": tools.points_data, "images": tools.images_data}[kind]()
+    files = tools.make_stream(data, root)
+    chosen = {
+        "points": [
+            "data=toy8",
+            "data.source.points=16",
+            "data.source.iterations=7",
+            "data.source.duration=6.0",
+            "data.split.tasks=3",
+            "data.split.holdout=0.25",
+        ],
+        "images": ["data=digits", "data.split.groups=[[0,3],[7]]", "data.split.holdout=0.9"],
+    }[kind]
+    size = "transit.samples_per_iteration=9"
+    methods = "transit.methods=[naive,ewc,agem,experience_replay,joint]"
+    main(tools.invoke(root, SECTIONS, *chosen, *TINY, size, methods))
+    held_out = read_tasks(root / "transit/data/tasks")
+    assert held_out.manifest.in_transit
+    assert held_out.manifest.title == f"{data.name} in transit"
+    for k, (ours, theirs) in enumerate(
+        zip(held_out.manifest.tasks, files.manifest.tasks, strict=True)
+    ):
+        assert (ours.name, ours.train, ours.test) == (theirs.name, theirs.train, theirs.test)
+        for name in ("test_inputs", "test_labels"):
+            np.testing.assert_allclose(held_out.array(k, name), files.array(k, name), atol=1e-5)
+    assert (root / "transit/figures/leaderboard.png").exists()
+    assert (root / "transit/figures/reconstructions_agem.png").exists()
+
+
+def test_an_interrupted_stream_of_samples_goes_on_with_the_same_bits(root, tools) -> None:
+    chosen = ["data=toy8", "data.source.points=16", *TINY, "transit.samples_per_iteration=9"]
+
+    def follow(tracker: Tracker) -> None:
+        prepared = plan(tools.invoke(root, SECTIONS, *chosen))
+        training, _ = learn(prepared, tracker)
+        finish(prepared, training, root / "transit")
+        shutil.rmtree(prepared.folder)
+
+    follow(Tracker())
+    expected = weights(root, "naive", task=4)
+    with pytest.raises(KeyboardInterrupt):
+        follow(Interrupted(after=20))
+    follow(Tracker())
+    assert log(root)["resumed_after"]
+    assert same(weights(root, "naive", task=4), expected)
+
+
+def test_iterations_are_not_given_to_streams_that_know_theirs(root, tools) -> None:
+    with pytest.raises(UserError, match=r"transit\.iterations is for streams of fields; data=toy8"):
+        main(tools.invoke(root, SECTIONS, "data=toy8", *TINY, "transit.iterations=[0,5,1]"))
 
 
 def test_a_sweep_returns_the_final_error_of_each_job(root, tools) -> None:

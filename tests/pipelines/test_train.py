@@ -45,7 +45,7 @@ def test_results_are_moved_when_all_seeds_are_whole(root, tools, capsys) -> None
     assert timings.keys() == {"0", "4"}
     assert all(t["seconds"] > 0 and t["steps"] > 0 for t in timings.values())
     said = capsys.readouterr().out
-    assert said.count("train agem seed 4 task ") == 3  # one line a task, with its numbers
+    assert said.count("train: agem seed 4 task ") == 3  # one line a task, with its numbers
     assert "loss " in said
     # A second time: the same bytes, and nothing of the first.
     first = tools.contents(root / "runs")
@@ -140,7 +140,7 @@ def replay_memory(root: Path, tools, *overrides: str) -> dict:
     """Return the memory's state at the end of a training run."""
     main(tools.invoke(root, SECTIONS, *INLINE, *REPLAY, *overrides))
     file = root / "runs/experience_replay/seed_0/task_2.pt"
-    return torch.load(file, weights_only=True)["method"]["memory"]
+    return torch.load(file, weights_only=True)["training"]["method"]["memory"]
 
 
 def test_the_kind_of_memory_is_chosen_on_the_command_line(root, tools) -> None:
@@ -183,7 +183,8 @@ def children(pid: int) -> list[int]:
 def test_sigkill_and_again_gives_the_same_bits(root, tools) -> None:
     """Long enough to be killed in between: one epoch takes milliseconds, so take many."""
     overrides = [*TINY, "training.epochs=100", "method=experience_replay", "training.seeds=[0,1]"]
-    command = [sys.executable, "-m", "pipelines.train", *overrides, "training.workers=2"]
+    split = ["data.split.tasks=3", "data.split.holdout=0.25"]  # as the tasks there are
+    command = [sys.executable, "-m", "pipelines.train", *overrides, *split, "training.workers=2"]
     process = subprocess.Popen(
         command,
         cwd=root,

@@ -123,7 +123,7 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
 
     # The evaluation finds the same runs again, by what the checkpoints say.
     tracker = tracker_in(tmp_path)
-    summary = evaluate_method("naive", tmp_path / "data/tasks", tmp_path, tracker)
+    summary = evaluate_method("naive", stream, tmp_path, tracker)
     tracker.close()
     found = store.get_run(child.info.run_id).data.metrics
     numbers = summary.seeds["1"]
