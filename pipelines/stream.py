@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipelines.transit.loop import StreamTraining
     from pipelines.transit.streamed_tasks import StreamedTasks
 
-SECTIONS = ("data", "model", "method", "optimizer", "training", "transit", "tracking")
+SECTIONS = ("data", "model", "method", "optimizer", "training", "transit", "pipeline", "tracking")
 RESULT_KEYS = ("batches_per_step", "max_batches_per_step", "recent_steps", "task_samples")
 """Settings of the stream that weights depend on, beside its samples."""
 DIED, STALLED = 3, 4
