@@ -7,11 +7,18 @@ READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1
 PORT ?= 5000
 
-.PHONY: help setup repro test lint format ui constraints clean
+# What the pipeline writes: results, which `dvc checkout` brings back, and where they are kept.
+RESULTS := data runs timings evaluations results figures transit
+KEPT := mlruns mlflow.db .dvc/cache .dvc/tmp
+SCRATCH := multirun .partial quality dvc_plots
+# A baseline is of these.
+LOCKED := dvc.lock .gitignore .dvc/config
+
+.PHONY: help setup repro baseline test lint format ui constraints usage clean clean-all
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(READY) ## create .venv and install everything, exact versions
 
@@ -31,6 +38,18 @@ repro: $(READY) ## run the whole pipeline: data, training, evaluation, figures
 	@echo "figures:     figures/ (start with figures/leaderboard.png)"
 	@echo "leaderboard: results/leaderboard.md, results/leaderboard.csv"
 	@echo "runs:        make ui, then open http://127.0.0.1:$(PORT)"
+
+baseline: $(READY) ## commit the results' fingerprints, for dvc metrics diff and dvc exp
+	@test -z "$$(git rev-parse --show-cdup 2>&1)" || { echo "error: this folder is no git clone; a baseline is a commit"; exit 2; }
+	@test -f dvc.lock || { echo "error: no results yet; run make repro first"; exit 2; }
+	@git diff --quiet HEAD -- . $(LOCKED:%=':!%') || { echo "error: a baseline is of committed files; commit these first:" $$(git diff --name-only HEAD -- . $(LOCKED:%=':!%')); exit 2; }
+	@$(RUN) dvc repro --quiet versions
+	@test "$$($(RUN) dvc status --json)" = '{"versions": ["always changed"]}' || { echo "error: results are not up to date (dvc status); run make repro first"; exit 2; }
+	@$(RUN) dvc config core.no_scm false
+	@grep -vx '/dvc\.lock' .gitignore > .gitignore.new && mv .gitignore.new .gitignore
+	@git add $(LOCKED)
+	@if git diff --cached --quiet -- $(LOCKED); then echo "the baseline is recorded already"; \
+	else git commit --quiet --message "Record a baseline" -- $(LOCKED) && git log -1 --format='baseline: %h'; fi
 
 test: $(READY) ## run the tests
 	@$(RUN) pytest -n 2 $(ARGS)
@@ -52,5 +71,14 @@ ui: $(READY) ## browse runs in the MLflow UI, on this machine only
 constraints: ## write the installed versions to constraints.txt
 	@{ echo "# Exact versions of everything that make installs; written by \`make constraints\`."; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
 
-clean: ## remove what the pipeline wrote; DVC's cache and the MLflow store stay
-	rm -rf data runs timings evaluations results figures transit multirun .partial
+usage: ## disk space of what the pipeline wrote; files linked twice count once
+	@du -shc $(wildcard $(RESULTS) $(SCRATCH) $(KEPT))
+
+clean: ## remove results; DVC's cache and the MLflow store stay, and their sizes are printed
+	rm -rf $(RESULTS) $(SCRATCH)
+	@test -z "$(wildcard $(KEPT))" || du -shc $(wildcard $(KEPT))
+	@echo "kept the above: \`dvc checkout\` brings results back, \`make clean-all\` removes all"
+
+clean-all: ## remove everything the pipeline wrote
+	rm -rf $(RESULTS) $(SCRATCH) $(KEPT) mlflow.db-* .mlflow.lock
+	@git ls-files --error-unmatch dvc.lock >/dev/null 2>&1 || rm -f dvc.lock

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipelines.transit.loop import StreamTraining
     from pipelines.transit.prepared import StreamedTasks
 
-SECTIONS = ("data", "model", "method", "optimizer", "training", "transit", "tracking")
+SECTIONS = ("data", "model", "method", "optimizer", "training", "transit", "tracking", "pipeline")
 RESULT_KEYS = (
     "batches_per_iteration",
     "max_batches_per_iteration",

@@ -14,6 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from pipelines.common.cli import CONF, reads_only
+from pipelines.versions import LIBRARIES
 
 ROOT = Path(__file__).parents[2]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -21,36 +22,19 @@ STAGES: dict[str, dict[str, Any]] = GRAPH["stages"]
 PIPELINE = yaml.safe_load((CONF / "pipeline.yaml").read_text())
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 UNTRACKED = {"tracking"}  # where runs are recorded changes no result
+CONFIGURED = [stage for stage in STAGES if stage != "versions"]  # which reads no configuration
 
-EXEMPT = {
+NO_MATTER = {
     # module: why a change of it makes no stage run again
     "insituml": "loads the names asked for",
-    "insituml.data": "loads the name asked for",
-    "insituml.version": "a new version number alone is no new result",
     "insituml.atomic_file": "brings bytes to the disk, whatever they are",
+    "insituml.version": "a new version number alone is no new result",
     "pipelines": "empty",
-    "pipelines.common.cli": "hands the configuration over, or ends with an error",
-    "pipelines.common.errors": "an exception",
-    "pipelines.common.schema": "lets the configuration pass unchanged, or ends with an error",
-    "pipelines.tracking.mlflow": "results on disk do not depend on it",
+    "pipelines.tracking": "results on disk do not depend on it",
 }
-EXEMPT_FOR = {
-    "train": {
-        "pipelines.runs.pool": "weights are the same however runs share processes (tested)",
-        "pipelines.common.task_files": "a new layout changes data/tasks, which is tracked",
-    },
-    "evaluate": {
-        "pipelines.common.task_files": "a new layout changes data/tasks, which is tracked",
-        # Checkpoints hold a digest of the library, so that training again changes runs/.
-        "insituml.data.task": "tracked by train",
-        "insituml.checkpoint": "tracked by train",
-        "insituml.learner": "tracked by train",
-        "insituml.verified_file": "tracked by train",
-        "pipelines.runs.worker": "tracked by train; only names of files are taken from it",
-    },
-    "plot": {
-        "pipelines.common.task_files": "a new layout changes data/tasks/stream.json",
-    },
+NOT_RUN = {
+    # a stage's module and one that it imports: when it does so
+    ("pipelines.train", "pipelines.evaluate"): "in a sweep, and DVC runs no sweep",
 }
 
 
@@ -76,24 +60,39 @@ def tracked(stage: str, **chosen: str) -> dict[str, list[str] | None]:
 
 
 def groups_of(files: dict[str, Any]) -> set[str]:
-    return {Path(f).parent.name for f in files if Path(f).parent.name not in ("conf", "experiment")}
+    """Return the configuration groups among files of parameters."""
+    parts = [Path(file).parts for file in files]
+    return {p[1] for p in parts if p[0] == "conf" and len(p) == 3 and p[1] != "experiment"}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", CONFIGURED)
 def test_each_section_a_stage_reads_is_tracked_and_no_other(stage: str) -> None:
     sections = set(importlib.import_module(f"pipelines.{stage}").SECTIONS) - UNTRACKED
     files = tracked(stage)
-    assert groups_of(files) == sections - {"pipeline"}
+    groups = groups_of(files) | {"method" for dep in STAGES[stage]["deps"] if dep == "conf/method"}
+    assert groups == sections - {"pipeline"}
     experiment = files.get(f"conf/experiment/{PIPELINE['experiment']}.yaml") or []
     # What an experiment never sets (test_conf says so) need not be looked for there.
     assert set(experiment) - {"name"} == sections - {"pipeline", "method", "transit"}
     assert ("conf/pipeline.yaml" in files) == ("pipeline" in sections)
+    assert "conf/config.yaml" in STAGES[stage]["deps"]
+
+
+@pytest.mark.parametrize("stage", CONFIGURED)
+def test_each_stage_depends_on_the_versions_of_libraries(stage: str) -> None:
+    groups = tracked(stage)["data/versions.json"] or []
+    assert "computing" in groups
+    assert set(groups) <= LIBRARIES.keys()
+    assert ("data" in groups) == any(dep.startswith("pipelines/data") for dep in deps_of(stage))
+    assert ("figures" in groups) == ("insituml/plots" in deps_of(stage))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_tracked_files_and_keys_exist(stage: str, experiment: str) -> None:
     for file, keys in tracked(stage, **chosen_by(experiment)).items():
+        if file == "data/versions.json":  # made by the first stage
+            continue
         content = yaml.safe_load((ROOT / file).read_text())
         assert set(keys or ()) <= set(content), file
 
@@ -104,7 +103,8 @@ def test_what_a_section_refers_to_is_tracked_too(stage: str, experiment: str) ->
     files = tracked(stage, **chosen_by(experiment))
     groups = groups_of(files)
     for file in files:
-        text = (ROOT / file).read_text() if "/experiment/" not in file else ""
+        own = file.startswith("conf/") and "/experiment/" not in file
+        text = (ROOT / file).read_text() if own else ""
         for reference in re.findall(r"\$\{(\w+)[.}]", text):
             # `stream` is what data/tasks holds.
             assert reference in groups | {"stream"}, f"{file} refers to {reference}"
@@ -140,10 +140,21 @@ def test_generate_tracks_the_whole_description_of_the_data() -> None:
     assert {"path", "component"} == set(re.findall(r"\$\{data\.(\w+)\}", text))
 
 
-def test_plot_tracks_the_keys_of_pipeline_yaml_that_it_reads() -> None:
+def test_plot_and_stream_track_the_keys_of_pipeline_yaml_that_they_read() -> None:
     assert tracked("plot")["conf/pipeline.yaml"] == ["methods"]
     source = (ROOT / "pipelines/plot.py").read_text()
     assert set(re.findall(r'section\("pipeline"\)(\S*)', source)) == {'["methods"]'}
+    assert tracked("stream")["conf/pipeline.yaml"] == ["transit_methods"]
+    # A backslash keeps DVC's hands off: Hydra fills in the list, in the stage.
+    command = STAGES["stream"]["cmd"]
+    assert re.findall(r"pipeline\.\w+", command) == ["pipeline.transit_methods"]
+    assert r"'transit.methods=\${pipeline.transit_methods}'" in command
+
+
+def test_hydra_fills_in_the_methods_that_learn_from_a_stream(tools, tmp_path) -> None:
+    sections = ["transit", "pipeline"]
+    call = tools.invoke(tmp_path, sections, "transit.methods=${pipeline.transit_methods}")
+    assert call.section("transit")["methods"] == PIPELINE["transit_methods"]
 
 
 def test_a_stage_cannot_read_what_it_does_not_declare() -> None:
@@ -153,7 +164,7 @@ def test_a_stage_cannot_read_what_it_does_not_declare() -> None:
     assert set(cut) == {"name", "stream", "data"}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", CONFIGURED)
 def test_commands_pass_on_every_choice(stage: str) -> None:
     command = STAGES[stage]["cmd"].split()
     assert command[:3] == ["python", "-m", f"pipelines.{stage}"]
@@ -170,8 +181,9 @@ def test_commands_pass_on_every_choice(stage: str) -> None:
 
 def test_stages_follow_from_each_other() -> None:
     made: set[str] = set()
-    for stage in STAGES.values():
-        for dep in stage["deps"]:
+    for name, stage in STAGES.items():
+        assert name == "versions" or "data/versions.json" in made
+        for dep in stage.get("deps", []):
             path = fill(dep)
             inside = any(path == out or path.startswith(f"{out}/") for out in made)
             # A folder that stages fill one method at a time, or a file of the repository.
@@ -181,6 +193,14 @@ def test_stages_follow_from_each_other() -> None:
         outputs = [*stage["outs"], *(key for entry in stage.get("metrics", []) for key in entry)]
         for method in PIPELINE["methods"]:
             made |= {fill(out, method) for out in outputs}
+
+
+def test_plots_are_outputs() -> None:
+    outputs = {*STAGES["plot"]["outs"]}
+    for plot in GRAPH["plots"]:
+        name, content = (plot, {}) if isinstance(plot, str) else next(iter(plot.items()))
+        files = set(content["y"]) if isinstance(content.get("y"), dict) else {name}
+        assert all(f in outputs or Path(f).parent.as_posix() in outputs for f in files)
 
 
 # The code each stage runs
@@ -240,6 +260,7 @@ def built_by(stage: str) -> set[str]:
     groups = {
         "generate": ["data"],
         "train": ["model", "method"],
+        "evaluate": ["model"],
         "stream": ["data", "model", "method"],
     }.get(stage, [])
     found = set()
@@ -261,48 +282,46 @@ def code_of(stage: str) -> set[str]:
         module = waiting.pop()
         seen.add(module)
         packages = {module.rsplit(".", n)[0] for n in range(1, module.count(".") + 1)}
-        # What an exempt module imports in turn does not matter either.
-        waiting |= packages - seen
-        if not exempt(module, stage):
-            waiting |= imports(module) - seen
-    if stage == "train":  # only a sweep's job evaluates within train, and DVC runs no sweep
-        seen -= {"pipelines.evaluate", "pipelines.results.examples", "pipelines.results.plane"}
-        seen -= {"insituml.evaluation"}
-        seen -= {"insituml.metrics", "insituml.data.chunks", "insituml.data.normalisation"}
+        # What a module that does not matter imports in turn does not matter either.
+        found = set() if no_matter(module) else {m for m in imports(module) if runs(module, m)}
+        waiting |= (packages | found) - seen
     return seen
+
+
+def runs(module: str, imported: str) -> bool:
+    return (module, imported) not in NOT_RUN
+
+
+def no_matter(module: str) -> bool:
+    return module in NO_MATTER or module.startswith("pipelines.tracking.")
+
+
+def deps_of(stage: str) -> list[str]:
+    return STAGES[stage].get("deps", [])
 
 
 def covered(module: str, stage: str) -> bool:
     file = file_of(module)
     assert file is not None
     path = file.relative_to(ROOT).as_posix()
-    return any(path == dep or path.startswith(f"{dep}/") for dep in STAGES[stage]["deps"])
+    return any(path == dep or path.startswith(f"{dep}/") for dep in deps_of(stage))
 
 
-def exempt(module: str, stage: str) -> bool:
-    return module in EXEMPT | EXEMPT_FOR.get(stage, {})
-
-
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", CONFIGURED)
 def test_code_that_a_stage_runs_is_a_dependency(stage: str) -> None:
-    missing = {m for m in code_of(stage) if not covered(m, stage) and not exempt(m, stage)}
+    missing = {m for m in code_of(stage) if not covered(m, stage) and not no_matter(m)}
     assert missing == set()
 
 
-def test_exemptions_are_needed_and_hold() -> None:
-    for stage, names in EXEMPT_FOR.items():
-        code = code_of(stage)
-        for name, reason in names.items():
-            assert name in code, (stage, name)
-            assert not covered(name, stage), (stage, name)
-            if reason.startswith("tracked by train"):
-                assert covered(name, "train"), name
-            if reason == "empty":
-                assert len(ast.parse((file_of(name) or Path()).read_text()).body) == 1
-    for stage in ("generate", "split"):
-        assert covered("pipelines.common.task_files", stage)
+def test_exceptions_are_needed_and_hold() -> None:
     everything = set().union(*map(code_of, STAGES))
-    assert set(EXEMPT) <= everything
+    assert NO_MATTER.keys() <= everything
+    for module, imported in NOT_RUN:
+        assert imported in imports(module)
+    for module, reason in NO_MATTER.items():
+        assert not any(covered(module, stage) for stage in STAGES)
+        if reason == "empty":
+            assert len(ast.parse((file_of(module) or Path()).read_text()).body) <= 1
 
 
 def test_the_walk_finds_imports_in_functions_and_of_lazy_names() -> None:
