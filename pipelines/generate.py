@@ -10,7 +10,6 @@ from pipelines.common.output import new_folder
 from pipelines.common.schema import Data, validate
 
 SECTIONS = ("data",)
-SAVED = "source.json"
 
 
 def generate(data: Data, folder: Path) -> dict[str, Any]:
@@ -29,6 +28,7 @@ def generate(data: Data, folder: Path) -> dict[str, Any]:
         Content of ``source.json``.
     """
     from insituml.atomic_file import write_json
+    from pipelines.data.kind import SAVED
     from pipelines.data.kinds import KINDS
     from pipelines.data.sources import build_source
 

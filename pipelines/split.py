@@ -12,7 +12,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.output import new_folder
 from pipelines.common.schema import Data, validate
 from pipelines.common.task_files import IDENTIFYING
-from pipelines.generate import SAVED
+from pipelines.data.kind import SAVED
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest

@@ -93,6 +93,20 @@ def write_archive(path: Path, folder: str, files: dict[str, bytes]) -> Path:
     return path
 
 
+def write_image_sets(folder: Path) -> None:
+    """Write MNIST, CIFAR-10 and CIFAR-100 with two images of each label in each part."""
+    rng = np.random.default_rng(0)
+    ten, hundred = np.arange(20) // 2, np.arange(200) // 2
+    digits = rng.integers(0, 256, (20, 28, 28))
+    write_mnist(folder, (digits, ten), (digits, ten))
+    pixels = rng.integers(0, 256, (200, 3072)).astype(np.uint8)
+    batch = cifar_binary(pixels[:20], ten)
+    names = [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]
+    write_files(folder, dict.fromkeys(names, batch))
+    batch = cifar_binary(pixels, hundred // 5, hundred)
+    write_files(folder, dict.fromkeys(["train.bin", "test.bin"], batch))
+
+
 @pytest.fixture(scope="session")
 def published() -> Any:
     """The functions of this file, for test modules: they cannot import it."""
@@ -104,4 +118,5 @@ def published() -> Any:
         cifar_pickle=cifar_pickle,
         write_files=write_files,
         write_archive=write_archive,
+        write_image_sets=write_image_sets,
     )

@@ -43,28 +43,28 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Batch": "task",
-    "FieldSource": "step",
-    "Grid": "step",
-    "LwfaField": "lwfa",
-    "Manifest": "manifest",
-    "Normalisation": "normalisation",
-    "NpyFolder": "npy_folder",
-    "OpenPMDSeries": "openpmd",
-    "RunningMoments": "normalisation",
-    "Samples": "samples",
-    "Step": "step",
-    "SubDataset": "images.sub_dataset",
-    "Task": "task",
-    "TaskFiles": "task_files",
-    "TaskInfo": "manifest",
-    "TaskWindows": "windows",
-    "Window": "windows",
-    "write_series": "openpmd",
+    "Batch": "insituml.data.task",
+    "FieldSource": "insituml.data.step",
+    "Grid": "insituml.data.step",
+    "LwfaField": "insituml.data.lwfa",
+    "Manifest": "insituml.data.manifest",
+    "Normalisation": "insituml.data.normalisation",
+    "NpyFolder": "insituml.data.npy_folder",
+    "OpenPMDSeries": "insituml.data.openpmd",
+    "RunningMoments": "insituml.data.normalisation",
+    "Samples": "insituml.data.samples",
+    "Step": "insituml.data.step",
+    "SubDataset": "insituml.data.images.sub_dataset",
+    "Task": "insituml.data.task",
+    "TaskFiles": "insituml.data.task_files",
+    "TaskInfo": "insituml.data.manifest",
+    "TaskWindows": "insituml.data.windows",
+    "Window": "insituml.data.windows",
+    "write_series": "insituml.data.openpmd",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'insituml.data' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"insituml.data.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

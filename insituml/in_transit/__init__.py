@@ -1,13 +1,22 @@
-"""Learning from what arrives: samples that come once, in the order in which they are made."""
+"""Learning from what arrives: samples that come once, in the order in which they are made.
 
-from insituml.data.windows import TaskWindows
-from insituml.in_transit.arrivals import Arrival, Arrivals
-from insituml.in_transit.cutter import Cutter
-from insituml.in_transit.held_out import HeldOut
-from insituml.in_transit.learn import StreamBrokeError, learn
-from insituml.in_transit.log import StreamLog
-from insituml.in_transit.now_buffer import NowBuffer
-from insituml.in_transit.trainer import InTransitTrainer
+The names below are loaded when they are first used: cutting a stream needs no trainer.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from insituml.data.windows import TaskWindows
+    from insituml.in_transit.arrivals import Arrival, Arrivals
+    from insituml.in_transit.cutter import Cutter
+    from insituml.in_transit.held_out import HeldOut
+    from insituml.in_transit.learn import StreamBrokeError, learn
+    from insituml.in_transit.log import StreamLog
+    from insituml.in_transit.now_buffer import NowBuffer
+    from insituml.in_transit.trainer import InTransitTrainer
 
 __all__ = [
     "Arrival",
@@ -21,3 +30,22 @@ __all__ = [
     "TaskWindows",
     "learn",
 ]
+
+_MODULES = {
+    "Arrival": "insituml.in_transit.arrivals",
+    "Arrivals": "insituml.in_transit.arrivals",
+    "Cutter": "insituml.in_transit.cutter",
+    "HeldOut": "insituml.in_transit.held_out",
+    "InTransitTrainer": "insituml.in_transit.trainer",
+    "NowBuffer": "insituml.in_transit.now_buffer",
+    "StreamBrokeError": "insituml.in_transit.learn",
+    "StreamLog": "insituml.in_transit.log",
+    "TaskWindows": "insituml.data.windows",
+    "learn": "insituml.in_transit.learn",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'insituml.in_transit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

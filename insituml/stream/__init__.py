@@ -1,23 +1,30 @@
 """In-transit sources: learn from a simulation while it runs.
 
-A source yields events: steps, gaps, rejected steps, and one ending.
+A source yields events: steps, gaps, rejected steps, and one ending. The names below are loaded when
+they are first used.
 """
 
-from insituml.stream.checked import checked, with_gaps
-from insituml.stream.events import (
-    Ending,
-    Event,
-    Finished,
-    Gap,
-    NoProducerError,
-    ProducerDied,
-    Rejected,
-    Stalled,
-)
-from insituml.stream.ring import RingSource
-from insituml.stream.source import Description, FieldStream, SampleLayout, SampleStream, Source
-from insituml.stream.sst import SSTSource
-from insituml.stream.sst_writer import write_sst
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from insituml.stream.checked import checked, with_gaps
+    from insituml.stream.events import (
+        Ending,
+        Event,
+        Finished,
+        Gap,
+        NoProducerError,
+        ProducerDied,
+        Rejected,
+        Stalled,
+    )
+    from insituml.stream.ring import RingSource
+    from insituml.stream.source import Description, FieldStream, SampleLayout, SampleStream, Source
+    from insituml.stream.sst import SSTSource
+    from insituml.stream.sst_writer import write_sst
 
 __all__ = [
     "Description",
@@ -39,3 +46,30 @@ __all__ = [
     "with_gaps",
     "write_sst",
 ]
+
+_MODULES = {
+    "Description": "insituml.stream.source",
+    "Ending": "insituml.stream.events",
+    "Event": "insituml.stream.events",
+    "FieldStream": "insituml.stream.source",
+    "Finished": "insituml.stream.events",
+    "Gap": "insituml.stream.events",
+    "NoProducerError": "insituml.stream.events",
+    "ProducerDied": "insituml.stream.events",
+    "Rejected": "insituml.stream.events",
+    "RingSource": "insituml.stream.ring",
+    "SSTSource": "insituml.stream.sst",
+    "SampleLayout": "insituml.stream.source",
+    "SampleStream": "insituml.stream.source",
+    "Source": "insituml.stream.source",
+    "Stalled": "insituml.stream.events",
+    "checked": "insituml.stream.checked",
+    "with_gaps": "insituml.stream.checked",
+    "write_sst": "insituml.stream.sst_writer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'insituml.stream' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

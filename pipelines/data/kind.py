@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from insituml.stream import Description, Source
 
 
+SAVED = "source.json"
+"""What :meth:`Kind.open` needs to know, beside the data."""
+
+
 class StoredStream(Protocol):
     """A stream whose steps can be read again, in any choice of iterations."""
 

@@ -192,7 +192,7 @@ def test_data_sources_are_built(name, tools, published, tmp_path) -> None:
         write_series(tmp_path / "series.h5", NpyFolder(tmp_path / "fields"))
         overrides.append(f"data.path={tmp_path / 'series.h5'}")
     elif name in NEEDS_PATH:
-        write_image_sets(published, tmp_path)
+        published.write_image_sets(tmp_path)
         overrides.append(f"data.path={tmp_path}")
     elif name == "fbpic":
         pytest.importorskip("fbpic")
@@ -219,18 +219,6 @@ def test_data_sources_are_built(name, tools, published, tmp_path) -> None:
 def test_the_format_of_made_fields_is_a_choice(ending, tools, tmp_path) -> None:
     call = tools.invoke(tmp_path, ["data"], "data=lwfa", f"data.format={ending}")
     assert validate(Data, call.section("data"), "data").format == ending
-
-
-def write_image_sets(published: Any, folder: Path) -> None:
-    """Write MNIST, CIFAR-10 and CIFAR-100 with one image of each label in each part."""
-    images, ten, hundred = np.zeros((10, 28, 28)), np.arange(10), np.arange(100)
-    published.write_mnist(folder, (images, ten), (images, ten))
-    pixels = np.zeros((100, 3072), np.uint8)
-    batch = published.cifar_binary(pixels[:10], ten)
-    names = [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]
-    published.write_files(folder, dict.fromkeys(names, batch))
-    batch = published.cifar_binary(pixels, hundred // 5, hundred)
-    published.write_files(folder, dict.fromkeys(["train.bin", "test.bin"], batch))
 
 
 def test_the_files_behind_pipeline_yaml_exist(tmp_path) -> None:

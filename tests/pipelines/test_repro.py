@@ -1,0 +1,123 @@
+"""`select` and `dvc repro`, as a user calls them, for every experiment on tiny data."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+METHODS = ["naive", "joint"]
+TRAINING = {"epochs": 1, "seeds": [0], "workers": 0, "memory_size": 10, "reference_size": 4}
+TINY: dict[str, dict[str, Any]] = {
+    "lwfa": {
+        "data": {
+            "source": {"shape": [2, 256, 2], "iterations": 12},
+            "split": {"chunk": [2, 64, 2], "tasks": 3},
+        },
+        "model": {"channels": [2], "latent_size": 2},
+    },
+    "pic": {
+        "data": {"split": {"chunk": [2, 4, 2], "tasks": 3}},
+        "model": {"channels": [2], "latent_size": 2},
+    },
+    "toy8": {"data": {"source": {"points": 16}}, "model": {"hidden_sizes": [4]}},
+    "toy8_flow": {
+        "data": {"source": {"points": 16}},
+        "model": {"couplings": 1, "hidden_sizes": [4], "bins": 3},
+    },
+    "digits": {"data": {"split": {"holdout": 0.8}}, "model": {"channels": [2], "latent_size": 2}},
+    "mnist": {
+        "data": {"source": {"limit": 2}},
+        "model": {"channels": [2], "latent_size": 2},
+    },
+    "cifar100": {
+        "data": {"source": {"limit": 2}},
+        "model": {"channels": [2], "latent_size": 2},
+    },
+}
+"""All but fbpic, whose simulation takes a minute to compile; see docs/pipeline.md."""
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    nested = {k: merged(below.get(k) or {}, v) for k, v in above.items() if isinstance(v, dict)}
+    return {**below, **above, **nested}
+
+
+def shrink(project: Path, experiment: str, **more: Any) -> None:
+    file = project / f"conf/experiment/{experiment}.yaml"
+    content = merged(yaml.safe_load(file.read_text()), TINY[experiment])
+    content = merged(content, {"training": TRAINING, **more})
+    file.write_text("# @package _global_\n" + yaml.safe_dump(content, sort_keys=False))
+    file = project / "conf/config.yaml"
+    file.write_text(file.read_text().replace("tracking: mlflow", "tracking: none"))
+    file = project / "conf/pipeline.yaml"
+    chosen = yaml.safe_load(file.read_text())
+    chosen |= {"methods": METHODS, "transit_methods": METHODS}
+    file.write_text(yaml.safe_dump(chosen, sort_keys=False))
+
+
+def outside_data(experiment: str, tools: Any, published: Any, folder: Path) -> dict[str, Any]:
+    """Write what an experiment reads, and return how it is told where."""
+    if experiment == "pic":
+        tools.write_fields(folder / "fields", 9)
+        return {"data": {"path": str(folder / "fields")}}
+    if experiment in ("mnist", "cifar100"):
+        published.write_image_sets(folder)
+        return {"data": {"path": str(folder)}}
+    return {}
+
+
+def call(project: Path, *arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(project), "DVC_NO_ANALYTICS": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("experiment", TINY)
+def test_every_experiment_ends_well(experiment, tools, published, tmp_path) -> None:
+    project = tmp_path / "project"
+    for part in ("insituml", "pipelines", "conf"):
+        shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("dvc.yaml", ".dvc/config", ".dvcignore"):
+        (project / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, project / file)
+    more = outside_data(experiment, tools, published, tmp_path)
+    shrink(project, experiment, **more)
+    call(project, "pipelines.select", f"experiment={experiment}")
+    call(project, "dvc", "repro", "--quiet")
+    for root in (project, project / "transit"):
+        metrics = json.loads((root / "results/metrics.json").read_text())
+        assert set(metrics) >= {"naive", "joint"}
+        assert (root / "figures/leaderboard.png").exists()
+        for method in METHODS:
+            assert (root / f"runs/{method}/seed_0/task_0.pt").exists()
+    # Nothing that ran once runs again, and what says how long it took is no part of the lock.
+    lock = (project / "dvc.lock").read_text()
+    ran = re.findall("Running stage '([^']*)'", call(project, "dvc", "repro"))
+    assert ran == ["versions"]  # which looks what is installed
+    assert (project / "dvc.lock").read_text() == lock
+    assert "timings" not in lock
+
+
+def test_every_experiment_is_tried() -> None:
+    experiments = {file.stem for file in (ROOT / "conf/experiment").glob("*.yaml")}
+    assert experiments - {"fbpic"} == set(TINY)
