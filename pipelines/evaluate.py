@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,15 +13,26 @@ from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.output import new_folder
 from pipelines.common.task_files import read_tasks
+from pipelines.runs.identity import Identity
 
 if TYPE_CHECKING:
-    from insituml.data import TaskFiles
+    from insituml.data import Task, TaskFiles
     from insituml.learner import ContinualLearner
     from pipelines.results.summary import Summary
     from pipelines.tracking.base import Tracker
 
 SECTIONS = ("tracking",)
-LONG_COLUMNS = ["method", "seed", "trained_through", "evaluated_on", "metric", "value"]
+
+
+class LongRow(NamedTuple):
+    """One number of a matrix, as the tables of an evaluation hold it."""
+
+    method: str
+    seed: int
+    trained_through: int
+    evaluated_on: int
+    metric: str
+    value: float
 
 
 def evaluate_method(name: str, files: TaskFiles, output: Path, tracker: Tracker) -> Summary:
@@ -73,11 +85,11 @@ def _evaluate_into(
         untrained, *learners = _learners(folder, files)
         metadata = learners[-1].metadata
         result = _evaluate_seed(untrained, learners, files.tasks())
-        metric, numbers = result["metric"], result["numbers"]
-        losses += _long(result["matrices"], name, seed, first_row=-1)
-        drifts += _long({"latent_drift": result["drift"]}, name, seed, first_row=0)
+        metric, numbers = result.metric, result.numbers
+        losses += _long(result.matrices, name, seed, first_row=-1)
+        drifts += _long({"latent_drift": result.drift}, name, seed, first_row=0)
         seeds[str(seed)] = {key: _or_none(value) for key, value in numbers.items()}
-        tracker.evaluated(_identity(metadata), result["curves"])
+        tracker.evaluated(Identity.of_metadata(metadata), result.curves)
         if folder == folders[0]:
             for key, values in examples(learners, files).items():
                 np.save(target / f"{key}.npy", values)
@@ -91,7 +103,7 @@ def _evaluate_into(
         keeps_all_data=metadata["keeps_all_data"],
         is_bound=metadata["is_bound"],
         task_steps=[learner.metadata["steps"] for learner in learners],
-        identity=_identity(metadata),
+        identity=Identity.of_metadata(metadata),
         mean={key: _or_none(_mean([s[key] for s in seeds.values()])) for key in numbers},
         seeds=seeds,
     )
@@ -101,9 +113,19 @@ def _evaluate_into(
     return summary
 
 
+@dataclass(frozen=True)
+class _SeedResult:
+    # What one seed is judged by: matrices of its errors, and what is read off them.
+    metric: str
+    matrices: dict[str, np.ndarray]
+    drift: np.ndarray
+    numbers: dict[str, float]
+    curves: dict[str, list[float]]
+
+
 def _evaluate_seed(
-    untrained: ContinualLearner, learners: list[ContinualLearner], tasks: list[Any]
-) -> dict[str, Any]:
+    untrained: ContinualLearner, learners: list[ContinualLearner], tasks: list[Task]
+) -> _SeedResult:
     from insituml import metrics
     from insituml.evaluation import latent_drift_matrix, loss_matrix
 
@@ -120,17 +142,11 @@ def _evaluate_seed(
         keeps_all_data=facts["keeps_all_data"],
     )
     numbers = metrics.of_run(run)
-    curves: dict[str, Any] = {f"error_on_task_{j}": matrix[:, j] for j in range(len(tasks))}
-    curves["average_error_of_seen_tasks"] = metrics.average_error_of_seen_tasks(matrix)
-    curves["latent_drift_of_task_0"] = drift[:, 0]
+    curves = {f"error_on_task_{j}": matrix[:, j].tolist() for j in range(len(tasks))}
+    curves["average_error_of_seen_tasks"] = list(metrics.average_error_of_seen_tasks(matrix))
+    curves["latent_drift_of_task_0"] = drift[:, 0].tolist()
     curves |= {key: [value] for key, value in numbers.items()}
-    return {
-        "metric": metric,
-        "matrices": matrices,
-        "drift": drift,
-        "numbers": numbers,
-        "curves": curves,
-    }
+    return _SeedResult(metric, matrices, drift, numbers, curves)
 
 
 def _learners(folder: Path, files: TaskFiles) -> list[ContinualLearner]:
@@ -154,35 +170,21 @@ def _learners(folder: Path, files: TaskFiles) -> list[ContinualLearner]:
     return learners
 
 
-def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
-    keys = ("method_name", "seed", "model", "method", "optimizer", "training", "data")
-    return {key: metadata[key] for key in (*keys, "code", "versions")}
-
-
-def _long(
-    matrices: dict[str, np.ndarray], method: str, seed: int, first_row: int
-) -> list[dict[str, Any]]:
+def _long(matrices: dict[str, np.ndarray], method: str, seed: int, first_row: int) -> list[LongRow]:
     """Unroll matrices to one row a number; row −1 is the untrained model."""
     return [
-        {
-            "method": method,
-            "seed": seed,
-            "trained_through": k + first_row,
-            "evaluated_on": j,
-            "metric": metric,
-            "value": float(value),
-        }
+        LongRow(method, seed, k + first_row, j, metric, float(value))
         for metric, matrix in matrices.items()
         for (k, j), value in np.ndenumerate(matrix)
         if not np.isnan(value)
     ]
 
 
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_csv(path: Path, rows: list[LongRow]) -> None:
     import pandas as pd
 
     # Without a row the columns are still named, such as where no task has two held-out samples.
-    pd.DataFrame(rows, columns=LONG_COLUMNS).to_csv(path, index=False)
+    pd.DataFrame(rows, columns=list(LongRow._fields)).to_csv(path, index=False)
 
 
 def _seed(folder: Path) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.output import new_folder
 from pipelines.common.schema import Data, validate
 
+if TYPE_CHECKING:
+    from pipelines.data.kind import SavedSource
+
 SECTIONS = ("data",)
 
 
-def generate(data: Data, folder: Path) -> dict[str, Any]:
+def generate(data: Data, folder: Path) -> SavedSource:
     """Write ``folder``: the data and ``source.json``, which tells the split stage how to read them.
 
     Parameters
@@ -24,7 +28,7 @@ def generate(data: Data, folder: Path) -> dict[str, Any]:
 
     Returns
     -------
-    dict
+    SavedSource
         Content of ``source.json``.
     """
     from insituml.atomic_file import write_json
@@ -35,7 +39,7 @@ def generate(data: Data, folder: Path) -> dict[str, Any]:
     source = build_source(data)
     with new_folder(folder) as made:
         saved = KINDS[data.kind].save(data, source, made)
-        write_json(made / SAVED, saved)
+        write_json(made / SAVED, asdict(saved))
     return saved
 
 

@@ -12,7 +12,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.output import new_folder
 from pipelines.common.schema import Data, validate
 from pipelines.common.task_files import IDENTIFYING
-from pipelines.data.kind import SAVED
+from pipelines.data.kind import SAVED, SavedSource
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
@@ -48,12 +48,13 @@ def split(data: Data, raw: Path, folder: Path) -> Manifest:
     """
     from pipelines.data.kinds import KINDS
 
+    again = "run `python -m pipelines.generate`"
     try:
-        saved = json.loads((raw / SAVED).read_text())
+        saved = SavedSource(**json.loads((raw / SAVED).read_text()))
     except FileNotFoundError as error:
-        raise UserError(
-            f"there are no data in {raw}; run `python -m pipelines.generate` first"
-        ) from error
+        raise UserError(f"there are no data in {raw}; {again} first") from error
+    except (json.JSONDecodeError, TypeError) as error:
+        raise UserError(f"{raw / SAVED} is damaged ({error}); {again} again") from error
     try:
         stream = KINDS[data.kind].open(data, raw, saved)
         with new_folder(folder) as made:

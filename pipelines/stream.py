@@ -107,7 +107,7 @@ def _plan(
     training: Training,
     ring: RingSource,
 ) -> Plan:
-    from pipelines.runs.recipe import fingerprint
+    from pipelines.runs.identity import fingerprint
     from pipelines.runs.run import Run
     from pipelines.transit.loop import RESUME
     from pipelines.transit.prepared import streamed_tasks
@@ -120,7 +120,7 @@ def _plan(
     recipes: list[Recipe] = []
     for call in calls:
         recipes += recipes_of(call, tasks.facts, settings, tasks.fingerprint, training.seeds)
-    folder = PARTIAL / f"stream-{fingerprint({'runs': [r.identity() for r in recipes]})}"
+    folder = PARTIAL / f"stream-{fingerprint([r.identity().fingerprint for r in recipes])}"
     if not (folder / RESUME).exists():  # what was left before there was anything to go on from
         shutil.rmtree(folder, ignore_errors=True)
     arrivals = tasks.arrivals(folder)

@@ -13,7 +13,8 @@ from pipelines.common.task_files import facts_of, read_tasks
 from pipelines.runs.worker import settings_of
 
 if TYPE_CHECKING:
-    from pipelines.runs.recipe import Node, Recipe
+    from pipelines.common.node import Node
+    from pipelines.runs.recipe import Recipe
     from pipelines.runs.run import Run
     from pipelines.tracking.base import Tracker
 
@@ -29,7 +30,6 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
     UserError
         For any wrong key or value.
     """
-    from pipelines.runs.recipe import fingerprint
     from pipelines.runs.run import Run
 
     training = validate(Training, call.section("training"), "training")
@@ -42,8 +42,8 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
         files.manifest.fingerprint,
         training.seeds,
     )
-    identity = {**recipes[0].identity(), "seed": None}
-    partial = PARTIAL / f"{recipes[0].method_name}-{fingerprint(identity)}"
+    identity = recipes[0].identity().of_all_seeds()
+    partial = PARTIAL / f"{identity.method_name}-{identity.fingerprint}"
     return training, [Run(r, files.folder, partial / f"seed_{r.seed}") for r in recipes]
 
 

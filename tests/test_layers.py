@@ -1,4 +1,4 @@
-"""Imports point downward only, and heavy packages stay where they belong (design.md, Layers)."""
+"""Imports point downward only, and heavy packages stay where they belong (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Figures: arrays in, a :class:`matplotlib.figure.Figure` out."""
 
+from matplotlib.figure import Figure
+
 from insituml.plots.forgetting import first_task_error, forgetting_curves
 from insituml.plots.latent_drift import latent_drift_heatmap
 from insituml.plots.leaderboard import leaderboard_figure
@@ -12,6 +14,7 @@ from insituml.plots.style import save
 from insituml.plots.training import loss_history
 
 __all__ = [
+    "Figure",
     "first_task_error",
     "forgetting_curves",
     "image_grid",

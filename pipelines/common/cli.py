@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.common.errors import UserError
+from pipelines.common.node import Node
 from pipelines.common.task_files import IDENTIFYING
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -61,7 +62,7 @@ class Invocation:
     output: Path
     choices: dict[str, str]
     overrides: tuple[str, ...] = ()
-    asked_data: dict[str, Any] | None = None
+    asked_data: Node | None = None
 
     @property
     def is_sweep(self) -> bool:
@@ -85,7 +86,7 @@ class Invocation:
         cut = reads_only(config, [str(key) for key in self.config])
         return replace(self, config=cut, choices={**self.choices, group: name})
 
-    def section(self, name: str, **facts: Any) -> dict[str, Any]:
+    def section(self, name: str, **facts: Any) -> Node:
         """Return a section with its references resolved; ``facts`` fill in ``stream``."""
         config = self.config.copy()
         if facts:
@@ -173,7 +174,7 @@ def _renamed(argument: str) -> str:
     return argument.replace(key, RENAMED[key], 1)
 
 
-def _asked_data(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any] | None:
+def _asked_data(config: DictConfig, overrides: Sequence[str]) -> Node | None:
     """Return what identifies the data, if the command line says anything of them."""
     if not any(_key_of(o).split(".")[0] in ("data", "experiment") for o in overrides):
         return None

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.common.errors import UserError
+from pipelines.common.node import Node
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -91,7 +92,7 @@ class Data(Section):
     path: str | None = None
     component: str | None = None
     format: Literal["h5", "bp"] = "h5"
-    source: dict[str, Any]
+    source: Node
     split: Annotated[TimeSplit | LabelSplit, Field(discriminator="by")]
 
 
@@ -115,7 +116,7 @@ class Reconstruct(Section):
     device: str
 
 
-def validate(section: type[Section], values: dict[str, Any], name: str) -> Any:
+def validate(section: type[Section], values: Node, name: str) -> Any:
     """Return ``values`` as a ``section``.
 
     Raises
@@ -129,7 +130,7 @@ def validate(section: type[Section], values: dict[str, Any], name: str) -> Any:
         raise UserError(_explain(error, name, section)) from error
 
 
-def validate_target(node: dict[str, Any], name: str) -> None:
+def validate_target(node: Node, name: str) -> None:
     """Check a ``_target_`` node's arguments against the signature of what it builds.
 
     Nodes among its arguments, and in lists of them, are checked in the same way.
@@ -167,13 +168,13 @@ def validate_target(node: dict[str, Any], name: str) -> None:
                 raise UserError(_explain(error, f"{name}.{key}")) from error
 
 
-def _nodes(value: Any, name: str) -> list[tuple[str, dict[str, Any]]]:
+def _nodes(value: Any, name: str) -> list[tuple[str, Node]]:
     """Return the ``_target_`` nodes that a value is, or that a list holds, and their places."""
     entries = [(f"{name}.{i}", v) for i, v in enumerate(value)] if isinstance(value, list) else []
     return [(n, v) for n, v in [(name, value), *entries] if isinstance(v, dict) and "_target_" in v]
 
 
-def _check_partial(node: dict[str, Any], name: str, hint: Any) -> None:
+def _check_partial(node: Node, name: str, hint: Any) -> None:
     """Where a function is expected, or a list of them, a node must not be built at once."""
     kinds = [typing.get_origin(h) for h in (hint, *typing.get_args(hint))]
     if Callable in kinds and not node.get("_partial_"):
@@ -204,9 +205,9 @@ def _parameters(target: Any) -> set[str]:
     return names - {"self", "generator", "params", "build"}
 
 
-def _hints(target: Any) -> dict[str, Any]:
+def _hints(target: Any) -> Node:
     """Return the annotations pydantic can check: plain types, not tensors or optimizers' unions."""
-    plain: dict[str, Any] = {}
+    plain: Node = {}
     for function in reversed(_functions(target)):
         for key, hint in typing.get_type_hints(function).items():
             if "torch" not in str(hint) and key not in ("return", "generator"):

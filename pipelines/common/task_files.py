@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common.errors import UserError
+from pipelines.common.node import Node
 from pipelines.common.schema import Data, validate
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ IDENTIFYING = ("name", "kind", "split")
 """What of section ``data`` the split depends on, and so stands in the manifest."""
 
 
-def read_tasks(folder: Path, asked: dict[str, Any] | None = None) -> TaskFiles:
+def read_tasks(folder: Path, asked: Node | None = None) -> TaskFiles:
     """Open the tasks that the split stage left.
 
     Parameters
@@ -49,7 +50,7 @@ def read_tasks(folder: Path, asked: dict[str, Any] | None = None) -> TaskFiles:
     return files
 
 
-def facts_of(manifest: Manifest) -> dict[str, Any]:
+def facts_of(manifest: Manifest) -> Node:
     """Return what the configuration may refer to as ``stream``."""
     return {
         "tasks": len(manifest.tasks),
@@ -58,13 +59,13 @@ def facts_of(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _difference_from(asked: dict[str, Any], manifest: Manifest) -> str:
+def _difference_from(asked: Node, manifest: Manifest) -> str:
     """Compare what is asked for, as it is once it has been checked."""
     data = validate(Data, {**asked, "source": {}}, "data")
     return _difference(data.model_dump(), manifest.configuration)
 
 
-def _difference(asked: dict[str, Any], found: Any, where: str = "data") -> str:
+def _difference(asked: Node, found: Any, where: str = "data") -> str:
     """Name the first value in which two nested sections differ; empty where none does."""
     keys = IDENTIFYING if where == "data" else sorted(asked.keys() | found.keys())
     for key in keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data, LabelSplit, Transit
-from pipelines.data.kind import Kind, StoredStream
+from pipelines.data.kind import FigureLabels, Kind, SavedSource, StoredStream
 from pipelines.data.plane import PlaneView, plane_of, shown_iteration
 from pipelines.data.sources import instantiated
 
@@ -18,21 +19,19 @@ if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
     from insituml.data.task_files import TaskFiles
     from insituml.data.windows import TaskWindows
+    from insituml.plots import Figure
     from insituml.stream import Description, Source
 
 
 class Field(Kind):
     """One vector field, iteration by iteration."""
 
-    def save(self, data: Data, source: Any, folder: Path) -> dict[str, Any]:
+    def save(self, data: Data, source: Any, folder: Path) -> SavedSource:
         if data.path is not None:
             from insituml.data.task_files import digest_of_files
 
             # The user's files stay where they are; their digest notices when they change.
-            return {
-                "reader": data.source,
-                "digest": digest_of_files(_files_of(Path(data.path))),
-            }
+            return SavedSource(data.source, digest_of_files(_files_of(Path(data.path))))
         from tqdm import tqdm
 
         from insituml.data.openpmd import write_series
@@ -40,13 +39,14 @@ class Field(Kind):
         series = folder / f"series.{data.format}"
         with tqdm(total=len(source), desc="generate", unit="iteration", disable=None) as bar:
             write_series(series, source, progress=lambda *_: bar.update())
-        return {"reader": {"_target_": "insituml.data.openpmd.OpenPMDSeries", "path": series.name}}
+        return SavedSource({"_target_": "insituml.data.openpmd.OpenPMDSeries", "path": series.name})
 
-    def open(self, data: Data, raw: Path, saved: dict[str, Any]) -> StoredStream:
+    def open(self, data: Data, raw: Path, saved: SavedSource) -> StoredStream:
         from insituml.stream import FieldStream
 
-        reader = dict(saved["reader"])
-        if "digest" not in saved:  # what was made here lies beside
+        assert saved.reader is not None
+        reader = dict(saved.reader)
+        if saved.digest is None:  # what was made here lies beside
             reader["path"] = str(raw / reader["path"])
         return FieldStream(instantiated(reader))
 
@@ -97,17 +97,17 @@ class Field(Kind):
         manifest: Manifest,
         *,
         generative: bool,
-        order: dict[str, Any],
-    ) -> dict[str, Any]:
+        labels: FigureLabels,
+    ) -> dict[str, Figure]:
         from insituml import plots
 
         view = PlaneView.of(manifest)
-        labels = zip(order["row_labels"], view.rows, strict=True)
-        order = {
-            **order,
-            "row_labels": [f"{name}\n{shown}" for name, shown in labels],
-            "title": f"{order['title']}, {view.place}",
-        }
+        rows = zip(labels.row_labels, view.rows, strict=True)
+        labels = replace(
+            labels,
+            row_labels=[f"{name}\n{shown}" for name, shown in rows],
+            title=f"{labels.title}, {view.place}",
+        )
         return {
             f"_{component}": plots.reconstruction_grid(
                 originals[:, index],
@@ -116,7 +116,7 @@ class Field(Kind):
                 axis_labels=view.axis_labels,
                 unit=manifest.unit,
                 component=component,
-                **order,
+                **vars(labels),
             )
             for index, component in enumerate(manifest.components)
         }

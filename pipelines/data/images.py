@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.data.kind import FigureLabels
 from pipelines.data.samples import LabelledSamples
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
     from insituml.data.task_files import TaskFiles
+    from insituml.plots import Figure
 
 SHOWN = 4
 
@@ -38,13 +41,13 @@ class Images(LabelledSamples):
         manifest: Manifest,
         *,
         generative: bool,
-        order: dict[str, Any],
-    ) -> dict[str, Any]:
+        labels: FigureLabels,
+    ) -> dict[str, Figure]:
         from insituml import plots
 
         if manifest.permuted:
-            order = {**order, "title": f"{order['title']}, pixels put back"}
-        return {"": plots.image_grid(originals, guesses, **order)}
+            labels = replace(labels, title=f"{labels.title}, pixels put back")
+        return {"": plots.image_grid(originals, guesses, **vars(labels))}
 
 
 def _side_by_side(images: np.ndarray) -> np.ndarray:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pipelines.common.node import Node
 from pipelines.common.schema import Data, Transit
 
 if TYPE_CHECKING:
@@ -16,11 +18,31 @@ if TYPE_CHECKING:
     from insituml.data.step import Step
     from insituml.data.task_files import TaskFiles
     from insituml.data.windows import TaskWindows
+    from insituml.plots import Figure
     from insituml.stream import Description, Source
 
 
 SAVED = "source.json"
-"""What :meth:`Kind.open` needs to know, beside the data."""
+"""File of a :class:`SavedSource`, beside the data."""
+
+
+@dataclass(frozen=True)
+class SavedSource:
+    """What the generate stage leaves for the split stage.
+
+    Parameters
+    ----------
+    reader
+        ``_target_`` of a field's source; its path is relative where the data lie beside.
+    digest
+        Of outside data, so that a change is noticed.
+    arrays
+        Names of the arrays of samples.
+    """
+
+    reader: Node | None = None
+    digest: str | None = None
+    arrays: list[str] = field(default_factory=list)
 
 
 class StoredStream(Protocol):
@@ -30,15 +52,37 @@ class StoredStream(Protocol):
     def steps(self, iterations: Sequence[int]) -> Iterator[Step]: ...
 
 
+@dataclass(frozen=True)
+class FigureLabels:
+    """What stands around the panels of examples: one row a task, one column a checkpoint.
+
+    Parameters
+    ----------
+    title
+        Above the figure.
+    row_labels
+        Names of the tasks.
+    learned_at
+        For each row, the column from which on its task was learned; None: there is no order.
+    column_labels
+        One a column; None: "after task 0", ...
+    """
+
+    title: str
+    row_labels: Sequence[str]
+    learned_at: Sequence[int] | None = None
+    column_labels: Sequence[str] | None = None
+
+
 class Kind(ABC):
     """A kind of data: one subclass each, without state."""
 
     @abstractmethod
-    def save(self, data: Data, source: Any, folder: Path) -> dict[str, Any]:
+    def save(self, data: Data, source: Any, folder: Path) -> SavedSource:
         """Write what a source holds below a folder; return what :meth:`open` needs to know."""
 
     @abstractmethod
-    def open(self, data: Data, raw: Path, saved: dict[str, Any]) -> StoredStream:
+    def open(self, data: Data, raw: Path, saved: SavedSource) -> StoredStream:
         """Open what :meth:`save` wrote."""
 
     @abstractmethod
@@ -75,8 +119,8 @@ class Kind(ABC):
         manifest: Manifest,
         *,
         generative: bool,
-        order: dict[str, Any],
-    ) -> dict[str, Any]:
+        labels: FigureLabels,
+    ) -> dict[str, Figure]:
         """Return the figures of examples by the ending of their names, such as ``"_Ex"``.
 
         Parameters
@@ -87,6 +131,6 @@ class Kind(ABC):
             Of the stream.
         generative
             Whether the guesses are samples drawn, not reconstructions.
-        order
-            ``row_labels``, ``learned_at`` and ``title``, for the plotting function.
+        labels
+            What stands around the panels.
         """

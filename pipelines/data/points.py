@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.data.kind import FigureLabels
 from pipelines.data.samples import LabelledSamples
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
     from insituml.data.task_files import TaskFiles
+    from insituml.plots import Figure
 
 SHOWN = 400
 
@@ -33,8 +35,8 @@ class Points(LabelledSamples):
         manifest: Manifest,
         *,
         generative: bool,
-        order: dict[str, Any],
-    ) -> dict[str, Any]:
+        labels: FigureLabels,
+    ) -> dict[str, Figure]:
         from insituml import plots
 
-        return {"": plots.point_clouds(originals, guesses, beneath=generative, **order)}
+        return {"": plots.point_clouds(originals, guesses, beneath=generative, **vars(labels))}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data, LabelSplit, Transit
-from pipelines.data.kind import Kind, StoredStream
+from pipelines.data.kind import Kind, SavedSource, StoredStream
 
 if TYPE_CHECKING:
     from insituml.data.samples import Samples, SampleTask
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 class LabelledSamples(Kind):
     """Abstract: a data set that is stored as arrays, and streamed by replaying it in order."""
 
-    def save(self, data: Data, source: Samples, folder: Path) -> dict[str, Any]:
+    def save(self, data: Data, source: Samples, folder: Path) -> SavedSource:
         arrays = {name: values for name, values in vars(source).items() if values is not None}
         for name, values in arrays.items():
             np.save(folder / f"{name}.npy", values)
-        return {"arrays": list(arrays)}
+        return SavedSource(arrays=list(arrays))
 
-    def open(self, data: Data, raw: Path, saved: dict[str, Any]) -> StoredStream:
+    def open(self, data: Data, raw: Path, saved: SavedSource) -> StoredStream:
         from insituml.data.samples import Samples
         from insituml.stream import SampleStream
 
-        arrays = {n: np.load(raw / f"{n}.npy", mmap_mode="r") for n in saved["arrays"]}
+        arrays = {n: np.load(raw / f"{n}.npy", mmap_mode="r") for n in saved.arrays}
         samples = Samples(**arrays)
         return SampleStream(samples, _tasks(data, samples))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.common.errors import UserError
+from pipelines.common.node import Node
 from pipelines.common.schema import Data, validate_target
 
 
@@ -23,7 +24,7 @@ def build_source(data: Data) -> Any:
         raise UserError(f"data={data.name}: {error}") from error
 
 
-def instantiated(node: dict[str, Any]) -> Any:
+def instantiated(node: Node) -> Any:
     """Build a node; an error is the constructor's own, without Hydra's wrapping."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate

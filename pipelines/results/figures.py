@@ -12,6 +12,7 @@ import numpy as np
 
 from insituml import plots
 from insituml.data import Manifest
+from pipelines.data.kind import FigureLabels
 from pipelines.data.kinds import KINDS
 from pipelines.results.summary import Summary
 from pipelines.results.tables import read_matrices
@@ -177,13 +178,15 @@ def _examples(
     guesses = np.load(evaluation / "examples.npy")
     generative = summary.generative
     name = f"samples_{method}" if generative else f"reconstructions_{method}"
-    order: dict[str, Any] = {"row_labels": manifest.task_names, "title": heading}
-    if summary.sequential:
-        order["learned_at"] = range(len(originals))
-    else:
-        order["column_labels"] = [f"after part {k + 1}" for k in range(guesses.shape[1])]
+    parts = [f"after part {k + 1}" for k in range(guesses.shape[1])]
+    labels = FigureLabels(
+        title=heading,
+        row_labels=manifest.task_names,
+        learned_at=range(len(originals)) if summary.sequential else None,
+        column_labels=None if summary.sequential else parts,
+    )
     figures = KINDS[manifest.kind].draw(
-        originals, guesses, manifest, generative=generative, order=order
+        originals, guesses, manifest, generative=generative, labels=labels
     )
     for ending, figure in figures.items():
         plots.save(figure, folder / f"{name}{ending}.png")

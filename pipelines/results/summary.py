@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from insituml import metrics
 from insituml.atomic_file import write_json
 from pipelines.common.errors import UserError
+from pipelines.runs.identity import Identity
 
 FILE = "summary.json"
 
@@ -43,7 +43,7 @@ class Summary:
     keeps_all_data: bool
     is_bound: bool
     task_steps: list[int]
-    identity: dict[str, Any]
+    identity: Identity
     mean: dict[str, float | None]
     seeds: dict[str, dict[str, float | None]]
 
@@ -53,8 +53,7 @@ class Summary:
 
     def differences(self, other: Summary) -> list[str]:
         """Name what makes two methods' results incomparable."""
-        shared = ("data", "model", "optimizer", "training")
-        differing = [key for key in shared if self.identity[key] != other.identity[key]]
+        differing = self.identity.differences(other.identity)
         same_seeds = self.seeds.keys() == other.seeds.keys()
         return differing if same_seeds else [*differing, "set of seeds"]
 
@@ -77,4 +76,4 @@ def read_summary(folder: Path) -> Summary:
             f"{', '.join(sorted(differing))}); run "
             f"`python -m pipelines.evaluate method={folder.name}` again"
         )
-    return Summary(**content)
+    return Summary(**{**content, "identity": Identity(**content["identity"])})

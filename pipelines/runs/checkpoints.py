@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.common.node import Node
 from pipelines.runs.metadata import RunMetadata
-from pipelines.runs.recipe import Node
 from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class RunCheckpoints:
             metadata={**self.metadata.to_plain(), **more},
         )
 
-    def resume(self, path: Path) -> dict[str, Any]:
+    def resume(self, path: Path) -> Node:
         """Go on from a file; return what is known of it alone."""
         from insituml.checkpoint import resume
 

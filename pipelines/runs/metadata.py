@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from pipelines.runs.recipe import Node, Recipe
+from pipelines.common.node import Node
+from pipelines.runs.identity import Identity
+from pipelines.runs.recipe import Recipe
 
 if TYPE_CHECKING:
     from insituml.methods import Method
@@ -31,7 +33,7 @@ class RunMetadata:
         What the method keeps from task to task.
     """
 
-    identity: Node
+    identity: Identity
     manifest: Node
     sequential: bool
     keeps_all_data: bool
@@ -53,13 +55,13 @@ class RunMetadata:
             is_bound=method.is_bound,
         )
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_plain(self) -> Node:
         """Return plain values, those of the identity beside the others."""
         plain = asdict(self)
         return {**plain.pop("identity"), **plain}
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> Self:
+    def from_plain(cls, plain: Node) -> Self:
         """Return what :meth:`to_plain` came from."""
         own = {key: plain[key] for key in cls.__dataclass_fields__ if key != "identity"}
-        return cls(identity={k: v for k, v in plain.items() if k not in own}, **own)
+        return cls(identity=Identity.of_metadata(plain), **own)

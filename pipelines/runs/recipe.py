@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pipelines.common.node import Node
+from pipelines.runs.identity import Identity
 
 if TYPE_CHECKING:
     import torch
 
     from insituml.learner import ContinualLearner
     from insituml.methods import Method
-
-Node = dict[str, Any]
-"""Part of the configuration as plain values, such as a resolved ``_target_``."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,19 @@ class Recipe:
         """What messages call the run."""
         return f"{self.method_name} seed {self.seed}"
 
-    def identity(self) -> Node:
+    def identity(self) -> Identity:
         """Return what the weights depend on, code and versions included."""
-        return {
-            "method_name": self.method_name,
-            "seed": self.seed,
-            "model": self.model,
-            "method": self.method,
-            "optimizer": self.optimizer,
-            "training": self.training,
-            "data": self.data_fingerprint,
-            "code": source_digest(),
-            "versions": versions(),
-        }
+        return Identity(
+            method_name=self.method_name,
+            seed=self.seed,
+            model=self.model,
+            method=self.method,
+            optimizer=self.optimizer,
+            training=self.training,
+            data=self.data_fingerprint,
+            code=source_digest(),
+            versions=versions(),
+        )
 
     def build(
         self,
@@ -110,8 +109,3 @@ def source_digest() -> str:
         if relative.parts[0] != "plots":
             digest.update(relative.as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-def fingerprint(identity: Node) -> str:
-    """Return a short digest of a nested dictionary of plain values."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from pipelines.common.node import Node
 from pipelines.runs.checkpoints import Report, RunCheckpoints
 from pipelines.runs.run import Run
 
@@ -77,6 +76,6 @@ def drop_damaged(run: Run) -> None:
             file.unlink()
 
 
-def settings_of(training: dict[str, Any]) -> dict[str, Any]:
+def settings_of(training: Node) -> Node:
     """Return what of section ``training`` weights depend on: not who else trains."""
     return {key: value for key, value in training.items() if key not in ("seeds", "workers")}

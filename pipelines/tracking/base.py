@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipelines.runs.identity import Identity
     from pipelines.runs.run import Run
 
 
@@ -32,10 +33,10 @@ class Tracker:
     def timed(self, run: Run, seconds_per_step: float) -> None:
         """Record how long the steps of a run took, on average; it has come to its end."""
 
-    def evaluated(self, identity: dict[str, Any], curves: Mapping[str, Sequence[float]]) -> None:
+    def evaluated(self, identity: Identity, curves: Mapping[str, Sequence[float]]) -> None:
         """Record metrics of a finished run, each by the task it was trained through."""
 
-    def compared(self, identity: dict[str, Any], numbers: dict[str, float], folder: Path) -> None:
+    def compared(self, identity: Identity, numbers: dict[str, float], folder: Path) -> None:
         """Record what compares methods, and the files of a folder, with the parent run."""
 
     def close(self) -> None:

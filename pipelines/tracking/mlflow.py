@@ -25,18 +25,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from insituml.data import TaskFiles
+    from pipelines.runs.identity import Identity
     from pipelines.runs.run import Run
 
 BATCH = 1000  # metrics in one request, the most that MLflow takes
 SETUP, RUN = "insituml.setup", "insituml.run"
 PARENT = "mlflow.parentRunId"
-
-
-def setup_of(identity: dict[str, Any]) -> str:
-    """Return the fingerprint of what makes runs comparable: all but method and seed."""
-    from pipelines.runs.recipe import fingerprint
-
-    return fingerprint({k: identity[k] for k in ("data", "model", "optimizer", "training")})
 
 
 class MlflowTracker(Tracker):
@@ -85,10 +79,10 @@ class MlflowTracker(Tracker):
     def timed(self, run: Run, seconds_per_step: float) -> None:
         self._later(self._log_time, run, seconds_per_step)
 
-    def evaluated(self, identity: dict[str, Any], curves: Mapping[str, Sequence[float]]) -> None:
+    def evaluated(self, identity: Identity, curves: Mapping[str, Sequence[float]]) -> None:
         self._later(self._log_evaluation, identity, curves)
 
-    def compared(self, identity: dict[str, Any], numbers: dict[str, float], folder: Path) -> None:
+    def compared(self, identity: Identity, numbers: dict[str, float], folder: Path) -> None:
         self._later(self._log_comparison, identity, numbers, folder)
 
     def close(self) -> None:
@@ -118,19 +112,18 @@ class MlflowTracker(Tracker):
 
     def _start_child(self, run: Run) -> None:
         from pipelines.common.task_files import read_tasks
-        from pipelines.runs.recipe import fingerprint
 
         recipe, identity = run.recipe, run.recipe.identity()
         files = read_tasks(run.tasks)
         parent = self._parent(identity, files.manifest.title)
-        tags = {RUN: fingerprint(identity), PARENT: parent}
+        tags = {RUN: identity.fingerprint, PARENT: parent}
         # A run that was stopped or killed goes on under its own id.
         found = self._find(tags, "attributes.status != 'FINISHED'")
         if found:
             self._client.update_run(found, status="RUNNING")
             self._children[run.recipe.name] = found
             return
-        code = identity["code"][:16]
+        code = identity.code[:16]
         labels = {"method": recipe.method_name, "seed": str(recipe.seed), "code": code}
         child = self._client.create_run(
             self._experiment_id, run_name=recipe.name, tags={**tags, **labels}
@@ -138,7 +131,7 @@ class MlflowTracker(Tracker):
         self._children[run.recipe.name] = child
         self._log_params(child, {"seed": recipe.seed, "method_name": recipe.method_name})
         for section in ("method", "model", "optimizer", "training"):
-            self._log_params(child, flat(identity[section], section))
+            self._log_params(child, flat(getattr(identity, section), section))
         self._log_dataset(child, files)
 
     def _end_child(self, run: Run, status: str) -> None:
@@ -159,17 +152,13 @@ class MlflowTracker(Tracker):
         for start in range(0, len(metrics), BATCH):
             self._client.log_batch(self._children[run.recipe.name], metrics[start : start + BATCH])
 
-    def _log_evaluation(
-        self, identity: dict[str, Any], curves: Mapping[str, Sequence[float]]
-    ) -> None:
+    def _log_evaluation(self, identity: Identity, curves: Mapping[str, Sequence[float]]) -> None:
         from mlflow.entities import Metric
 
-        from pipelines.runs.recipe import fingerprint
-
-        child = self._find({RUN: fingerprint(identity)})
+        child = self._find({RUN: identity.fingerprint})
         if child is None:
             print(
-                f"tracking: no run of {identity['method_name']} seed {identity['seed']} in "
+                f"tracking: no run of {identity.method_name} seed {identity.seed} in "
                 f"{self.database.name}: its evaluation is in evaluations/ only",
                 file=sys.stderr,
             )
@@ -184,9 +173,7 @@ class MlflowTracker(Tracker):
         for start in range(0, len(metrics), BATCH):
             self._client.log_batch(child, metrics[start : start + BATCH])
 
-    def _log_comparison(
-        self, identity: dict[str, Any], numbers: dict[str, float], folder: Path
-    ) -> None:
+    def _log_comparison(self, identity: Identity, numbers: dict[str, float], folder: Path) -> None:
         from mlflow.entities import Metric
 
         parent = self._parent(identity, None)
@@ -196,11 +183,11 @@ class MlflowTracker(Tracker):
         self._client.log_artifacts(parent, str(folder), folder.name)
         self._client.set_terminated(parent)
 
-    def _parent(self, identity: dict[str, Any], name: str | None) -> str:
+    def _parent(self, identity: Identity, name: str | None) -> str:
         """Find or make the parent run of comparable runs."""
         from filelock import FileLock
 
-        setup = setup_of(identity)
+        setup = identity.setup
         experiment = self._experiment_id
         with FileLock(self.database.with_name(".mlflow.lock")):
             found = self._find({SETUP: setup})
@@ -211,7 +198,7 @@ class MlflowTracker(Tracker):
                 experiment, run_name=title, tags={SETUP: setup}
             ).info.run_id
         for section in ("model", "optimizer", "training"):
-            self._log_params(parent, flat(identity[section], section))
+            self._log_params(parent, flat(getattr(identity, section), section))
         return parent
 
     def _find(self, tags: dict[str, str], condition: str = "") -> str | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hydra.utils import instantiate
 
 from pipelines.common.errors import UserError
+from pipelines.common.node import Node
 from pipelines.common.schema import validate_target
 from pipelines.tracking.base import Tracker
 
 
-def open_tracker(node: dict[str, Any]) -> Tracker:
+def open_tracker(node: Node) -> Tracker:
     """Build the tracker of section ``tracking``.
 
     Raises

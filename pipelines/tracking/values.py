@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+
+from pipelines.common.node import Node
 
 
 def check_writable(database: Path) -> None:
@@ -16,9 +17,9 @@ def check_writable(database: Path) -> None:
         connection.rollback()
 
 
-def flat(node: dict[str, Any], prefix: str) -> dict[str, Any]:
+def flat(node: Node, prefix: str) -> Node:
     """Flatten nested dictionaries to dotted keys."""
-    found: dict[str, Any] = {}
+    found: Node = {}
     for key, value in node.items():
         if isinstance(value, dict):
             found.update(flat(value, f"{prefix}.{key}"))

@@ -8,7 +8,7 @@ import torch
 
 from insituml.data.task import Batch, Task
 from insituml.training import TaskRecord, train
-from pipelines.runs.recipe import Node
+from pipelines.common.node import Node
 from pipelines.transit.run import TransitRun
 
 

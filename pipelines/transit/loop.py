@@ -16,6 +16,7 @@ from insituml.in_transit import Arrival, Arrivals, StreamLog
 from insituml.stream import Ending, Finished, Gap, Rejected, with_gaps
 from insituml.training import DivergedError
 from pipelines.common.errors import UserError
+from pipelines.common.node import Node
 from pipelines.common.schema import Transit
 from pipelines.runs.listener import Listener
 from pipelines.runs.run import Run
@@ -73,7 +74,7 @@ class StreamTraining:
         """Last iteration that the runs have behind them."""
         self.ending: Ending = Finished()
         """How the stream ended, once :meth:`follow` has returned."""
-        self._manifests: dict[tuple[int, ...], dict[str, Any]] = {}
+        self._manifests: dict[tuple[int, ...], Node] = {}
         total = len(self.windows.iterations)
         self._bar = tqdm(total=total, unit="iteration", desc="stream", disable=None)
 
@@ -197,7 +198,7 @@ class StreamTraining:
         manifest = self._manifest([*run.ended_tasks, task], run) if evaluable else {}
         run.end_task(manifest, evaluable=evaluable)
 
-    def _manifest(self, tasks: Sequence[int], run: TransitRun) -> dict[str, Any]:
+    def _manifest(self, tasks: Sequence[int], run: TransitRun) -> Node:
         """Describe these tasks: once for all runs, which end them together."""
         if tuple(tasks) not in self._manifests:
             described = self.manifest_of(tasks, run.trained_samples).to_plain()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common.errors import UserError
+from pipelines.common.node import Node
 from pipelines.common.schema import Data, Transit
 from pipelines.common.task_files import IDENTIFYING
 
@@ -42,7 +43,7 @@ class StreamedTasks:
     fingerprint: str
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Node:
         """Return what the configuration may refer to as ``stream``."""
         layout = self.cutter.description.samples
         return {

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insituml.in_transit import Arrivals, InTransitTrainer
+from pipelines.common.node import Node
 from pipelines.common.schema import Transit
 from pipelines.runs.checkpoints import Report, RunCheckpoints
-from pipelines.runs.recipe import Node
 from pipelines.runs.run import Run
 
 if TYPE_CHECKING:

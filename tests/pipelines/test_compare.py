@@ -20,6 +20,7 @@ from pipelines.plot import SECTIONS, compare, main
 from pipelines.results.figures import _scale
 from pipelines.results.summary import Summary, read_summary
 from pipelines.results.tables import leaderboard, read_matrices, read_summaries
+from pipelines.runs.identity import Identity
 from pipelines.tracking.base import Tracker
 from pipelines.train import train_method
 
@@ -416,7 +417,17 @@ def test_a_method_that_takes_more_steps_is_left_out_of_the_training_loss(
 
 
 def summary(errors: dict[str, float], sequential: bool = True, **identity: Any) -> Summary:
-    same = {"data": "d", "model": {"latent_size": 2}, "optimizer": {"lr": 0.1}, "training": {}}
+    same = {
+        "method_name": "any",
+        "seed": 0,
+        "method": {},
+        "data": "d",
+        "model": {"latent_size": 2},
+        "optimizer": {"lr": 0.1},
+        "training": {},
+        "code": "c",
+        "versions": {},
+    }
     numbers = dict.fromkeys(ORDERED, 0.25 if sequential else None)
     return Summary(
         method="any",
@@ -426,7 +437,7 @@ def summary(errors: dict[str, float], sequential: bool = True, **identity: Any) 
         keeps_all_data=not sequential,
         is_bound=not sequential,
         task_steps=[1, 2],
-        identity={**same, **identity},
+        identity=Identity(**{**same, **identity}),
         mean={},
         seeds={
             seed: {"final_average_error": error, **numbers, "memory_bytes": 5}

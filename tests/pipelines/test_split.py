@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -290,10 +291,11 @@ def test_outside_files_are_not_copied_but_their_change_is_noticed(fields, tools,
     data = tools.field_data(tmp_path / "fields")
     before = generate(data, tmp_path / "raw")
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["source.json"]
-    assert json.loads((tmp_path / "raw/source.json").read_text()) == before
-    assert before["reader"]["path"] == str(tmp_path / "fields")
+    assert json.loads((tmp_path / "raw/source.json").read_text()) == asdict(before)
+    assert before.reader is not None
+    assert before.reader["path"] == str(tmp_path / "fields")
     np.save(tmp_path / "fields/data_0.npy", fields[0] + 1)
-    assert generate(data, tmp_path / "raw")["digest"] != before["digest"]
+    assert generate(data, tmp_path / "raw").digest != before.digest
 
 
 @pytest.mark.parametrize("changed", ["e_1.h5", "e_1.bp/data.0"])
@@ -312,10 +314,11 @@ def test_each_file_of_an_openpmd_pattern_is_noticed(changed, tools, tmp_path) ->
     reader = {"_target_": "insituml.data.openpmd.series.OpenPMDSeries", "path": str(pattern)}
     data = tools.field_data(tmp_path).model_copy(update={"path": str(pattern), "source": reader})
     before = generate(data, tmp_path / "raw")
-    assert before["reader"]["path"] == str(pattern)
+    assert before.reader is not None
+    assert before.reader["path"] == str(pattern)
     with (tmp_path / changed).open("ab") as file:
         file.write(b"more")
-    assert generate(data, tmp_path / "raw")["digest"] != before["digest"]
+    assert generate(data, tmp_path / "raw").digest != before.digest
 
 
 @pytest.mark.parametrize(

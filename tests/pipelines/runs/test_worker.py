@@ -10,7 +10,7 @@ import torch
 
 from insituml import load_checkpoint
 from insituml.training import EpochRecord, TaskRecord
-from pipelines.runs.recipe import fingerprint, source_digest
+from pipelines.runs.recipe import source_digest
 from pipelines.runs.run import INITIAL, Run
 from pipelines.runs.worker import settings_of, train_run
 
@@ -136,7 +136,7 @@ def test_partial_work_is_kept_by_all_that_it_depends_on(make_run) -> None:
     run = make_run("ewc").recipe
 
     def key(**changes: object) -> str:
-        return fingerprint(dataclasses.replace(run, **changes).identity())
+        return dataclasses.replace(run, **changes).identity().fingerprint
 
     others = {**run.training, "workers": 7, "seeds": [4, 5]}
     assert settings_of(others) == settings_of(run.training)
@@ -164,6 +164,6 @@ def test_partial_work_is_kept_by_all_that_it_depends_on(make_run) -> None:
 
 def test_the_code_that_ran_is_part_of_the_identity(make_run, monkeypatch) -> None:
     run = make_run().recipe
-    before = fingerprint(run.identity())
+    before = run.identity().fingerprint
     monkeypatch.setattr("pipelines.runs.recipe.source_digest", lambda: "0" * 64)
-    assert fingerprint(run.identity()) != before
+    assert run.identity().fingerprint != before

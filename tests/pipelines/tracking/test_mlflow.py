@@ -199,7 +199,7 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
     assert "tracking: " not in capsys.readouterr().err
 
     # Without a run of its own, an evaluation says so.
-    tracker.evaluated({"method_name": "naive", "seed": 4}, {"a": [1.0]})
+    tracker.evaluated(make_run("naive", 4).recipe.identity(), {"a": [1.0]})
     tracker.close()
     said = capsys.readouterr().err
     assert "no run of naive seed 4 in mlflow.db: its evaluation is in evaluations/ only" in said
