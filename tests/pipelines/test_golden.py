@@ -1,7 +1,7 @@
 """A change of the code's shape changes no number: tiny runs, from files and from a stream.
 
-``golden.json`` was written by the version before the two ways were made of the same pieces. Bits differ
-between kinds of CPU, by far less than the tolerance here.
+``golden.json`` was written by the version before the two ways were made of the same pieces. Bits
+differ between kinds of CPU, by far less than the tolerance here.
 """
 
 from __future__ import annotations
