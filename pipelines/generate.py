@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,13 @@ def generate(data: Data, folder: Path) -> SavedSource:
     """
     from insituml.atomic_file import write_json
     from pipelines.data.kind import SAVED
-    from pipelines.data.kinds import KINDS
+    from pipelines.data.kinds import kind_of
     from pipelines.data.sources import build_source
 
     source = build_source(data)
     with new_folder(folder) as made:
-        saved = KINDS[data.kind].save(data, source, made)
+        saved = kind_of(data).save(data, source, made)
+        saved = replace(saved, source=data.model_dump(include={"source", "path", "component"}))
         write_json(made / SAVED, asdict(saved))
     return saved
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.errors import UserError
 from pipelines.common.output import new_folder
 from pipelines.common.task_files import read_tasks
 
@@ -49,7 +50,13 @@ def compare(
     from pipelines.results import tables
     from pipelines.results.figures import draw_figures
 
+    manifest = read_tasks(root / "data/tasks").manifest
     summaries = tables.read_summaries(root, methods)
+    if (data := summaries[methods[0]].identity.data) != manifest.fingerprint:
+        raise UserError(
+            f"the evaluations are of other data ({data[:12]}) than those in data/tasks "
+            f"({manifest.fingerprint[:12]}); train and evaluate again, or run `dvc repro`"
+        )
     board = tables.leaderboard(summaries)
     rows: list[dict[str, Any]] = board.to_dict("records")
     markdown = leaderboard_markdown(rows)
@@ -62,7 +69,6 @@ def compare(
         "forgetting_curves": tables.forgetting_curves(root, summaries),
     }
 
-    manifest = read_tasks(root / "data/tasks").manifest
     results, figures = output / "results", output / "figures"
     with new_folder(results) as made, new_folder(figures) as drawn:
         write_json(made / "metrics.json", tables.headline_numbers(board))

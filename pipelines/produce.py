@@ -102,7 +102,7 @@ def _stream(told: Connection, tells: Connection, source: Any, options: Produce) 
 
     end_with_parent()
 
-    def after_step(iteration: int) -> None:
+    def after_iteration(iteration: int) -> None:
         say(tells, ("written",))
         time.sleep(options.delay)
 
@@ -114,7 +114,7 @@ def _stream(told: Connection, tells: Connection, source: Any, options: Produce) 
             queue_limit=options.queue_limit,
             policy=options.policy,
             wait_for_reader=options.wait_for_reader,
-            progress=after_step,
+            progress=after_iteration,
         )
         say(tells, ("done",))
     except Exception as error:  # whatever a simulation or a reader may raise

@@ -11,7 +11,7 @@ from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data, Reconstruct, validate
 from pipelines.data.sources import build_source
-from pipelines.train import check_device
+from pipelines.runs.planning import check_device
 
 if TYPE_CHECKING:
     from insituml.learner import ContinualLearner
@@ -20,7 +20,7 @@ SECTIONS = ("data", "reconstruct")
 
 
 @dataclass(frozen=True)
-class Summary:
+class Outcome:
     """What was restored, and how well.
 
     Parameters
@@ -42,7 +42,7 @@ class Summary:
     numbers: int
 
 
-def reconstruct(data: Data, options: Reconstruct) -> Summary:
+def reconstruct(data: Data, options: Reconstruct) -> Outcome:
     """Encode and decode every iteration of a field, one in memory at a time.
 
     Parameters
@@ -70,7 +70,7 @@ def reconstruct(data: Data, options: Reconstruct) -> Summary:
         raise UserError(f"data={data.name}: {error}") from error
 
 
-def _write(source: Any, learner: ContinualLearner, options: Reconstruct) -> Summary:
+def _write(source: Any, learner: ContinualLearner, options: Reconstruct) -> Outcome:
     from tqdm import tqdm
 
     from insituml.archive import ReconstructedField, Reconstruction, RelativeError
@@ -91,7 +91,7 @@ def _write(source: Any, learner: ContinualLearner, options: Reconstruct) -> Summ
         write_series(options.output, restored, progress=lambda *_: bar.update())
     by_component = dict(zip(source.components, errors.by_component().tolist(), strict=True))
     numbers = len(source.components) * math.prod(source.grid.shape)
-    return Summary(len(source), by_component, errors.overall(), latents, numbers)
+    return Outcome(len(source), by_component, errors.overall(), latents, numbers)
 
 
 def _load(path: Path, device: str) -> ContinualLearner:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
+from pipelines.common.node import Node
 from pipelines.common.output import new_folder
 from pipelines.common.schema import Data, validate
-from pipelines.common.task_files import IDENTIFYING
+from pipelines.common.task_files import identifying
 from pipelines.data.kind import SAVED, SavedSource
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SECTIONS = ("data",)
 def split(data: Data, raw: Path, folder: Path) -> Manifest:
     """Write one folder a task below ``folder``, and ``stream.json``.
 
-    Memory stays bounded by one step of the stream.
+    Memory stays bounded by one iteration.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def split(data: Data, raw: Path, folder: Path) -> Manifest:
     UserError
         If there are no data, or they cannot be split as configured.
     """
-    from pipelines.data.kinds import KINDS
+    from pipelines.data.kinds import kind_of
 
     again = "run `python -m pipelines.generate`"
     try:
@@ -56,9 +57,9 @@ def split(data: Data, raw: Path, folder: Path) -> Manifest:
     except (json.JSONDecodeError, TypeError) as error:
         raise UserError(f"{raw / SAVED} is damaged ({error}); {again} again") from error
     try:
-        stream = KINDS[data.kind].open(data, raw, saved)
+        stream = kind_of(data).open(data, raw, saved)
         with new_folder(folder) as made:
-            return _Splitting(data, stream, made).run()
+            return _Splitting(data, stream, saved.source, made).run()
     except (ValueError, KeyError, OSError) as error:
         # A KeyError shows its message in quotes.
         reason = error.args[0] if isinstance(error, KeyError) else error
@@ -68,15 +69,16 @@ def split(data: Data, raw: Path, folder: Path) -> Manifest:
 class _Splitting:
     """One pass over the tasks; what normalises them is measured on the way."""
 
-    def __init__(self, data: Data, stream: StoredStream, folder: Path) -> None:
+    def __init__(self, data: Data, stream: StoredStream, source: Node, folder: Path) -> None:
         from insituml.in_transit import Cutter
-        from pipelines.data.kinds import KINDS
+        from pipelines.data.kinds import kind_of
 
         self.data = data
         self.stream = stream
+        self.source = source
         self.folder = folder
         self.description = stream.describe()
-        self.windows = KINDS[data.kind].windows(data, self.description)
+        self.windows = kind_of(data).windows(data, self.description)
         self.cutter = Cutter(self.description, data.split.chunk)
         self.times: dict[int, float] = {}
         self.origins: dict[int, tuple[float, ...]] = {}
@@ -84,7 +86,6 @@ class _Splitting:
     def run(self) -> Manifest:
         import numpy as np
 
-        from insituml.data.manifest import TaskInfo
         from insituml.data.task_files import (
             digest_of_files,
             task_folder,
@@ -106,22 +107,15 @@ class _Splitting:
             for part, numbers in (("train", self.windows.trained(k)), ("test", window.held_out)):
                 blocks = (normalised(columns, scale) for columns in self._blocks(numbers))
                 counts[part] = write_part(self.folder, k, part, blocks)
-            layout = self.description.samples
-            if layout is not None and layout.pixel_orders is not None:
-                target = task_folder(self.folder, k) / "pixel_order.npy"
-                np.save(target, layout.pixel_orders[k])
-            infos.append(
-                TaskInfo(
-                    window.name,
-                    counts["train"],
-                    counts["test"],
-                    scale,
-                    window.iterations,
-                    window.held_out,
+            for name, array in self.cutter.task_arrays(k).items():
+                np.save(task_folder(self.folder, k) / f"{name}.npy", array)
+            if not min(counts.values()):
+                raise UserError(
+                    f"data={self.data.name}: of {window.name}, {counts['train']} samples to train "
+                    f"on and {counts['test']} to hold out are left; a task needs both"
                 )
-            )
+            infos.append(self.cutter.task_info(window, scale, times=self.times, **counts))
             print(f"split: task {k}, {window.name}: {counts['train']} + {counts['test']} held out")
-        configuration = {key: self.data.model_dump()[key] for key in IDENTIFYING}
         manifest = self.cutter.manifest(
             infos,
             name=self.data.name,
@@ -130,7 +124,7 @@ class _Splitting:
             times=self.times,
             origins=self.origins,
             fingerprint=digest_of_files(sorted(self.folder.rglob("*.npy"))),
-            configuration=configuration,
+            configuration={**self.source, **identifying(self.data)},
         )
         write_manifest(self.folder, manifest)
         return manifest

@@ -15,8 +15,8 @@ from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.output import new_folder
 from pipelines.common.schema import Data, Training, Transit, validate
+from pipelines.runs.planning import PARTIAL, check_device, recipes_of
 from pipelines.runs.worker import settings_of
-from pipelines.train import PARTIAL, check_device, recipes_of
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
@@ -38,6 +38,9 @@ RESULT_KEYS = (
 )
 """Settings of the stream that weights depend on, beside its samples."""
 LOG = "transit.json"
+"""What a stream brought, beside the checkpoints of each method."""
+WAITING = "waiting.json"
+"""How long it took, among the timings."""
 DIED, STALLED = 3, 4
 """Exit codes of a stream that did not finish."""
 
@@ -131,13 +134,13 @@ def _plan(
 
 def _say_how_much(tasks: StreamedTasks, arrivals: Arrivals, transit: Transit, runs: int) -> None:
     """Say what memory the stream takes at most."""
-    megabytes, per_step = 1e-6 * tasks.sample_bytes, tasks.cutter.samples_per_step
-    samples = transit.recent_iterations * per_step + transit.task_samples
+    megabytes, per_iteration = 1e-6 * tasks.sample_bytes, tasks.cutter.samples_per_iteration
+    samples = transit.recent_iterations * per_iteration + transit.task_samples
     waiting = arrivals.most_waiting
     print(
         f"stream: {runs} runs learn from it; each holds at most {megabytes * samples:.1f} MB of "
         f"recent and sampled data, and what its method stores; the first {waiting} iterations, "
-        f"{megabytes * waiting * per_step:.1f} MB, wait until their mean is known",
+        f"{megabytes * waiting * per_iteration:.1f} MB, wait until their mean is known",
         flush=True,
     )
 
@@ -173,7 +176,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
                 plan.folder,
             )
             training.follow()
-    except NoProducerError as error:
+    except (NoProducerError, ValueError) as error:
         raise UserError(str(error)) from error
     print(f"stream: {training.log.summary()}", flush=True)
     return training, exit_code(training.ending)
@@ -220,7 +223,7 @@ def finish(plan: Plan, training: StreamTraining, output: Path) -> list[str]:
     for method in methods:
         runs = [run for run in plan.runs if run.recipe.method_name == method]
         publish(runs, output, {LOG: log})
-    write_json(output / "timings" / LOG, training.log.times())
+    write_json(output / "timings" / WAITING, training.log.times())
     return methods
 
 
@@ -230,12 +233,11 @@ def _write_held_out(plan: Plan, manifest: Manifest, tasks: Sequence[int], folder
 
     from insituml.data.task_files import task_folder, write_manifest, write_part
 
-    layout = plan.tasks.cutter.description.samples
     with new_folder(folder) as made:
         for k, task in enumerate(tasks):
-            write_part(made, k, "test", plan.arrivals.held_out.steps(task))
-            if layout is not None and layout.pixel_orders is not None:
-                np.save(task_folder(made, k) / "pixel_order.npy", layout.pixel_orders[task])
+            write_part(made, k, "test", plan.arrivals.held_out.samples(task))
+            for name, array in plan.tasks.cutter.task_arrays(task).items():
+                np.save(task_folder(made, k) / f"{name}.npy", array)
         write_manifest(made, manifest)
 
 
@@ -255,7 +257,7 @@ def evaluate(
     numbers = {key: [value] for key, value in training.log.numbers().items()}
     for run in training.whole:
         tracker.evaluated(run.run.recipe.identity(), numbers)
-        tracker.timed(run.run, run.run.timing()["seconds_per_step"])
+        tracker.timed(run.run, run.run.timing()["seconds_per_iteration"])
     print(compare(comparable(root, methods[0]), root, root, tracker, os.cpu_count() or 1))
     tracker.close()
     return summaries

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Training, validate, validate_target
+from pipelines.common.schema import Training, validate
 from pipelines.common.task_files import facts_of, read_tasks
+from pipelines.runs.planning import PARTIAL, check_device, recipes_of
 from pipelines.runs.worker import settings_of
 
 if TYPE_CHECKING:
-    from pipelines.common.node import Node
-    from pipelines.runs.recipe import Recipe
     from pipelines.runs.run import Run
     from pipelines.tracking.base import Tracker
 
 SECTIONS = ("model", "method", "optimizer", "training", "tracking")
-PARTIAL = Path(".partial")
 
 
 def plan(call: Invocation) -> tuple[Training, list[Run]]:
@@ -35,66 +33,17 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
     files = read_tasks(call.root / "data/tasks", call.asked_data)
+    manifest = files.manifest
     recipes = recipes_of(
         call,
-        facts_of(files.manifest),
+        facts_of(len(manifest.tasks), manifest.sample_shape, manifest.condition_size),
         settings_of(training.model_dump()),
-        files.manifest.fingerprint,
+        manifest.fingerprint,
         training.seeds,
     )
     identity = recipes[0].identity().of_all_seeds()
     partial = PARTIAL / f"{identity.method_name}-{identity.fingerprint}"
     return training, [Run(r, files.folder, partial / f"seed_{r.seed}") for r in recipes]
-
-
-def recipes_of(
-    call: Invocation, facts: Node, settings: Node, data_fingerprint: str, seeds: list[int]
-) -> list[Recipe]:
-    """Return what the chosen method learns, for each seed, checked by building one.
-
-    Parameters
-    ----------
-    call
-        Chooses model, method and optimizer.
-    facts
-        What the configuration may refer to as ``stream``.
-    settings
-        How to train.
-    data_fingerprint
-        Of the stream.
-    seeds
-        One recipe each.
-
-    Raises
-    ------
-    UserError
-        For any wrong key or value.
-    """
-    from hydra.errors import InstantiationException
-
-    from pipelines.runs.recipe import Recipe
-
-    name = call.choices["method"]
-    sections = {key: call.section(key, **facts) for key in ("model", "method", "optimizer")}
-    for key, section in sections.items():
-        validate_target(section, key)
-    recipes = [
-        Recipe(
-            method_name=name,
-            seed=seed,
-            training=settings,
-            data_fingerprint=data_fingerprint,
-            **sections,
-        )
-        for seed in seeds
-    ]
-    try:
-        recipes[0].build()  # before any worker starts, so that a wrong value shows at once
-    except InstantiationException as error:
-        raise UserError(f"{error.__cause__ or error}") from error
-    except ValueError as error:
-        raise UserError(f"method={name}: {error}") from error
-    return recipes
 
 
 def train_method(
@@ -149,26 +98,6 @@ def train_method(
     # Seeds of an earlier, interrupted call may still lie there: their work is kept.
     if not any(runs[0].folder.parent.iterdir()):
         runs[0].folder.parent.rmdir()
-
-
-def check_device(device: str, section: str = "training") -> None:
-    """Refuse a device that does not work here; ``section`` of the configuration names it.
-
-    Raises
-    ------
-    UserError
-        Naming the reason.
-    """
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"{section}.device is {device!r}, which does not work here ({reason}); "
-            f"use {section}.device=cpu"
-        ) from error
 
 
 def main(call: Invocation) -> float | None:

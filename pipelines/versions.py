@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from insituml.atomic_file import write_atomically
-
-LIBRARIES = {
-    "computing": ("hydra-core", "numpy", "omegaconf", "scipy", "torch", "zuko"),
-    "data": ("fbpic", "numba", "openpmd-api", "pyfftw", "scikit-learn"),
-    "figures": ("matplotlib", "pandas"),
-}
-"""By what they decide: dvc.yaml names the groups that a stage depends on."""
-
-
-def versions() -> dict[str, dict[str, str | None]]:
-    """Return group, library and version; None: not installed. Nothing is imported."""
-    found = {group: {name: _version(name) for name in names} for group, names in LIBRARIES.items()}
-    found["computing"]["python"] = platform.python_version()
-    return found
-
-
-def _version(library: str) -> str | None:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
+from insituml.atomic_file import write_json
+from pipelines.common.versions import versions
 
 
 def main(file: Path = Path("data/versions.json")) -> None:
     # Hydra and torch would take longer to load than all of a stage that runs every time.
-    write_atomically(file, (json.dumps(versions(), indent=2) + "\n").encode())
+    write_json(file, versions())
 
 
 if __name__ == "__main__":

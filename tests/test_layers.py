@@ -34,7 +34,6 @@ SIDEWAYS = {
     ("data", "toy_data"),
     ("plots", "metrics"),
     ("stream", "data"),
-    ("stream", "memory"),
 }
 
 # Who alone may import a package; everything else must not.
@@ -187,6 +186,16 @@ def test_the_check_notices(path: str, source: str, problem: str) -> None:
 )
 def test_the_check_lets_pass(path: str, source: str) -> None:
     assert violations(source, path) == []
+
+
+def test_every_arrow_on_one_level_is_needed() -> None:
+    found = set()
+    for path in files():
+        if path.startswith("insituml/"):
+            for _, name in imports_of((ROOT / path).read_text(), path):
+                if name.startswith("insituml."):
+                    found.add((part_of(path), name.split(".")[1]))
+    assert found >= SIDEWAYS
 
 
 IMPORT_EVERYTHING = f"""

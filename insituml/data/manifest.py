@@ -72,7 +72,7 @@ class Manifest:
         By iteration, as far as it was seen: physical time in seconds, and where the first point of
         each axis lay, in metres.
     fingerprint
-        Digest of the data.
+        Digest of the data; in transit, where they are not kept, of what they are made and cut by.
     configuration
         What the data were made by, plain values.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,16 +115,24 @@ class Arrivals:
     def info(self, task: int, train: int) -> TaskInfo:
         """Return what is known of a task, of which ``train`` samples were trained on."""
         assert self.normalisation is not None
+        test = sum(len(columns["inputs"]) for columns in self.held_out.samples(task))
         kept = self.held_out.iterations(task)
-        seen = tuple(n for n in self.windows.windows[task].iterations if n in self.times)
-        test = sum(len(columns["inputs"]) for columns in self.held_out.steps(task))
-        return TaskInfo(self.windows.name(task), train, test, self.normalisation, seen, tuple(kept))
+        window = self.windows.windows[task]
+        # Of the held-out iterations some may have been left out for want of room.
+        others = tuple(n for n in window.iterations if n not in window.held_out or n in kept)
+        return self.cutter.task_info(
+            replace(window, iterations=others),
+            self.normalisation,
+            train=train,
+            test=test,
+            times=self.times,
+        )
 
     def held_out_tasks(self) -> list[Task]:
         """Return the tasks of which something was held out, with that and nothing to train on."""
         tasks: list[Task] = []
         for task in range(len(self.windows)):
-            blocks = list(self.held_out.steps(task))
+            blocks = list(self.held_out.samples(task))
             if blocks:
                 columns = [name for name in ("inputs", "labels") if name in blocks[0]]
                 test = tuple(

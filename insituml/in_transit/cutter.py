@@ -13,6 +13,7 @@ from insituml.data.manifest import Manifest, TaskInfo
 from insituml.data.normalisation import Normalisation, RunningMoments
 from insituml.data.step import Step
 from insituml.data.task_files import Columns
+from insituml.data.windows import Window
 from insituml.stream.source import Description
 
 
@@ -50,8 +51,8 @@ class Cutter:
         self._moments = RunningMoments(self.sample_shape[0])
 
     @property
-    def samples_per_step(self) -> int:
-        """Samples that a step holds at most."""
+    def samples_per_iteration(self) -> int:
+        """Samples that an iteration holds at most."""
         layout = self.description.samples
         return len(self.places) if layout is None else layout.rows
 
@@ -86,6 +87,48 @@ class Cutter:
         """Return the normalisation by all that was measured so far."""
         return self._moments.normalisation()
 
+    @property
+    def condition_size(self) -> int:
+        """Numbers in the label of one sample; 0: there are no labels."""
+        layout = self.description.samples
+        return 0 if layout is None else math.prod(layout.label_shape)
+
+    def task_arrays(self, task: int) -> dict[str, np.ndarray]:
+        """Return what else belongs to a task, by name: the order of its pixels, where permuted."""
+        layout = self.description.samples
+        if layout is None or layout.pixel_orders is None:
+            return {}
+        return {"pixel_order": layout.pixel_orders[task]}
+
+    def task_info(
+        self,
+        window: Window,
+        normalisation: Normalisation,
+        *,
+        train: int,
+        test: int,
+        times: Mapping[int, float],
+    ) -> TaskInfo:
+        """Describe a task; of its iterations, those that have come and could be learned from.
+
+        Samples are replayed in blocks, whose numbers mean nothing: their tasks name none.
+
+        Parameters
+        ----------
+        window
+            Its iterations.
+        normalisation
+            Of its samples.
+        train, test
+            Number of samples to learn from, and held out.
+        times
+            Physical time of each iteration that came, in seconds.
+        """
+        of_a_field = self.description.samples is None
+        seen = [n for n in window.iterations if n in times] if of_a_field else []
+        held_out = tuple(n for n in seen if n in window.held_out)
+        return TaskInfo(window.name, train, test, normalisation, tuple(seen), held_out)
+
     def manifest(
         self,
         tasks: Sequence[TaskInfo],
@@ -106,14 +149,14 @@ class Cutter:
             in_transit=in_transit,
             columns=("inputs",) if layout is None else ("inputs", "labels"),
             sample_shape=self.sample_shape,
-            condition_size=0 if layout is None else math.prod(layout.label_shape),
+            condition_size=self.condition_size,
             components=self.description.components,
             unit=self.description.unit,
             grid=self.description.grid,
             chunk=self.chunk,
             permuted=layout is not None and layout.pixel_orders is not None,
             tasks=tuple(tasks),
-            times=dict(times),
+            times=dict(times) if layout is None else {},
             origins=dict(origins),
             fingerprint=fingerprint,
             configuration=dict(configuration),

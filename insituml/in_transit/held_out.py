@@ -1,4 +1,4 @@
-"""Held-out steps of a stream, kept aside within a budget of bytes."""
+"""Held-out iterations of a stream, kept aside within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from insituml.data.task_files import Columns
 
 
 class HeldOut:
-    """Whole held-out steps of each task; where they are too many, a uniform sample of them.
+    """Whole held-out iterations of each task; where they are too many, a uniform sample of them.
 
-    Every step draws a number that depends on its iteration and the seed alone, and those with the
-    smallest stay. So a step that arrives again after an interruption is kept or dropped as before.
+    Each draws a number that depends on the iteration and the seed alone; those with the smallest
+    stay. So one that arrives again after an interruption is kept or dropped as before.
 
     Parameters
     ----------
     tasks
         Number of tasks, which share the budget evenly.
-    budget, step_bytes
-        Bytes of all steps together, and of one at most.
+    budget, iteration_bytes
+        Bytes of all iterations together, and of one at most.
     seed
         Of the draws.
     folder
@@ -32,24 +32,29 @@ class HeldOut:
     Raises
     ------
     ValueError
-        If the budget has no room for one step of each task.
+        If the budget has no room for one iteration of each task.
     """
 
     def __init__(
-        self, tasks: int, budget: int, step_bytes: int, seed: int = 0, folder: Path | None = None
+        self,
+        tasks: int,
+        budget: int,
+        iteration_bytes: int,
+        seed: int = 0,
+        folder: Path | None = None,
     ) -> None:
-        self.capacity = budget // (tasks * step_bytes)
+        self.capacity = budget // (tasks * iteration_bytes)
         if self.capacity < 1:
             raise ValueError(
-                f"the budget for held-out samples is {budget:,} bytes, but one held-out step of "
-                f"each of {tasks} tasks takes {tasks * step_bytes:,}; give it that or more"
+                f"the budget for held-out samples is {budget:,} bytes, but one held-out iteration "
+                f"of each of {tasks} tasks takes {tasks * iteration_bytes:,}; give it that or more"
             )
         self.folder = folder
         self.seed = seed
         self._kept: dict[tuple[int, int], Columns] = {}
 
     def add(self, task: int, iteration: int, columns: Columns) -> None:
-        """Keep the samples of a step if its draw is among the smallest."""
+        """Keep the samples of an iteration if its draw is among the smallest."""
         others = [number for number in self.iterations(task) if number != iteration]
         if len(others) >= self.capacity:
             last = max(others, key=self._draw)
@@ -71,8 +76,8 @@ class HeldOut:
             return sorted(number for kept, number in self._kept if kept == task)
         return sorted(int(file.stem) for file in (self.folder / str(task)).glob("[0-9]*.npz"))
 
-    def steps(self, task: int) -> Iterator[Columns]:
-        """Yield the samples of each step kept of a task, in order."""
+    def samples(self, task: int) -> Iterator[Columns]:
+        """Yield the samples of each iteration kept of a task, in order."""
         for iteration in self.iterations(task):
             if self.folder is None:
                 yield self._kept[task, iteration]

@@ -20,6 +20,8 @@ def learn(
 ) -> Iterator[TaskRecord]:
     """Train on a stream from its first step to its last; yield after each task.
 
+    A generator: nothing is trained but what is iterated over.
+
     Parameters
     ----------
     events
@@ -32,7 +34,8 @@ def learn(
     Raises
     ------
     StreamBrokeError
-        For any event but steps and a proper end; ``python -m pipelines.stream`` copes with them.
+        For any event but steps and a proper end, or if there was nothing to train on;
+        ``python -m pipelines.stream`` copes with gaps and faults.
     """
     for samples in _samples(events, arrivals):
         if trainer.task not in (None, samples.task):
@@ -42,6 +45,8 @@ def learn(
                 name = arrivals.windows.name(samples.task)
                 trainer.begin_task(samples.task, name, samples.batch)
             trainer.learn(samples.batch)
+    if trainer.task is None:
+        raise StreamBrokeError("the stream ended without a step to train on")
     yield trainer.end_task()
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from insituml.stream.events import Ending, Event, Finished, Gap, ProducerDied, Rejected, Stalled
 
+ACCIDENTAL = ("resumed_after", "seconds", "waited")
+"""What differs between two runs of the same stream."""
+
 
 @dataclass
 class StreamLog:
@@ -65,12 +68,12 @@ class StreamLog:
             self.ending = describe_ending(event)
 
     def content(self) -> dict[str, Any]:
-        """Return plain values that are the same for the same stream: all but the seconds."""
-        return {k: v for k, v in asdict(self).items() if k not in ("seconds", "waited")}
+        """Return plain values that are the same for the same stream, interrupted or not."""
+        return {k: v for k, v in asdict(self).items() if k not in ACCIDENTAL}
 
-    def times(self) -> dict[str, float]:
-        """Return the seconds."""
-        return {"seconds": self.seconds, "waited": self.waited, "wait_share": self.wait_share}
+    def times(self) -> dict[str, Any]:
+        """Return how it went this time: interruptions, and seconds."""
+        return {**{k: getattr(self, k) for k in ACCIDENTAL}, "wait_share": self.wait_share}
 
     def numbers(self) -> dict[str, float]:
         """Return what is recorded as metrics."""

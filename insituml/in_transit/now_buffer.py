@@ -62,7 +62,7 @@ class NowBuffer:
         if count > self.capacity:
             raise ValueError(
                 f"{count} samples arrived at once, but the buffer holds {self.capacity}; let it "
-                "hold one simulation step at least"
+                "hold one iteration at least"
             )
         if not self._columns:
             self._columns = tuple(c.new_empty((self.capacity, *c.shape[1:])) for c in samples)

@@ -38,7 +38,7 @@ class InTransitTrainer:
     learner, method, optimizer
         Changed in place. The method must learn tasks one after the other, not all at once.
     now_samples
-        Capacity of the buffer of recent samples; one simulation step at least.
+        Capacity of the buffer of recent samples; one iteration's samples at least.
     task_samples
         Capacity of the uniform sample of the current task.
     batches_per_arrival

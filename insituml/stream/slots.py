@@ -14,7 +14,7 @@ import numpy as np
 
 from insituml.data.step import Step
 
-Columns = Mapping[str, tuple[tuple[int, ...], str]]
+ColumnShapes = Mapping[str, tuple[tuple[int, ...], str]]
 """Shape and dtype by name, as :attr:`insituml.stream.Description.columns` says."""
 SHARED_MEMORY_FOLDER = Path("/dev/shm")
 
@@ -46,7 +46,7 @@ class Slots:
         If the machine's shared memory has no room for them.
     """
 
-    def __init__(self, count: int, columns: Columns, name: str | None = None) -> None:
+    def __init__(self, count: int, columns: ColumnShapes, name: str | None = None) -> None:
         size = bytes_of(count, columns)
         if name is None:
             _check_room(size)
@@ -87,7 +87,7 @@ class Slots:
             self._memory.close()
 
 
-def bytes_of(count: int, columns: Columns) -> int:
+def bytes_of(count: int, columns: ColumnShapes) -> int:
     """Return the size of ``count`` steps of these columns."""
     return count * sum(_aligned(shape, dtype) for shape, dtype in columns.values())
 
@@ -106,5 +106,5 @@ def _check_room(size: int) -> None:
     if size > free:
         raise MemoryError(
             f"the slots need {size:,} bytes of shared memory, {SHARED_MEMORY_FOLDER} has {free:,}: "
-            "use fewer slots or smaller steps, or give it more (docker run --shm-size)"
+            "use fewer slots or smaller fields, or give it more (docker run --shm-size)"
         )

@@ -16,7 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from pipelines.common.errors import UserError
 from pipelines.common.node import Node
@@ -178,15 +182,19 @@ def _asked_data(config: DictConfig, overrides: Sequence[str]) -> Node | None:
     """Return what identifies the data, if the command line says anything of them."""
     if not any(_key_of(o).split(".")[0] in ("data", "experiment") for o in overrides):
         return None
-    try:
-        cut = OmegaConf.masked_copy(config.data, list(IDENTIFYING))
-        # References may lead out of the section.
-        cut._set_parent(config)
-        found = OmegaConf.to_container(cut, resolve=True)
-    except OmegaConfBaseException as error:
-        fail(_one_line(error))
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
+    asked: Node = {}
+    for key in IDENTIFYING:
+        try:
+            value = config.data.get(key)
+            nested = OmegaConf.is_config(value)
+            asked[key] = OmegaConf.to_container(value, resolve=True) if nested else value
+            if nested and OmegaConf.missing_keys(value):
+                del asked[key]
+        except (MissingMandatoryValue, InterpolationToMissingValueError):
+            continue  # such as a path: then it may be any
+        except OmegaConfBaseException as error:
+            fail(_one_line(error))
+    return asked
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

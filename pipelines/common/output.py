@@ -16,6 +16,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished, old = (target.with_name(f".{target.name}.{end}") for end in ("new", "old"))
+    if old.exists() and not target.exists():  # killed between the two renames below
+        old.replace(target)
     for left_over in (unfinished, old):
         shutil.rmtree(left_over, ignore_errors=True)
     unfinished.mkdir()

@@ -88,7 +88,7 @@ class Data(Section):
     """Where the data come from and how they become tasks."""
 
     name: str
-    kind: Literal["field", "points", "images"]
+    kind: str
     path: str | None = None
     component: str | None = None
     format: Literal["h5", "bp"] = "h5"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,15 @@ if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
     from insituml.data.task_files import TaskFiles
 
-IDENTIFYING = ("name", "kind", "split")
-"""What of section ``data`` the split depends on, and so stands in the manifest."""
+SPLIT = ("name", "kind", "split")
+"""What of section ``data`` the split stage reads; the rest comes to it with what was generated."""
+IDENTIFYING = (*SPLIT, "source", "path", "component")
+"""What of section ``data`` says which data these are; it stands in the manifest."""
+
+
+def identifying(data: Data) -> Node:
+    """Return what the split stage puts into the manifest of its own section."""
+    return data.model_dump(include=set(SPLIT))
 
 
 def read_tasks(folder: Path, asked: Node | None = None) -> TaskFiles:
@@ -50,24 +58,26 @@ def read_tasks(folder: Path, asked: Node | None = None) -> TaskFiles:
     return files
 
 
-def facts_of(manifest: Manifest) -> Node:
+def facts_of(tasks: int, sample_shape: Sequence[int], condition_size: int) -> Node:
     """Return what the configuration may refer to as ``stream``."""
     return {
-        "tasks": len(manifest.tasks),
-        "sample_shape": list(manifest.sample_shape),
-        "condition_size": manifest.condition_size,
+        "tasks": tasks,
+        "sample_shape": list(sample_shape),
+        "condition_size": condition_size,
     }
 
 
 def _difference_from(asked: Node, manifest: Manifest) -> str:
     """Compare what is asked for, as it is once it has been checked."""
-    data = validate(Data, {**asked, "source": {}}, "data")
-    return _difference(data.model_dump(), manifest.configuration)
+    rest = {"name": "", "kind": "", "source": {}, "split": manifest.configuration["split"]}
+    plain = validate(Data, {**rest, **asked}, "data").model_dump()
+    return _difference({key: plain[key] for key in asked}, manifest.configuration)
 
 
 def _difference(asked: Node, found: Any, where: str = "data") -> str:
     """Name the first value in which two nested sections differ; empty where none does."""
-    keys = IDENTIFYING if where == "data" else sorted(asked.keys() | found.keys())
+    # Of the section itself only what is asked for counts, below it all.
+    keys = asked.keys() if where == "data" else sorted(asked.keys() | found.keys())
     for key in keys:
         ours, theirs, name = asked.get(key), found.get(key), f"{where}.{key}"
         if isinstance(ours, dict) and isinstance(theirs, dict):

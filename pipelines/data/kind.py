@@ -38,11 +38,14 @@ class SavedSource:
         Of outside data, so that a change is noticed.
     arrays
         Names of the arrays of samples.
+    source
+        What the data are made by or read from, as configured: it identifies them, with the split.
     """
 
     reader: Node | None = None
     digest: str | None = None
     arrays: list[str] = field(default_factory=list)
+    source: Node = field(default_factory=dict)
 
 
 class StoredStream(Protocol):

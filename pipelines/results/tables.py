@@ -55,17 +55,23 @@ def comparable(root: Path, method: str) -> list[str]:
 
     The same configuration does not say so: a stream may have lost iterations, or ended early.
     """
-    folders = [file.parent for file in (root / "evaluations").glob(f"*/{FILE}")]
-    found = {folder.name: read_summary(folder) for folder in folders}
-    learned = {
-        name: json.loads((root / "runs" / name / "transit.json").read_text()).get("tasks")
-        for name in found
-    }
-    return sorted(
-        name
-        for name in found
-        if learned[name] == learned[method] and not found[name].differences(found[method])
-    )
+    learned = _learned(root, method)
+    summary = read_summary(root / "evaluations" / method)
+    found = [method]
+    for file in (root / "evaluations").glob(f"[!.]*/{FILE}"):
+        name = file.parent.name
+        try:
+            same = _learned(root, name) == learned
+            if name != method and same and not read_summary(file.parent).differences(summary):
+                found.append(name)
+        except (UserError, FileNotFoundError) as error:
+            print(f"stream: {name} is left out of the comparison: {error}")
+    return sorted(found)
+
+
+def _learned(root: Path, method: str) -> list[object]:
+    """Return what stands in a method's log about the tasks that it learned."""
+    return json.loads((root / "runs" / method / "transit.json").read_text())["tasks"]
 
 
 def leaderboard(summaries: Mapping[str, Summary]) -> pd.DataFrame:

@@ -13,7 +13,8 @@ from pipelines.runs.run import Run
 if TYPE_CHECKING:
     from insituml.training import EpochRecord, TaskRecord
 
-Report = Callable[[Run, Any], None]
+RunReport = Callable[[Run, Any], None]
+"""Called with a run and each record of its trainer."""
 
 
 class RunCheckpoints:
@@ -29,7 +30,7 @@ class RunCheckpoints:
         Called with ``run`` and each record of the trainer.
     """
 
-    def __init__(self, run: Run, manifest: Node, report: Report) -> None:
+    def __init__(self, run: Run, manifest: Node, report: RunReport) -> None:
         self.run = run
         self._report = report
         self.learner, self.method, self.optimizer, self.order = run.recipe.build()

@@ -10,14 +10,14 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
 from typing import Any
 
-from pipelines.runs.checkpoints import Report
+from pipelines.runs.checkpoints import RunReport
 from pipelines.runs.run import Run
 from pipelines.runs.worker import train_run
 
 _records: Any = None
 
 
-def train_all(runs: Sequence[Run], workers: int, threads: int, listen: Report) -> None:
+def train_all(runs: Sequence[Run], workers: int, threads: int, listen: RunReport) -> None:
     """Train all runs, at most ``workers`` at a time.
 
     Parameters

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.common.node import Node
+from pipelines.common.versions import versions
 from pipelines.runs.identity import Identity
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Recipe:
             training=self.training,
             data=self.data_fingerprint,
             code=source_digest(),
-            versions=versions(),
+            versions=versions_of_results(),
         )
 
     def build(
@@ -82,20 +83,12 @@ class Recipe:
         return learner, method, optimizer, order
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that results may depend on."""
-    import numpy
-    import torch
-
+def versions_of_results() -> dict[str, str]:
+    """Return the versions that weights may depend on."""
     import insituml
 
-    return {
-        "insituml": insituml.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": numpy.__version__,
-        "machine": platform.machine(),
-    }
+    libraries = {name: found or "none" for name, found in versions()["computing"].items()}
+    return {**libraries, "insituml": insituml.__version__, "machine": platform.machine()}
 
 
 def source_digest() -> str:

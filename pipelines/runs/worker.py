@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipelines.common.node import Node
-from pipelines.runs.checkpoints import Report, RunCheckpoints
+from pipelines.runs.checkpoints import RunCheckpoints, RunReport
 from pipelines.runs.run import Run
 
 
-def train_run(run: Run, report: Report) -> None:
+def train_run(run: Run, report: RunReport) -> None:
     """Train one seed of a method and leave a checkpoint after each task in ``run.folder``.
 
     A checkpoint that is already there is where training goes on; the result is the same, bit for

@@ -34,7 +34,7 @@ class CollectedRun(TransitRun):
             self.state.method,
             tasks,
             self.state.optimizer,
-            epochs=max(1, round(batches * batch_size / self.arrivals.cutter.samples_per_step)),
+            epochs=max(1, round(batches * batch_size / self.arrivals.cutter.samples_per_iteration)),
             batch_size=batch_size,
             max_gradient_norm=settings["max_gradient_norm"],
             generator=self.state.order,

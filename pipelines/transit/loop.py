@@ -81,7 +81,8 @@ class StreamTraining:
     def _open(self, run: Run) -> TransitRun:
         method = run.recipe.build()[1]
         kind = TransitRun if method.learns_in_transit else CollectedRun
-        return kind(run, self.arrivals, self.transit, self.listener)
+        untrained = self.manifest_of([], {}).to_plain()
+        return kind(run, self.arrivals, self.transit, untrained, self.listener)
 
     @property
     def whole(self) -> list[TransitRun]:
@@ -135,9 +136,8 @@ class StreamTraining:
     def _begin(self) -> None:
         file = self.folder / RESUME
         if not file.exists():
-            untrained = self.manifest_of([], {}).to_plain()
             for run in self.runs:
-                run.begin(untrained)
+                run.begin()
             return
         content = json.loads(file.read_text())
         self.seen = content["iteration"]
@@ -156,19 +156,19 @@ class StreamTraining:
 
     def _step(self, step: Step) -> None:
         self.log.iterations += 1
-        for samples in self.arrivals.take(step):
-            self._learn(samples)
+        for arrival in self.arrivals.take(step):
+            self._learn(arrival)
         self._passed(step.iteration)
         if self.log.iterations % self.transit.checkpoint_every == 0:
             self._save()
 
-    def _learn(self, samples: Arrival) -> None:
-        if samples.batch is None:
+    def _learn(self, arrival: Arrival) -> None:
+        if arrival.batch is None:
             return
         for run in self.whole:
-            if run.trainer.task not in (None, samples.task):
+            if run.trainer.task not in (None, arrival.task):
                 self._end_task(run)
-            self._guarded(run, run.learn, samples.task, samples.batch)
+            self._guarded(run, run.learn, arrival.task, arrival.batch)
         most = self.transit.max_batches_per_iteration or 0
         extra = most - self.transit.batches_per_iteration
         while extra > 0 and not self.ring.ready():
@@ -195,8 +195,7 @@ class StreamTraining:
             self.listener.say(
                 f"{run.name}: {self.windows.name(task)} had no held-out iteration: not evaluated"
             )
-        manifest = self._manifest([*run.ended_tasks, task], run) if evaluable else {}
-        run.end_task(manifest, evaluable=evaluable)
+        run.end_task(self._manifest([*run.ended_tasks, task], run) if evaluable else None)
 
     def _manifest(self, tasks: Sequence[int], run: TransitRun) -> Node:
         """Describe these tasks: once for all runs, which end them together."""
@@ -228,11 +227,14 @@ class StreamTraining:
             run.forget_others(self.seen)
 
     def _end(self) -> None:
-        for samples in self.arrivals.rest():
-            self._learn(samples)
+        # What came before a death may be too little to normalise by: the next call begins anew.
+        settled = not self.arrivals.pending
+        for arrival in self.arrivals.rest():
+            self._learn(arrival)
         self._bar.close()
         if not isinstance(self.ending, Finished):
-            self._save()
+            if settled:
+                self._save()
             for run in self.whole:
                 self.tracker.broke_off(run.run)
             if batches := self.transit.batches_after_death:
@@ -248,5 +250,5 @@ class StreamTraining:
                     f"{run.name} trains on the whole stream, {run.bytes_held / 1e6:.1f} MB kept "
                     "in memory: a bound"
                 )
-            manifest = self._manifest(run.ended_tasks, run) if run.ended_tasks else {}
-            self._guarded(run, run.conclude, manifest)
+            if run.ended_tasks:
+                self._guarded(run, run.conclude, self._manifest(run.ended_tasks, run))

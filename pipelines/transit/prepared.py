@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.common.errors import UserError
 from pipelines.common.node import Node
 from pipelines.common.schema import Data, Transit
-from pipelines.common.task_files import IDENTIFYING
+from pipelines.common.task_files import IDENTIFYING, facts_of
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
@@ -45,12 +45,8 @@ class StreamedTasks:
     @property
     def facts(self) -> Node:
         """Return what the configuration may refer to as ``stream``."""
-        layout = self.cutter.description.samples
-        return {
-            "tasks": len(self.windows),
-            "sample_shape": list(self.cutter.sample_shape),
-            "condition_size": 0 if layout is None else math.prod(layout.label_shape),
-        }
+        cutter = self.cutter
+        return facts_of(len(self.windows), cutter.sample_shape, cutter.condition_size)
 
     @property
     def sample_bytes(self) -> int:
@@ -71,7 +67,7 @@ class StreamedTasks:
             held_out = HeldOut(
                 len(self.windows),
                 self.transit.held_out_bytes,
-                self.cutter.samples_per_step * self.sample_bytes,
+                self.cutter.samples_per_iteration * self.sample_bytes,
                 self.data.split.seed,
                 folder / "held_out",
             )
@@ -96,7 +92,7 @@ class StreamedTasks:
             times=arrivals.times,
             origins=arrivals.origins,
             fingerprint=self.fingerprint,
-            configuration={key: self.data.model_dump()[key] for key in IDENTIFYING},
+            configuration=self.data.model_dump(include=set(IDENTIFYING)),
         )
 
 
@@ -109,7 +105,7 @@ def streamed_tasks(data: Data, transit: Transit, description: Description) -> St
         If it cannot be cut as configured.
     """
     from insituml.in_transit import Cutter
-    from pipelines.data.kinds import KINDS
+    from pipelines.data.kinds import kind_of
 
     if data.split.normalisation != "first_task":
         raise UserError(
@@ -124,7 +120,7 @@ def streamed_tasks(data: Data, transit: Transit, description: Description) -> St
             "transit.iterations=[first,last,period], such as [0,5000,100]"
         )
     try:
-        windows = KINDS[data.kind].windows(data, description, given)
+        windows = kind_of(data).windows(data, description, given)
         cutter = Cutter(description, data.split.chunk)
     except ValueError as error:
         raise UserError(f"data={data.name}: {error}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from insituml.in_transit import Arrivals, InTransitTrainer
 from pipelines.common.node import Node
 from pipelines.common.schema import Transit
-from pipelines.runs.checkpoints import Report, RunCheckpoints
+from pipelines.runs.checkpoints import RunCheckpoints, RunReport
 from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
@@ -27,15 +27,19 @@ class TransitRun:
         What cuts the stream into samples of tasks.
     transit
         Section of the configuration.
+    manifest
+        What is known of the data before anything comes.
     report
         Called with ``run`` and each record of :class:`InTransitTrainer`.
     """
 
-    def __init__(self, run: Run, arrivals: Arrivals, transit: Transit, report: Report) -> None:
+    def __init__(
+        self, run: Run, arrivals: Arrivals, transit: Transit, manifest: Node, report: RunReport
+    ) -> None:
         self.run = run
         self.arrivals = arrivals
         self.transit = transit
-        self.state = RunCheckpoints(run, {}, report)
+        self.state = RunCheckpoints(run, manifest, report)
         self.ended_tasks: list[int] = []
         """Tasks with a checkpoint, which is numbered by its place in this list."""
         self.trained_samples: dict[int, int] = {}
@@ -49,7 +53,7 @@ class TransitRun:
             self.state.learner,
             self.state.method,
             self.state.optimizer,
-            now_samples=self.transit.recent_iterations * self.arrivals.cutter.samples_per_step,
+            now_samples=self.transit.recent_iterations * self.arrivals.cutter.samples_per_iteration,
             task_samples=self.transit.task_samples,
             batches_per_arrival=self.transit.batches_per_iteration,
             batch_size=settings["batch_size"],
@@ -63,9 +67,8 @@ class TransitRun:
         """What messages call it."""
         return self.run.recipe.name
 
-    def begin(self, manifest: Node) -> None:
+    def begin(self) -> None:
         """Write the checkpoint of the untrained model."""
-        self.state.metadata.manifest = manifest
         self.state.save(self.run.initial)
 
     def learn(self, task: int, batch: Batch) -> None:
@@ -75,10 +78,16 @@ class TransitRun:
         self.trainer.learn(batch)
         self.trained_samples[task] = self.trained_samples.get(task, 0) + len(batch[0])
 
-    def end_task(self, manifest: Node, *, evaluable: bool) -> None:
-        """End the task in progress; write a checkpoint if there is something to evaluate it on."""
+    def end_task(self, manifest: Node | None) -> None:
+        """End the task in progress and write a checkpoint.
+
+        Parameters
+        ----------
+        manifest
+            Of all tasks so far; None where there is nothing to evaluate this one on.
+        """
         record = self.trainer.end_task()
-        if evaluable:
+        if manifest is not None:
             self.ended_tasks.append(record.task)
             self.write(record, manifest)
 

@@ -37,10 +37,10 @@ def open_ring(data: Data, transit: Transit) -> RingSource:
 
 def make_source(data: Data, transit: Transit) -> Source:
     """Build a source of steps; called in the producing process."""
-    from pipelines.data.kinds import KINDS
+    from pipelines.data.kinds import kind_of
     from pipelines.data.sources import instantiated
 
-    return KINDS[data.kind].stream(data, instantiated(data.source), transit)
+    return kind_of(data).stream(data, instantiated(data.source), transit)
 
 
 def _attached(data: Data, transit: Transit) -> Data:

@@ -94,7 +94,7 @@ def test_samples_with_their_places_give_the_field_back(fields) -> None:
     assert first.batch is not None
     again = assemble(scale.invert(first.batch[0].numpy()), arrivals.cutter.places, GRID.shape)
     np.testing.assert_allclose(again, fields[0], rtol=1e-5, atol=1e-5)
-    (columns,) = arrivals.held_out.steps(0)
+    (columns,) = arrivals.held_out.samples(0)
     assert (columns["places"][:, 0] == 100).all()
     order = np.random.default_rng(0).permutation(len(columns["places"]))
     volume = assemble(

@@ -29,7 +29,7 @@ def test_all_steps_stay_while_there_is_room_and_come_back_in_order(in_memory, tm
     fill(kept, [30, 10, 20])
     assert kept.iterations(0) == [10, 20, 30]
     assert kept.iterations(1) == []
-    steps = list(kept.steps(0))
+    steps = list(kept.samples(0))
     np.testing.assert_array_equal([s["inputs"] for s in steps], [n * STEP for n in (10, 20, 30)])
     np.testing.assert_array_equal([s["labels"][0] for s in steps], [10, 20, 30])
 

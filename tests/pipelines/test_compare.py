@@ -240,7 +240,7 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
 def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, tmp_path) -> None:
     stream = tools.make_stream(tools.points_data(), tmp_path)
     call = tools.invoke(tmp_path, ["model"], "experiment=toy8_flow")
-    facts = facts_of(stream.manifest)
+    facts = facts_of(3, stream.manifest.sample_shape, stream.manifest.condition_size)
     assert facts == {"tasks": 3, "sample_shape": [2], "condition_size": 8}
     model = call.section("model", **facts)
     model |= {"couplings": 2, "hidden_sizes": [8], "bins": 4}

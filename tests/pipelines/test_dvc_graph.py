@@ -14,8 +14,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from pipelines.common.cli import CONF, reads_only
+from pipelines.common.versions import LIBRARIES
 from pipelines.data.kind import Kind
-from pipelines.versions import LIBRARIES
 
 ROOT = Path(__file__).parents[2]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -182,6 +182,7 @@ def test_commands_pass_on_every_choice(stage: str) -> None:
     assert command[:3] == ["python", "-m", f"pipelines.{stage}"]
     choices = set(command[3:])
     assert "experiment=${experiment}" in choices
+    assert "data=${data}" in choices  # what every stage checks, or works on
     fixed = {"training", "transit"} | ({"method"} if stage == "stream" else set())
     for group in groups_of(tracked(stage)) - fixed:
         value = "${item.method}" if group == "method" else f"${{{group}}}"
@@ -355,7 +356,7 @@ def test_what_stages_ask_of_a_kind_of_data_is_known(stage: str) -> None:
         for node in walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner = ast.unparse(node.func.value)
-                if owner.startswith("KINDS[") or owner == "kind":
+                if owner.startswith(("KINDS[", "kind_of(")) or owner == "kind":
                     called.add(node.func.attr)
     assert called & KIND_METHODS == ASKED[stage]
 

@@ -96,11 +96,7 @@ def call(project: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("experiment", TINY)
 def test_every_experiment_ends_well(experiment, tools, published, tmp_path) -> None:
     project = tmp_path / "project"
-    for part in ("insituml", "pipelines", "conf"):
-        shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("dvc.yaml", ".dvc/config", ".dvcignore"):
-        (project / file).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / file, project / file)
+    copied(project)
     more = outside_data(experiment, tools, published, tmp_path / "files")
     shrink(project, experiment, **more)
     call(project, "pipelines.select", f"experiment={experiment}")
@@ -117,6 +113,58 @@ def test_every_experiment_ends_well(experiment, tools, published, tmp_path) -> N
     assert ran == ["versions"]  # which looks what is installed
     assert (project / "dvc.lock").read_text() == lock
     assert "timings" not in lock
+
+
+def copied(project: Path) -> None:
+    """Copy what a clone holds, as far as the pipeline needs it."""
+    for part in ("insituml", "pipelines", "conf", ".dvc/plots"):
+        shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (
+        "dvc.yaml",
+        ".dvc/config",
+        ".dvc/.gitignore",
+        ".dvcignore",
+        ".gitignore",
+        "Makefile",
+    ):
+        (project / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, project / file)
+
+
+def git(project: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]
+    command = ["git", *who, *arguments]
+    return subprocess.run(
+        command, cwd=project, check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_clean_clone_stays_clean_until_a_baseline_is_asked_for(tmp_path) -> None:
+    project = tmp_path / "project"
+    copied(project)
+    shrink(project, "toy8")
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", str(project))
+    call(project, "pipelines.select", "experiment=toy8")
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "Begin")
+    call(project, "dvc", "repro", "plot")
+    assert git(project, "status", "--porcelain") == ""
+    # `make baseline`, of which make and the environment are no part here.
+    call(project, "dvc", "config", "core.no_scm", "false")
+    ignore = project / ".gitignore"
+    ignore.write_text(ignore.read_text().replace("/dvc.lock\n", ""))
+    git(project, "add", "dvc.lock", ".dvc/config", ".gitignore")
+    git(project, "commit", "--quiet", "--message", "Record a baseline")
+    assert git(project, "status", "--porcelain") == ""
+    file = project / "conf/experiment/toy8.yaml"
+    file.write_text(file.read_text().replace("epochs: 1", "epochs: 2"))
+    call(project, "dvc", "repro", "plot")
+    assert "final_average_error" in call(project, "dvc", "metrics", "diff")
+    assert "epochs" in call(project, "dvc", "params", "diff")
+    call(project, "dvc", "plots", "show")
+    page = (project / "dvc_plots/index.html").read_text()
+    assert "average error on the tasks seen so far" in page
 
 
 def test_every_experiment_is_tried() -> None:

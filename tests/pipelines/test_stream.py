@@ -363,7 +363,7 @@ def test_a_producer_that_stalls_ends_the_stream_and_the_same_command_goes_on(roo
     assert log(root)["ending"] == "the producer finished"
 
 
-def test_bad_steps_are_named_and_left_out_or_end_the_run(root, tools, capsys) -> None:
+def test_bad_iterations_are_named_and_left_out_or_end_the_run(root, tools, capsys) -> None:
     poison(root, 6)
     poison(root, 11, np.inf)
     stream(tools, root)
@@ -381,7 +381,7 @@ def test_bad_steps_are_named_and_left_out_or_end_the_run(root, tools, capsys) ->
     assert same(weights(root, "naive"), undisturbed)
 
 
-def test_bad_steps_outside_the_tasks_do_no_harm(root, tools) -> None:
+def test_bad_iterations_outside_the_tasks_do_no_harm(root, tools) -> None:
     poison(root, 1)
     poison(root, 11)
     stream(tools, root, "transit.iterations=[200,1000,100]", "transit.on_bad_iteration=fail")
@@ -390,7 +390,7 @@ def test_bad_steps_outside_the_tasks_do_no_harm(root, tools) -> None:
     assert "the producer goes on" in log(root)["ending"]
 
 
-def test_steps_that_are_missing_are_named(root, tools) -> None:
+def test_iterations_that_are_missing_are_named(root, tools) -> None:
     for number in (4, 5, 9):
         (root / f"fields/data_{100 * number}.npy").unlink()
     stream(tools, root, "transit.iterations=[0,1300,100]")
@@ -447,7 +447,7 @@ def test_a_run_that_diverges_leaves_the_others_alone(root, tools, capsys) -> Non
     [
         (["transit.methods=[naive,ewcc]"], "Could not find 'method/ewcc'"),
         (["transit.slots=1"], "transit.slots is 1"),
-        (["transit.held_out_bytes=100"], "one held-out step of each of 3 tasks takes 1,152"),
+        (["transit.held_out_bytes=100"], "one held-out iteration of each of 3 tasks takes 1,152"),
         (["transit.iterations=[0,100]"], "transit.iterations"),
         (["transit.iterations=[100,0,1]"], r"expected \[first,last,period\]"),
         (["data.split.chunk=[3,4,2]"], "does not divide the grid"),

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy
 import torch
 
-from pipelines import versions as module
-from pipelines.versions import LIBRARIES, main, versions
+from pipelines.common import versions as module
+from pipelines.common.versions import LIBRARIES, versions
+from pipelines.versions import main
 
 ROOT = Path(__file__).parents[2]
 

@@ -55,6 +55,8 @@ def write_series(
     path = Path(path)
     if path.suffix not in (".h5", ".bp"):
         raise ValueError(f"{path} must end in .h5 (one HDF5 file) or .bp (one ADIOS2 folder)")
+    if "%" in path.name:
+        raise ValueError(f"{path} is a pattern, but all iterations go to one series; name it")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent}; create it before writing {path.name}")
     writer = MeshWriter(source.components, source.unit, source.grid)

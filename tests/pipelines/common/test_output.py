@@ -31,6 +31,14 @@ def test_a_failure_changes_nothing(tmp_path: Path) -> None:
     assert [f.name for f in tmp_path.iterdir()] == ["results"]
 
 
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".results.old").mkdir()
+    (tmp_path / ".results.old" / "old").touch()
+    with pytest.raises(KeyError), new_folder(tmp_path / "results"):
+        raise KeyError
+    assert [f.name for f in (tmp_path / "results").iterdir()] == ["old"]
+
+
 def test_what_a_killed_process_left_is_no_part_of_it(tmp_path: Path) -> None:
     (tmp_path / ".results.new").mkdir()
     (tmp_path / ".results.new" / "half").touch()

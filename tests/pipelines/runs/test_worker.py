@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -96,7 +97,7 @@ def test_a_checkpoint_tells_everything_about_its_run(make_run, points) -> None:
     assert metadata["manifest"] == points.manifest.to_plain()
     assert (metadata["keeps_all_data"], metadata["is_bound"]) == (False, False)
     assert metadata["code"] == source_digest()
-    assert metadata["versions"]["torch"] == str(torch.__version__)
+    assert metadata["versions"]["torch"] == version("torch")
     assert metadata["versions"].keys() >= {"insituml", "python", "numpy"}
     learner = load_checkpoint(run.checkpoint(1))
     assert learner.metadata == metadata

@@ -1,0 +1,82 @@
+"""From a call to the recipes that it asks for, all of the configuration checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.common.cli import Invocation
+from pipelines.common.errors import UserError
+from pipelines.common.node import Node
+from pipelines.common.schema import validate_target
+from pipelines.runs.recipe import Recipe
+
+PARTIAL = Path(".partial")
+"""Gets what is not whole yet."""
+
+
+def recipes_of(
+    call: Invocation, facts: Node, settings: Node, data_fingerprint: str, seeds: list[int]
+) -> list[Recipe]:
+    """Return what the chosen method learns, for each seed, checked by building one.
+
+    Parameters
+    ----------
+    call
+        Chooses model, method and optimizer.
+    facts
+        What the configuration may refer to as ``stream``.
+    settings
+        How to train.
+    data_fingerprint
+        Of the stream.
+    seeds
+        One recipe each.
+
+    Raises
+    ------
+    UserError
+        For any wrong key or value.
+    """
+    from hydra.errors import InstantiationException
+
+    name = call.choices["method"]
+    sections = {key: call.section(key, **facts) for key in ("model", "method", "optimizer")}
+    for key, section in sections.items():
+        validate_target(section, key)
+    recipes = [
+        Recipe(
+            method_name=name,
+            seed=seed,
+            training=settings,
+            data_fingerprint=data_fingerprint,
+            **sections,
+        )
+        for seed in seeds
+    ]
+    try:
+        recipes[0].build()  # before any worker starts, so that a wrong value shows at once
+    except InstantiationException as error:
+        raise UserError(f"{error.__cause__ or error}") from error
+    except ValueError as error:
+        raise UserError(f"method={name}: {error}") from error
+    return recipes
+
+
+def check_device(device: str, section: str = "training") -> None:
+    """Refuse a device that does not work here; ``section`` of the configuration names it.
+
+    Raises
+    ------
+    UserError
+        Naming the reason.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"{section}.device is {device!r}, which does not work here ({reason}); "
+            f"use {section}.device=cpu"
+        ) from error
