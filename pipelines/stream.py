@@ -257,7 +257,7 @@ def evaluate(
     numbers = {key: [value] for key, value in training.log.numbers().items()}
     for run in training.whole:
         tracker.evaluated(run.run.recipe.identity(), numbers)
-        tracker.timed(run.run, run.run.timing()["seconds_per_iteration"])
+        tracker.timed(run.run, run.run.timing()["seconds_per_step"])
     print(compare(comparable(root, methods[0]), root, root, tracker, os.cpu_count() or 1))
     tracker.close()
     return summaries

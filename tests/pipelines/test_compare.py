@@ -294,6 +294,13 @@ def test_colours_of_a_likelihood_end_at_the_worst_of_what_was_learned() -> None:
     assert _scale(never_good, "nll") == {"vmin": 8.0, "vmax": 25.0, "log": False}
 
 
+def test_evaluations_of_other_data_are_not_drawn(root, tools) -> None:
+    tools.make_stream(tools.points_data(tasks=2), root)
+    with pytest.raises(UserError, match=r"evaluations are of other data .* run `dvc repro`"):
+        compare(METHODS, root, root, Tracker())
+    assert not (root / "results").exists()
+
+
 def test_what_is_missing_or_damaged_is_named(tools, make_run, tmp_path) -> None:
     tools.make_stream(tools.points_data(), tmp_path)
     tasks = tmp_path / "data/tasks"

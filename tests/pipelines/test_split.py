@@ -16,7 +16,7 @@ from insituml.data.chunks import assemble
 from insituml.data.images.digits import digits
 from insituml.data.toy8 import toy8
 from pipelines.common.errors import UserError
-from pipelines.common.task_files import read_tasks
+from pipelines.common.task_files import IDENTIFYING, read_tasks
 from pipelines.generate import generate
 from pipelines.split import split
 
@@ -354,6 +354,19 @@ def test_bad_iterations_may_be_left_out(fields, tools, tmp_path, capsys) -> None
     assert stream.manifest.tasks[0].train == 4
 
 
+def test_a_task_without_anything_to_hold_out_is_refused(fields, tools, tmp_path) -> None:
+    damaged(fields, tmp_path / "fields", 4)  # the one that is held out of iterations 300 and 400
+    data = tools.field_data(tmp_path / "fields", on_bad_iteration="skip")
+    with pytest.raises(UserError, match=r"of iterations 300–400, 4 .* and 0 to hold out are left"):
+        tools.make_stream(data, tmp_path)
+
+
+def test_samples_have_no_iterations_nor_times_of_their_own(points) -> None:
+    assert points.manifest.iterations == ()
+    assert points.manifest.times == {}
+    assert all(task.held_out == () for task in points.manifest.tasks)
+
+
 def test_results_stay_until_new_ones_are_whole(fields, tools, tmp_path) -> None:
     stream = tools.make_stream(tools.field_data(tmp_path / "fields"), tmp_path)
     before = tools.contents(stream.folder)
@@ -368,12 +381,14 @@ def test_results_stay_until_new_ones_are_whole(fields, tools, tmp_path) -> None:
     [
         ({"name": "other"}, "data.name is 'toy8' there, 'other' here"),
         ({"split": {"tasks": 2}}, "data.split.tasks is 3 there, 2 here"),
+        ({"source": {"points": 8}}, "data.source.points is 16 there, 8 here"),
+        ({"path": "elsewhere"}, "data.path is None there, 'elsewhere' here"),
         ({}, None),
     ],
 )
 def test_tasks_of_other_data_than_asked_for_are_refused(asked, difference, points, tools) -> None:
     data = tools.points_data().model_dump()
-    wanted = {key: data[key] for key in ("name", "kind", "split")}
+    wanted = {key: data[key] for key in IDENTIFYING}
     wanted |= {k: {**wanted[k], **v} if isinstance(v, dict) else v for k, v in asked.items()}
     if difference is None:
         assert read_tasks(points.folder, wanted).folder == points.folder

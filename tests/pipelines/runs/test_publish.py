@@ -17,11 +17,8 @@ def test_state_of_training_is_kept_in_the_last_checkpoint_alone(make_run, tmp_pa
     before = [run.checkpoint(0).read_bytes() for run in runs]
     (tmp_path / "runs/agem/seed_9").mkdir(parents=True)  # of an earlier call
     publish(runs, tmp_path, {"extra.json": {"a": 1}})
-    assert {p.name for p in (tmp_path / "runs/agem").iterdir()} == {
-        "seed_0",
-        "seed_3",
-        "extra.json",
-    }
+    found = {path.name for path in (tmp_path / "runs/agem").iterdir()}
+    assert found == {"seed_0", "seed_3", "extra.json"}
     for run in runs:
         folder = tmp_path / f"runs/agem/seed_{run.recipe.seed}"
         files = ["initial.pt", "task_0.pt", "task_1.pt", "task_2.pt"]
@@ -33,9 +30,7 @@ def test_state_of_training_is_kept_in_the_last_checkpoint_alone(make_run, tmp_pa
             assert ours.metadata == theirs.metadata
             assert (ours.training is not None) == (file == "task_2.pt")
             assert theirs.training is not None
-    assert [
-        run.checkpoint(0).read_bytes() for run in runs
-    ] == before  # the originals are left alone
+    assert [run.checkpoint(0).read_bytes() for run in runs] == before  # left alone
     timings = json.loads((tmp_path / "timings/agem.json").read_text())
     assert timings.keys() == {"0", "3"}
     assert all(t["seconds_per_step"] > 0 for t in timings.values())
