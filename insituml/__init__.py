@@ -6,9 +6,9 @@ command's ``--help`` need not wait for.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from insituml.lazy_names import loader
 from insituml.version import __version__
 
 if TYPE_CHECKING:
@@ -41,8 +41,4 @@ _MODULES = {
     "train": "insituml.training",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'insituml' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__getattr__ = loader(__name__, _MODULES)

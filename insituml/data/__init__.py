@@ -5,8 +5,9 @@ The names below are loaded when they are first used: most of them need no torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from insituml.lazy_names import loader
 
 if TYPE_CHECKING:
     from insituml.data.images.sub_dataset import SubDataset
@@ -63,8 +64,4 @@ _MODULES = {
     "write_series": "insituml.data.openpmd",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'insituml.data' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__getattr__ = loader(__name__, _MODULES)

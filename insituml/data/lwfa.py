@@ -22,12 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from insituml.data.constants import SPEED_OF_LIGHT
+from insituml.data import constants
+from insituml.data.constants import REST_ENERGY, SPEED_OF_LIGHT
 from insituml.data.step import Grid, Step
-
-REST_ENERGY = 510_998.95  # of the electron, m c² / e, in volts
-VACUUM_PERMITTIVITY = 8.854_187_8e-12  # F/m
-ELEMENTARY_CHARGE = 1.602_176_634e-19  # C
 
 STEEPEST = 0.9
 """Upper bound of the sawtooth's steepness: keeps the bubble's rear wall about 0.3 µm thick, so that
@@ -61,7 +58,7 @@ class LwfaField:
     shape
         Points along x, y and z, each at least 2. The default keeps five points per wavelength.
     iterations, distance_per_iteration
-        Number of steps, and how far the window moves between two of them, in metres.
+        How many there are, and how far the window moves between two of them, in metres.
     wavelength
         Laser wavelength in vacuum, in metres.
     a0
@@ -106,8 +103,8 @@ class LwfaField:
         self._focus = self.ramp_start if self.focus is None else self.focus
         points, extent = self._check()
         self._k = 2 * math.pi / self.wavelength
-        charge = self.density * ELEMENTARY_CHARGE
-        self._kp = math.sqrt(charge / (VACUUM_PERMITTIVITY * REST_ENERGY))
+        charge = self.density * constants.ELEMENTARY_CHARGE
+        self._kp = math.sqrt(charge / (constants.VACUUM_PERMITTIVITY * REST_ENERGY))
         self._slowing = (self._kp / self._k) ** 2
         self.plasma_wavelength = 2 * math.pi / self._kp
         """On the plateau, in metres."""
@@ -154,10 +151,10 @@ class LwfaField:
     def steps(self, places: Iterable[int]) -> Iterator[Step]:
         """Yield only the steps at these places."""
         for iteration in places:
-            time = iteration * self.distance_per_iteration / SPEED_OF_LIGHT
-            x, y, z = self.grid.origin
-            moved = y + iteration * self.distance_per_iteration
-            yield Step(iteration, time, self.field(iteration), {"grid_origin": (x, moved, z)})
+            moved = iteration * self.distance_per_iteration
+            origin = (self.grid.origin[0], self.grid.origin[1] + moved, self.grid.origin[2])
+            known = {"grid_origin": origin}
+            yield Step(iteration, moved / SPEED_OF_LIGHT, self.field(iteration), known)
 
     def local_wavenumber(self, y: np.ndarray) -> np.ndarray:
         """Return the plasma wavenumber (1/m) at laboratory positions ``y`` (m)."""

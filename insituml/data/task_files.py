@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -109,7 +109,7 @@ def write_part(folder: Path, task: int, part: str, blocks: Iterable[Columns]) ->
             for name, rows in columns.items():
                 if name not in files:
                     path = target / f"{part}_{name}.npy"
-                    files[name] = stack.enter_context(NpyAppender(path))
+                    files[name] = stack.enter_context(closing(NpyAppender(path)))
                 files[name].append(rows)
             count += len(columns["inputs"])
     return count

@@ -5,8 +5,9 @@ The names below are loaded when they are first used: cutting a stream needs no t
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from insituml.lazy_names import loader
 
 if TYPE_CHECKING:
     from insituml.data.windows import TaskWindows
@@ -44,8 +45,4 @@ _MODULES = {
     "learn": "insituml.in_transit.learn",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'insituml.in_transit' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__getattr__ = loader(__name__, _MODULES)

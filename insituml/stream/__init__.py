@@ -6,8 +6,9 @@ they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from insituml.lazy_names import loader
 
 if TYPE_CHECKING:
     from insituml.stream.checked import checked, with_gaps
@@ -68,8 +69,4 @@ _MODULES = {
     "write_sst": "insituml.stream.sst_writer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'insituml.stream' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__getattr__ = loader(__name__, _MODULES)

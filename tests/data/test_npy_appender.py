@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ def test_bytes_are_those_of_numpy_whatever_the_blocks(shape, dtype, tmp_path) ->
     rows = np.random.default_rng(0).integers(0, 99, (23, *shape)).astype(dtype)
     buffer = io.BytesIO()
     np.save(buffer, rows)
-    with NpyAppender(tmp_path / "x.npy") as file:
+    with closing(NpyAppender(tmp_path / "x.npy")) as file:
         for block in np.split(rows, [5, 5, 6, 20]):
             file.append(block)
         assert file.rows == 23
@@ -24,7 +25,7 @@ def test_bytes_are_those_of_numpy_whatever_the_blocks(shape, dtype, tmp_path) ->
 
 
 def test_other_rows_are_refused(tmp_path) -> None:
-    with NpyAppender(tmp_path / "x.npy") as file:
+    with closing(NpyAppender(tmp_path / "x.npy")) as file:
         file.append(np.zeros((2, 3)))
         with pytest.raises(ValueError, match=r"expected .* as before"):
             file.append(np.zeros((2, 4)))

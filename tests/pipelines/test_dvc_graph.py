@@ -29,6 +29,7 @@ CONFIGURED = [stage for stage in STAGES if stage != "versions"]  # which reads n
 NO_MATTER = {
     # module: why a change of it makes no stage run again
     "insituml": "loads the names asked for",
+    "insituml.lazy_names": "loads the names asked for",
     "insituml.in_transit": "loads the names asked for",
     "insituml.stream": "loads the names asked for",
     "insituml.atomic_file": "brings bytes to the disk, whatever they are",
