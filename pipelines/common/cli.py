@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,11 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    InterpolationToMissingValueError,
-    MissingMandatoryValue,
-    OmegaConfBaseException,
-)
+from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.common.errors import UserError
 from pipelines.common.node import Node
@@ -57,8 +53,7 @@ class Invocation:
     overrides
         As given on the command line.
     asked_data
-        What the command line says the data are, :data:`~pipelines.common.task_files.IDENTIFYING`;
-        None: nothing.
+        What the command line says of the data, by dotted name below ``data``.
     """
 
     config: DictConfig
@@ -66,7 +61,7 @@ class Invocation:
     output: Path
     choices: dict[str, str]
     overrides: tuple[str, ...] = ()
-    asked_data: Node | None = None
+    asked_data: Node = field(default_factory=dict)
 
     @property
     def is_sweep(self) -> bool:
@@ -178,23 +173,22 @@ def _renamed(argument: str) -> str:
     return argument.replace(key, RENAMED[key], 1)
 
 
-def _asked_data(config: DictConfig, overrides: Sequence[str]) -> Node | None:
-    """Return what identifies the data, if the command line says anything of them."""
-    if not any(_key_of(o).split(".")[0] in ("data", "experiment") for o in overrides):
-        return None
-    asked: Node = {}
-    for key in IDENTIFYING:
-        try:
-            value = config.data.get(key)
-            nested = OmegaConf.is_config(value)
-            asked[key] = OmegaConf.to_container(value, resolve=True) if nested else value
-            if nested and OmegaConf.missing_keys(value):
-                del asked[key]
-        except (MissingMandatoryValue, InterpolationToMissingValueError):
-            continue  # such as a path: then it may be any
-        except OmegaConfBaseException as error:
-            fail(_one_line(error))
-    return asked
+def _asked_data(config: DictConfig, overrides: Sequence[str]) -> Node:
+    """Return what the command line itself says of the data, by dotted name below ``data``.
+
+    A choice says which data these are, not every value that its file happens to have.
+    """
+    keys = [_key_of(override) for override in overrides]
+    asked = [key.removeprefix("data.") for key in keys if key.startswith("data.")]
+    if {"data", "experiment"} & set(keys):
+        asked += ["name", "kind"]
+    found: Node = {}
+    for name in asked:
+        if name.split(".")[0] in IDENTIFYING:
+            value = OmegaConf.select(config.data, name)
+            plain = OmegaConf.is_config(value)
+            found[name] = OmegaConf.to_container(value, resolve=True) if plain else value
+    return found
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common.errors import UserError
 from pipelines.common.node import Node
-from pipelines.common.schema import Data, validate
+from pipelines.common.schema import Data
 
 if TYPE_CHECKING:
-    from insituml.data.manifest import Manifest
     from insituml.data.task_files import TaskFiles
 
 SPLIT = ("name", "kind", "split")
@@ -25,7 +24,7 @@ def identifying(data: Data) -> Node:
     return data.model_dump(include=set(SPLIT))
 
 
-def read_tasks(folder: Path, asked: Node | None = None) -> TaskFiles:
+def read_tasks(folder: Path, asked: Mapping[str, Any] | None = None) -> TaskFiles:
     """Open the tasks that the split stage left.
 
     Parameters
@@ -33,7 +32,8 @@ def read_tasks(folder: Path, asked: Node | None = None) -> TaskFiles:
     folder
         Where they lie.
     asked
-        Section ``data`` as the command asks for it; None: whatever there is will do.
+        What the command asks of the data, by dotted name below ``data``; None: whatever there is
+        will do.
 
     Raises
     ------
@@ -49,12 +49,14 @@ def read_tasks(folder: Path, asked: Node | None = None) -> TaskFiles:
         raise UserError(f"there are no tasks in {folder}; {again} first") from error
     except ValueError as error:
         raise UserError(f"{error}: {again} again, with the same options") from error
-    if asked is not None and (difference := _difference_from(asked, files.manifest)):
-        raise UserError(
-            f"{folder} holds other data than this command asks for: {difference}; run "
-            "`python -m pipelines.generate` and `python -m pipelines.split` with these options, "
-            "or leave them out to go on with what is there"
-        )
+    for name, value in (asked or {}).items():
+        there = _value(files.manifest.configuration, name)
+        if there != value:
+            raise UserError(
+                f"{folder} holds other data than this command asks for: data.{name} is {there!r} "
+                f"there, {value!r} here; run `python -m pipelines.generate` and `python -m "
+                "pipelines.split` with these options, or leave them out to go on with what is there"
+            )
     return files
 
 
@@ -67,22 +69,8 @@ def facts_of(tasks: int, sample_shape: Sequence[int], condition_size: int) -> No
     }
 
 
-def _difference_from(asked: Node, manifest: Manifest) -> str:
-    """Compare what is asked for, as it is once it has been checked."""
-    rest = {"name": "", "kind": "", "source": {}, "split": manifest.configuration["split"]}
-    plain = validate(Data, {**rest, **asked}, "data").model_dump()
-    return _difference({key: plain[key] for key in asked}, manifest.configuration)
-
-
-def _difference(asked: Node, found: Any, where: str = "data") -> str:
-    """Name the first value in which two nested sections differ; empty where none does."""
-    # Of the section itself only what is asked for counts, below it all.
-    keys = asked.keys() if where == "data" else sorted(asked.keys() | found.keys())
-    for key in keys:
-        ours, theirs, name = asked.get(key), found.get(key), f"{where}.{key}"
-        if isinstance(ours, dict) and isinstance(theirs, dict):
-            if inner := _difference(ours, theirs, name):
-                return inner
-        elif ours != theirs:
-            return f"{name} is {theirs!r} there, {ours!r} here"
-    return ""
+def _value(section: Any, name: str) -> Any:
+    """Return what stands under a dotted name; None where nothing does."""
+    for key in name.split("."):
+        section = section.get(key) if isinstance(section, dict) else None
+    return section

@@ -15,8 +15,9 @@ import torch
 from insituml.data.chunks import assemble
 from insituml.data.images.digits import digits
 from insituml.data.toy8 import toy8
+from pipelines.common.cli import _asked_data, _composed
 from pipelines.common.errors import UserError
-from pipelines.common.task_files import IDENTIFYING, read_tasks
+from pipelines.common.task_files import read_tasks
 from pipelines.generate import generate
 from pipelines.split import split
 
@@ -380,18 +381,32 @@ def test_results_stay_until_new_ones_are_whole(fields, tools, tmp_path) -> None:
     "asked, difference",
     [
         ({"name": "other"}, "data.name is 'toy8' there, 'other' here"),
-        ({"split": {"tasks": 2}}, "data.split.tasks is 3 there, 2 here"),
-        ({"source": {"points": 8}}, "data.source.points is 16 there, 8 here"),
+        ({"name": "toy8", "split.tasks": 2}, "data.split.tasks is 3 there, 2 here"),
+        ({"source.points": 8}, "data.source.points is 16 there, 8 here"),
         ({"path": "elsewhere"}, "data.path is None there, 'elsewhere' here"),
-        ({}, None),
+        ({"source.unheard_of": 1}, "data.source.unheard_of is None there, 1 here"),
+        ({"name": "toy8", "kind": "points", "split.tasks": 3, "source.points": 16}, None),
     ],
 )
-def test_tasks_of_other_data_than_asked_for_are_refused(asked, difference, points, tools) -> None:
-    data = tools.points_data().model_dump()
-    wanted = {key: data[key] for key in IDENTIFYING}
-    wanted |= {k: {**wanted[k], **v} if isinstance(v, dict) else v for k, v in asked.items()}
+def test_tasks_of_other_data_than_asked_for_are_refused(asked, difference, points) -> None:
     if difference is None:
-        assert read_tasks(points.folder, wanted).folder == points.folder
+        assert read_tasks(points.folder, asked).folder == points.folder
     else:
         with pytest.raises(UserError, match=f"holds other data .*: {difference}"):
-            read_tasks(points.folder, wanted)
+            read_tasks(points.folder, asked)
+
+
+@pytest.mark.parametrize(
+    "overrides, asked",
+    [
+        ([], {}),
+        (["method=ewc", "training.epochs=3"], {}),
+        (["experiment=toy8"], {"name": "toy8", "kind": "points"}),
+        (["data=digits"], {"name": "digits", "kind": "images"}),
+        (["data.split.tasks=4", "+data.source.seed=3"], {"split.tasks": 4, "source.seed": 3}),
+        (["data=pic", "data.path=x"], {"path": "x", "name": "pic", "kind": "field"}),
+        (["data.format=bp"], {}),
+    ],
+)
+def test_what_a_command_asks_of_the_data(overrides, asked) -> None:
+    assert _asked_data(_composed(overrides), overrides) == asked

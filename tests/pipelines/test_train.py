@@ -183,8 +183,7 @@ def children(pid: int) -> list[int]:
 def test_sigkill_and_again_gives_the_same_bits(root, tools) -> None:
     """Long enough to be killed in between: one epoch takes milliseconds, so take many."""
     overrides = [*TINY, "training.epochs=100", "method=experience_replay", "training.seeds=[0,1]"]
-    split = ["data.split.tasks=3", "data.split.holdout=0.25"]  # as the tasks there are
-    command = [sys.executable, "-m", "pipelines.train", *overrides, *split, "training.workers=2"]
+    command = [sys.executable, "-m", "pipelines.train", *overrides, "training.workers=2"]
     process = subprocess.Popen(
         command,
         cwd=root,
