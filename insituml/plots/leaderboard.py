@@ -36,7 +36,7 @@ def leaderboard_figure(
     title: str = "",
     log: bool = False,
 ) -> Figure:
-    """Draw methods from best to worst, one panel each headline metric.
+    """Draw methods from best to worst, one panel each headline metric that has values.
 
     Error bars are one standard deviation over seeds. Vertical lines mark where the reference
     (nothing done against forgetting) and the bound (all tasks at once) stand.
@@ -64,7 +64,12 @@ def leaderboard_figure(
     looks = method_styles(row.method for row in board)
     styles = [looks[row.method] for row in board]
     levels = np.arange(len(board))
-    shown = metrics.headlines()
+    # A metric that nobody has, such as the gap where its bound is missing, would be an empty panel.
+    shown = [
+        metric
+        for metric in metrics.headlines()
+        if not all(math.isnan(row.numbers[metric.name]) for row in board)
+    ] or metrics.headlines()[:1]
 
     figure = Figure(figsize=(MAX_WIDTH, 0.34 * len(board) + 2.0))
     widths = [_WIDTHS[metric.kind] for metric in shown]
