@@ -69,7 +69,7 @@ def leaderboard_figure(
         metric
         for metric in metrics.headlines()
         if not all(math.isnan(row.numbers[metric.name]) for row in board)
-    ] or metrics.headlines()[:1]
+    ] or metrics.headlines()
 
     figure = Figure(figsize=(MAX_WIDTH, 0.34 * len(board) + 2.0))
     widths = [_WIDTHS[metric.kind] for metric in shown]
