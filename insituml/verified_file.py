@@ -56,8 +56,9 @@ def read_verified(path: Path | str, map_location: torch.device | str = "cpu") ->
     body, digest = content[:-_DIGEST_LENGTH], content[-_DIGEST_LENGTH:]
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise DamagedFileError(
-            f"{path} ({len(content)} bytes) is damaged: its SHA-256 does not match the one it "
-            "ends with. Delete it and run the stage that writes it again."
+            f"{path} ({len(content)} bytes) is damaged, or was not written by insituml: it does "
+            "not end with the SHA-256 of its content. If insituml wrote it, delete it and run the "
+            "stage that writes it again."
         )
     return torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
 

@@ -135,7 +135,7 @@ class _Splitting:
 
     def _blocks(self, numbers: Sequence[int]) -> Iterator[Columns]:
         from insituml.stream import Rejected
-        from insituml.stream.checked import checked_step
+        from insituml.stream.checks import checked_step
 
         for step in self.stream.steps(numbers):
             event = checked_step(step, self.description)

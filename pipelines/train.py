@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,12 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
     check_device(training.device)
     files = read_tasks(call.root / "data/tasks", call.asked_data)
     manifest = files.manifest
+    if not call.asked_data and manifest.name != call.config.name:
+        print(
+            f"note: {files.folder} holds {manifest.name}, but experiment={call.config.name} says "
+            f"how to train; experiment={manifest.name}, if there is such a one, has its own values",
+            file=sys.stderr,
+        )
     recipes = recipes_of(
         call,
         facts_of(len(manifest.tasks), manifest.sample_shape, manifest.condition_size),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -223,6 +225,20 @@ for name in insituml.__all__:
     getattr(insituml, name)
 print(*names)
 """
+
+
+PACKAGES = sorted(path.parent.name for path in (ROOT / "insituml").glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_exported_names_are_no_submodules(package: str) -> None:
+    """To import a submodule sets its name in the package, in place of what is exported."""
+    module = importlib.import_module(f"insituml.{package}")
+    submodules = {path.stem for path in (ROOT / "insituml" / package).glob("*.py")}
+    lazy = getattr(module, "_MODULES", {})
+    assert not submodules & lazy.keys()
+    for name in getattr(module, "__all__", ()):
+        assert not isinstance(getattr(module, name), ModuleType), name
 
 
 def test_the_library_imports_without_the_pipelines_packages() -> None:

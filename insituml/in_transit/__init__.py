@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from insituml.data.windows import TaskWindows
     from insituml.in_transit.arrivals import Arrival, Arrivals
     from insituml.in_transit.cutter import Cutter
+    from insituml.in_transit.follow import StreamBrokeError, learn
     from insituml.in_transit.held_out import HeldOut
-    from insituml.in_transit.learn import StreamBrokeError, learn
     from insituml.in_transit.log import StreamLog
     from insituml.in_transit.now_buffer import NowBuffer
     from insituml.in_transit.trainer import InTransitTrainer
@@ -39,10 +39,10 @@ _MODULES = {
     "HeldOut": "insituml.in_transit.held_out",
     "InTransitTrainer": "insituml.in_transit.trainer",
     "NowBuffer": "insituml.in_transit.now_buffer",
-    "StreamBrokeError": "insituml.in_transit.learn",
+    "StreamBrokeError": "insituml.in_transit.follow",
     "StreamLog": "insituml.in_transit.log",
     "TaskWindows": "insituml.data.windows",
-    "learn": "insituml.in_transit.learn",
+    "learn": "insituml.in_transit.follow",
 }
 
 __getattr__ = loader(__name__, _MODULES)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from insituml.lazy_names import loader
 
 if TYPE_CHECKING:
-    from insituml.stream.checked import checked, with_gaps
+    from insituml.stream.checks import checked, with_gaps
     from insituml.stream.events import (
         Ending,
         Event,
@@ -64,8 +64,8 @@ _MODULES = {
     "SampleStream": "insituml.stream.source",
     "Source": "insituml.stream.source",
     "Stalled": "insituml.stream.events",
-    "checked": "insituml.stream.checked",
-    "with_gaps": "insituml.stream.checked",
+    "checked": "insituml.stream.checks",
+    "with_gaps": "insituml.stream.checks",
     "write_sst": "insituml.stream.sst_writer",
 }
 

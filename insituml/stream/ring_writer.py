@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from insituml.data.step import Step
-from insituml.stream.checked import checked
+from insituml.stream.checks import checked
 from insituml.stream.child import end_with_parent, say
 from insituml.stream.events import Ending, Event, Gap, ProducerDied
 from insituml.stream.slots import Slots

@@ -36,10 +36,13 @@ class Listener:
             self.tracker.losses(run, record.first_step, record.losses)
             self.loss = record.losses[-1]
         else:
-            milliseconds = 1e3 * record.seconds / max(1, record.steps)
+            where = f"{run.recipe.name} task {record.task} ({record.name})"
+            if not record.steps:  # such as a part of joint's few epochs
+                self.say(f"{where}: no step in this part")
+                return
+            milliseconds = 1e3 * record.seconds / record.steps
             self.say(
-                f"{run.recipe.name} task {record.task} ({record.name}): loss {record.loss:.4f}, "
-                f"{record.steps} steps, {milliseconds:.1f} ms each"
+                f"{where}: loss {record.loss:.4f}, {record.steps} steps, {milliseconds:.1f} ms each"
             )
 
     def say(self, line: str) -> None:

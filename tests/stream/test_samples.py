@@ -11,7 +11,7 @@ import pytest
 from insituml.data.samples import Samples, SampleTask, tasks_by_label, tasks_in_time
 from insituml.data.step import Step
 from insituml.stream import Finished, Rejected, RingSource, SampleStream
-from insituml.stream.checked import checked_step
+from insituml.stream.checks import checked_step
 
 
 def data_set(label_shape: tuple[int, ...] = ()) -> Samples:
