@@ -124,7 +124,7 @@ def test_a_budget_in_bytes_holds(name: str, kind: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_kind_is_filled_in_transit_too(name: str, kind: str) -> None:
     run = Run(name, KINDS[kind])
-    options = {"now_samples": 8, "task_samples": 12, "batches_per_step": 2, "batch_size": 5}
+    options = {"now_samples": 8, "task_samples": 12, "batches_per_arrival": 2, "batch_size": 5}
     trainer = InTransitTrainer(
         run.learner, run.method, run.optimizer, generator=run.order, **options
     )
