@@ -25,7 +25,7 @@ def test_tasks_cover_every_step_once_in_order(steps: int, tasks: int) -> None:
 
 @pytest.mark.parametrize("steps, tasks", [(3, 4), (3, 0), (0, 1), (3, -1)])
 def test_too_many_tasks_or_none(steps: int, tasks: int) -> None:
-    with pytest.raises(ValueError, match=f"{tasks} tasks of {steps} steps"):
+    with pytest.raises(ValueError, match=f"{tasks} tasks of {steps} iterations"):
         split_by_time(steps, tasks)
 
 

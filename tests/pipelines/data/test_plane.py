@@ -10,6 +10,7 @@ import pytest
 
 from insituml.data import Grid, LwfaField, Manifest, Normalisation, TaskInfo
 from insituml.data.constants import SPEED_OF_LIGHT
+from pipelines.data.kind import FigureLabels
 from pipelines.data.kinds import KINDS
 from pipelines.data.plane import PlaneView, plane_of, shown_iteration
 
@@ -140,16 +141,16 @@ def test_the_iteration_named_is_the_one_that_is_shown(tmp_path: Path, tools: Any
 def test_figures_say_all_this() -> None:
     originals = np.random.default_rng(0).normal(size=(2, 3, 4, 40))
     guesses = np.stack([originals, originals], axis=1)
-    order = {"row_labels": ["iterations 0–20", "iterations 30–50"], "title": "naive on moving"}
+    labels = FigureLabels("naive on moving", ["iterations 0–20", "iterations 30–50"])
     figures = KINDS["field"].draw(
-        originals, guesses, manifest(SPEED_OF_LIGHT), generative=False, order=order
+        originals, guesses, manifest(SPEED_OF_LIGHT), generative=False, labels=labels
     )
     assert list(figures) == ["_Ex", "_Ey", "_Ez"]
     figure = figures["_Ez"]
     assert figure.get_suptitle() == "naive on moving, plane z = 1 µm"
     assert figure.get_supxlabel() == "ξ = y − ct [µm]"
-    labels = [axes.get_ylabel() for axes in figure.axes if "iteration" in axes.get_ylabel()]
-    assert labels == [
+    found = [axes.get_ylabel() for axes in figure.axes if "iteration" in axes.get_ylabel()]
+    assert found == [
         "iterations 0–20\niteration 10, 100 fs",
         "iterations 30–50\niteration 40, 400 fs",
     ]
