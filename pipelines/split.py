@@ -82,6 +82,7 @@ class _Splitting:
         self.cutter = Cutter(self.description, data.split.chunk)
         self.times: dict[int, float] = {}
         self.origins: dict[int, tuple[float, ...]] = {}
+        self.left_out: set[int] = set()
 
     def run(self) -> Manifest:
         import numpy as np
@@ -149,7 +150,8 @@ class _Splitting:
                     f"data={self.data.name}: iteration {event.iteration} cannot be learned from: "
                     f"{event.reason}; data.split.on_bad_iteration=skip leaves such iterations out"
                 )
-            else:
+            elif event.iteration not in self.left_out:  # what is measured comes twice
+                self.left_out.add(event.iteration)
                 print(f"split: iteration {event.iteration} is left out: {event.reason}")
 
 

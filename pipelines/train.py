@@ -56,7 +56,7 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
 def train_method(
     runs: list[Run], workers: int, threads: int, output: Path, tracker: Tracker
 ) -> None:
-    """Train the seeds of one method and move them to ``output/runs/<method>`` when all are whole.
+    """Train the seeds of one method; they come to ``output/runs/<method>`` when all are whole.
 
     Parameters
     ----------

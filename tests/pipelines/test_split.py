@@ -348,9 +348,8 @@ def test_bad_iterations_may_be_left_out(fields, tools, tmp_path, capsys) -> None
     damaged(fields, tmp_path / "fields", 0)
     data = tools.field_data(tmp_path / "fields", on_bad_iteration="skip")
     stream = tools.make_stream(data, tmp_path)
-    assert "iteration 0 is left out: 1 NaN and 1 infinite among its 96 values" in (
-        capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert said.count("iteration 0 is left out: 1 NaN and 1 infinite among its 96 values") == 1
     assert np.unique(stream.array(0, "train_places")[:, 0]).tolist() == [200]
     assert stream.manifest.tasks[0].train == 4
 
