@@ -10,6 +10,7 @@ import numpy as np
 from insituml.data.chunks import assemble, chunk_places, chunk_volume
 from insituml.data.manifest import Manifest
 from insituml.data.normalisation import Normalisation
+from insituml.data.step import joint_unit
 from insituml.learner import ContinualLearner
 
 
@@ -19,8 +20,8 @@ class FieldCode:
 
     Parameters
     ----------
-    components, unit
-        Of the field that was learned.
+    components, units
+        Of the field that was learned, a unit each.
     chunk
         Points of one sample along each axis.
     spacing
@@ -32,7 +33,7 @@ class FieldCode:
     """
 
     components: tuple[str, ...]
-    unit: str
+    units: tuple[str, ...]
     chunk: tuple[int, ...]
     spacing: tuple[float, ...]
     task: int
@@ -78,7 +79,7 @@ class FieldCode:
             )
         return cls(
             components=manifest.components,
-            unit=manifest.unit,
+            units=manifest.units,
             chunk=manifest.chunk,
             spacing=manifest.grid.spacing,
             task=chosen,
@@ -92,7 +93,8 @@ class FieldCode:
             raise ValueError(
                 f"a volume of shape {volume.shape} arrived; expected ({len(self.components)}, "
                 f"{', '.join(f'n{axis}' for axis in range(axes))}): the components "
-                f"{', '.join(self.components)} in {self.unit}, then {axes} axes of any length"
+                f"{', '.join(self.components)} in {joint_unit(self.units)}, then {axes} axes of "
+                "any length"
             )
         for name, values in zip(self.components, volume, strict=True):
             if not np.isfinite(values).all():

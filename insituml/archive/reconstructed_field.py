@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from insituml.archive.field_code import FieldCode
 from insituml.archive.latents import FieldLatents, decode_field, encode_field
-from insituml.data.step import FieldSource, Step
+from insituml.data.step import FieldSource, Step, joint_unit, units_of
 from insituml.learner import ContinualLearner
 
 
@@ -66,11 +66,12 @@ class ReconstructedField:
         report: Callable[[Reconstruction], None] | None = None,
     ) -> None:
         code = FieldCode.of(learner, task)
-        if (source.components, source.unit) != (code.components, code.unit):
+        units = units_of(source)
+        if (tuple(source.components), units) != (code.components, code.units):
             raise ValueError(
-                f"the source has {', '.join(source.components)} in {source.unit}; the checkpoint "
-                f"was trained on {', '.join(code.components)} in {code.unit}: choose the same "
-                "record and components"
+                f"the source has {', '.join(source.components)} in {joint_unit(units)}; the "
+                f"checkpoint was trained on {', '.join(code.components)} in "
+                f"{joint_unit(code.units)}: choose the same record and components"
             )
         if len(source.grid.shape) != len(code.chunk):
             raise ValueError(
@@ -82,6 +83,7 @@ class ReconstructedField:
         self.code = code
         self.components = source.components
         self.unit = source.unit
+        self.units = units
         self.grid = source.grid
         self._report = report
 

@@ -59,7 +59,7 @@ class Manifest:
     condition_size
         Numbers in the label of one sample; 0: there are none.
     components, unit
-        Of a field; none of samples.
+        Of a field; none of samples. Where components differ in unit, as ``"V/m, T"``.
     grid
         Of a field, at its first iteration; None of samples.
     chunk
@@ -75,6 +75,8 @@ class Manifest:
         Digest of the data; in transit, where they are not kept, of what they are made and cut by.
     configuration
         What the data were made by, plain values.
+    units
+        Of each component; none given: all have ``unit``.
     """
 
     name: str
@@ -93,6 +95,11 @@ class Manifest:
     origins: Mapping[int, tuple[float, ...]]
     fingerprint: str
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    units: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Fill in the unit of each component."""
+        object.__setattr__(self, "units", self.units or (self.unit,) * len(self.components))
 
     @property
     def title(self) -> str:
@@ -164,6 +171,7 @@ def _typed(plain: Mapping[str, Any]) -> dict[str, Any]:
     values = {key: value for key, value in plain.items() if key not in ("format", "iterations")}
     for name in ("columns", "sample_shape", "components"):
         values[name] = tuple(values[name])
+    values["units"] = tuple(values.get("units", ()))  # older ones have the one unit alone
     if values["grid"] is not None:
         values["grid"] = Grid(**{key: tuple(item) for key, item in values["grid"].items()})
     if values["chunk"] is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -65,7 +65,12 @@ class Step:
 
 
 class FieldSource(Protocol):
-    """An ordered sequence of steps of one vector field; iterate as often as you like."""
+    """An ordered sequence of steps of fields on one grid; iterate as often as you like.
+
+    Components may be of any records, such as ``("Ex", "Ey", "Ez")``, ``("Bz",)``, ``("rho",)`` or
+    of several. Where they differ in unit, a source has ``units`` as well, one each
+    (:func:`units_of`).
+    """
 
     components: tuple[str, ...]
     unit: str
@@ -87,3 +92,24 @@ class FieldSource(Protocol):
     def steps(self, places: Iterable[int]) -> Iterator[Step]:
         """Yield only the steps at these places (0 is the first), reading nothing else."""
         ...
+
+
+def units_of(source: FieldSource) -> tuple[str, ...]:
+    """Return the unit of each component: the source's ``units``, or else its one ``unit``.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as components.
+    """
+    units = tuple(getattr(source, "units", None) or [source.unit] * len(source.components))
+    if len(units) != len(source.components):
+        raise ValueError(
+            f"the source has units {units} of components {tuple(source.components)}; give one each"
+        )
+    return units
+
+
+def joint_unit(units: Sequence[str]) -> str:
+    """Return the one unit of all components, or the different ones, as ``"V/m, T"``."""
+    return ", ".join(dict.fromkeys(units))

@@ -152,6 +152,7 @@ class Cutter:
             condition_size=self.condition_size,
             components=self.description.components,
             unit=self.description.unit,
+            units=self.description.units,
             grid=self.description.grid,
             chunk=self.chunk,
             permuted=layout is not None and layout.pixel_orders is not None,

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from insituml.data.samples import Samples, SampleTask
-from insituml.data.step import FieldSource, Grid, Step
+from insituml.data.step import FieldSource, Grid, Step, joint_unit, units_of
 from insituml.data.windows import TaskWindows, Window
 from insituml.stream.events import Event, Finished, ProducerDied
 
@@ -49,13 +49,15 @@ class Description:
     components
         Names, such as ``("Ex", "Ey", "Ez")``; none of samples.
     unit
-        Of the values, such as ``"V/m"``.
+        Of the values, such as ``"V/m"``; ``"V/m, T"`` where components differ.
     grid
         Of a field, at its first iteration; None for a stream of samples.
     iterations
         The iterations to come, in order; None where only the producer knows.
     samples
         Of a stream of samples; None for a field.
+    units
+        Of each component; none given: all have ``unit``.
     """
 
     components: tuple[str, ...]
@@ -63,6 +65,11 @@ class Description:
     grid: Grid | None
     iterations: tuple[int, ...] | None = None
     samples: SampleLayout | None = None
+    units: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Fill in the unit of each component."""
+        object.__setattr__(self, "units", self.units or (self.unit,) * len(self.components))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -120,11 +127,13 @@ class FieldStream:
         self.source = source
 
     def describe(self) -> Description:
+        units = units_of(self.source)
         return Description(
             components=tuple(self.source.components),
-            unit=self.source.unit,
+            unit=joint_unit(units),
             grid=self.source.grid,
             iterations=tuple(self.source.iteration_numbers),
+            units=units,
         )
 
     def events(self, after: int | None = None) -> Iterator[Event]:

@@ -74,7 +74,7 @@ def write_sst(
     description = source.describe()
     if description.grid is None:
         raise ValueError("samples have no openPMD mesh; only a field can be streamed over SST")
-    writer = MeshWriter(description.components, description.unit, description.grid)
+    writer = MeshWriter(description.components, description.units, description.grid)
     series = io.Series(str(path), io.Access.create_linear, config)
     series.iteration_encoding = io.Iteration_Encoding.variable_based
     # The last reference would close the stream, as if all had been written.

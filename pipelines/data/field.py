@@ -114,7 +114,7 @@ class Field(Kind):
                 guesses[:, :, index],
                 extent=view.extents,
                 axis_labels=view.axis_labels,
-                unit=manifest.unit,
+                unit=manifest.units[index],
                 component=component,
                 **vars(labels),
             )

@@ -13,7 +13,7 @@ from pathlib import Path
 import openpmd_api as io
 
 from insituml.data.openpmd.mesh_writer import MeshWriter
-from insituml.data.step import FieldSource
+from insituml.data.step import FieldSource, units_of
 
 MODIFIED = b"\x12\x00\x08\x00\x00\x00\x00\x00\x01\x00\x00\x00"
 """HDF5's header of the message "object modification time"; four bytes of seconds follow."""
@@ -40,7 +40,8 @@ def write_series(
         Ending in ``.h5`` for one HDF5 file, in ``.bp`` for one ADIOS2 folder (BP5, variable-based
         encoding); replaced if it exists. Its folder must exist.
     source
-        What to write. Its components are named by the record and one axis letter, such as ``"Ex"``.
+        What to write. Its components are named by the record and one axis letter, such as ``"Ex"``,
+        or are scalar records, such as ``"rho"``; there may be several records.
     progress
         Called with ``(steps written, steps in all)`` after each step; None calls nothing.
 
@@ -59,7 +60,7 @@ def write_series(
         raise ValueError(f"{path} is a pattern, but all iterations go to one series; name it")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent}; create it before writing {path.name}")
-    writer = MeshWriter(source.components, source.unit, source.grid)
+    writer = MeshWriter(source.components, units_of(source), source.grid)
     if len(source) == 0:
         raise ValueError(f"the source has no steps; nothing to write to {path}")
 

@@ -287,10 +287,10 @@ def test_what_is_missing_is_named_with_what_is_there(file: Path) -> None:
 @pytest.mark.parametrize(
     "source, message",
     [
-        (Source(unit="furlong"), "unit 'furlong' is not one of V/m"),
-        (Source(("Ex", "By")), "do not name one record"),
-        (Source(("Ex", "Ex")), "do not name one record"),
-        (Source(("x",)), "do not name one record"),
+        (Source(unit="furlong"), "unit 'furlong' cannot be written to openPMD; spell it with"),
+        (Source(("Ex", "Ex")), "do not name different components"),
+        (Source(("E", "Ex")), "do not name different components"),
+        (Source(("a b",)), "'a b' cannot name an openPMD record"),
         (Source(steps=0), "has no steps"),
     ],
 )
