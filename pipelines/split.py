@@ -103,6 +103,11 @@ class _Splitting:
         for k, window in enumerate(self.windows.windows):
             if statistics_of == "running" or (statistics_of == "first_task" and k == 0):
                 self._measure(k)
+            if not self.cutter.measured:
+                raise UserError(
+                    f"data={self.data.name}: of {window.name}, nothing to train on is left; mend "
+                    "the iterations named above, or make tasks longer (fewer data.split.tasks)"
+                )
             scale = self.cutter.normalisation()
             counts = {}
             for part, numbers in (("train", self.windows.trained(k)), ("test", window.held_out)):

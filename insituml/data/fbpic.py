@@ -20,7 +20,7 @@ import numpy as np
 
 from insituml.data.constants import SPEED_OF_LIGHT
 from insituml.data.openpmd.theta_modes import to_cartesian
-from insituml.data.step import Grid, Step
+from insituml.data.step import Grid, SourceFailedError, Step
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -140,7 +140,22 @@ class FBPICSimulation:
         """Run the simulation and yield only the snapshots at these places.
 
         A place that lies before its predecessor makes the simulation begin anew.
+
+        Raises
+        ------
+        SourceFailedError
+            If the simulation breaks down: what comes after follows from it.
         """
+        try:
+            yield from self._simulated(places)
+        except ImportError:
+            raise
+        except Exception as error:
+            raise SourceFailedError(
+                f"FBPIC broke down ({type(error).__name__}: {error})"
+            ) from error
+
+    def _simulated(self, places: Iterable[int]) -> Iterator[Step]:
         numbers = self.iteration_numbers
         run: _Run | None = None
         for place in places:

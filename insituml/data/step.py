@@ -90,8 +90,16 @@ class FieldSource(Protocol):
         ...
 
     def steps(self, places: Iterable[int]) -> Iterator[Step]:
-        """Yield only the steps at these places (0 is the first), reading nothing else."""
+        """Yield only the steps at these places (0 is the first), reading nothing else.
+
+        An error here is that of one iteration: whoever asked may go on with the next place. A
+        source that cannot go on raises :class:`SourceFailedError`.
+        """
         ...
+
+
+class SourceFailedError(RuntimeError):
+    """A source broke down for good: none of its later iterations can be had."""
 
 
 def units_of(source: FieldSource) -> tuple[str, ...]:

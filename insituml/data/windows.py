@@ -10,6 +10,9 @@ from typing import Self
 
 from insituml.data.split import hold_out_evenly, split_by_time
 
+LARGEST_ITERATION = 2**63 - 1
+"""Arrays and files hold iterations as 64-bit integers."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -43,7 +46,7 @@ class TaskWindows:
     Raises
     ------
     ValueError
-        If the iterations do not ascend.
+        If the iterations do not ascend, or one is below 0 or beyond 64 bits.
     """
 
     def __init__(self, windows: Sequence[Window]) -> None:
@@ -51,7 +54,15 @@ class TaskWindows:
         self.iterations = tuple(number for window in windows for number in window.iterations)
         """Of all tasks, ascending."""
         if any(after <= before for before, after in itertools.pairwise(self.iterations)):
-            raise ValueError(f"iterations must ascend, but begin {list(self.iterations[:8])}")
+            before, after = next((b, a) for b, a in itertools.pairwise(self.iterations) if a <= b)
+            raise ValueError(
+                f"iterations must ascend, but {after} follows {before}; each may come once"
+            )
+        for number in (self.iterations[0], self.iterations[-1]) if self.iterations else ():
+            if not 0 <= number <= LARGEST_ITERATION:
+                raise ValueError(
+                    f"iteration {number} cannot be stored; expected numbers from 0 to 2^63 − 1"
+                )
         self.held_out = frozenset(number for window in windows for number in window.held_out)
         """Iterations that training never sees."""
         self._first = [window.iterations[0] for window in windows]

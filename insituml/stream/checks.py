@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from insituml.data.step import Step
+from insituml.data.windows import LARGEST_ITERATION
 from insituml.stream.events import Event, Finished, Gap, Rejected
 from insituml.stream.source import Description
 
@@ -27,21 +31,45 @@ def checked(events: Iterable[Event], description: Description) -> Iterator[Event
     ------
     Event
         Steps whose values and labels are finite, and float32 or of the labels' dtype, in the shapes
-        of the description. A float64 value beyond the range of float32 counts as infinite.
+        of the description, their iterations ascending. A float64 value beyond the range of float32
+        counts as infinite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something else than an event comes, or the number of an iteration is none.
     """
+    last = None
     for event in events:
-        yield checked_step(event, description) if isinstance(event, Step) else event
+        if not isinstance(event, Event):
+            raise TypeError(f"the source gave {type(event).__name__}; expected a Step or an ending")
+        if isinstance(event, Step):
+            number = _number(event.iteration)
+            if last is not None and number <= last:
+                yield Rejected(number, f"it came after iteration {last}; iterations must ascend")
+                continue
+            last = number
+            yield checked_step(replace(event, iteration=number), description)
+        else:
+            yield event
 
 
-def checked_step(step: Step, description: Description) -> Step | Rejected:
-    """Return a step as :func:`checked` yields it."""
+def checked_step(step: Step | Rejected, description: Description) -> Step | Rejected:
+    """Return a step as :func:`checked` yields it; one that is rejected already stays so."""
+    if isinstance(step, Rejected):
+        return step
+    if fault := _fault_of_place(step, description):
+        return Rejected(step.iteration, fault)
     columns: dict[str, np.ndarray] = {}
     for name, (shape, dtype) in description.columns.items():
         column = getattr(step, name)
         if column is None:
             return Rejected(step.iteration, f"it has no {name}")
         with np.errstate(over="ignore", invalid="ignore"):
-            column = np.asarray(column, dtype=dtype)
+            try:
+                column = _real(column, dtype)
+            except (TypeError, ValueError) as error:
+                return Rejected(step.iteration, f"its {name} are no numbers: {error}")
         fits = column.shape == shape
         if description.samples is not None:  # a block of samples may be a shorter one
             fits = column.shape[1:] == shape[1:] and 0 < len(column) <= shape[0]
@@ -56,6 +84,39 @@ def checked_step(step: Step, description: Description) -> Step | Rejected:
         counts = " and ".join(f"{len(column)} {name}" for name, column in columns.items())
         return Rejected(step.iteration, f"it has {counts}")
     return replace(step, values=columns["values"], labels=columns.get("labels"))
+
+
+def _number(iteration: Any) -> int:
+    try:
+        number = operator.index(iteration)
+    except TypeError:
+        raise TypeError(f"an iteration has the number {iteration!r}; expected an integer") from None
+    if not 0 <= number <= LARGEST_ITERATION:
+        raise ValueError(f"an iteration has the number {number}; expected 0 to 2^63 − 1")
+    return number
+
+
+def _real(values: Any, dtype: str) -> np.ndarray:
+    """Return values as an array of real numbers of a dtype."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":  # complex ones would lose their imaginary part unnoticed
+        raise TypeError(f"their dtype is {array.dtype}; expected real numbers")
+    return array.astype(dtype, copy=False)
+
+
+def _fault_of_place(step: Step, description: Description) -> str:
+    """Say what is wrong with when or where a step is; empty if nothing is."""
+    try:
+        if not math.isfinite(step.time):
+            return f"its time is {step.time}, no number of seconds"
+        origin = step.origin
+    except (TypeError, ValueError) as error:
+        return f"its time is {step.time!r}, its origin {step.metadata!r}: {error}"
+    if origin is None or description.grid is None:
+        return ""
+    if len(origin) != len(description.grid.shape) or not all(map(math.isfinite, origin)):
+        return f"its origin is {origin}; expected {len(description.grid.shape)} finite numbers"
+    return ""
 
 
 def not_finite(values: np.ndarray) -> str:

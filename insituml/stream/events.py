@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from insituml.data.step import Step
+from insituml.data.step import SourceFailedError, Step
+
+MOST_CHARACTERS = 400
+"""Of an error's words that are passed on."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An iteration that arrived but cannot be learned from: NaN, infinity or a wrong shape."""
+    """An iteration that cannot be learned from: unreadable, NaN, infinity or a wrong shape."""
 
     iteration: int
     reason: str
@@ -49,3 +53,16 @@ Event = Step | Gap | Rejected | Ending
 
 class NoProducerError(TimeoutError):
     """Nobody produced anything within the time allowed for opening a stream."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Say an error in one line: its own words, after its kind where they mean little without."""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", str(error.args[0] if error.args else error))
+    if isinstance(error, OSError):
+        plain = str(error)
+    words = " ".join(plain.split())
+    if len(words) > MOST_CHARACTERS:
+        words = f"{words[:MOST_CHARACTERS]}…"
+    if isinstance(error, ValueError | KeyError | OSError | SourceFailedError) and " " in words:
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -9,9 +9,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from insituml.data.samples import Samples, SampleTask
-from insituml.data.step import FieldSource, Grid, Step, joint_unit, units_of
+from insituml.data.step import FieldSource, Grid, SourceFailedError, Step, joint_unit, units_of
 from insituml.data.windows import TaskWindows, Window
-from insituml.stream.events import Event, Finished, ProducerDied
+from insituml.stream.events import Event, Finished, ProducerDied, Rejected, in_one_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +117,8 @@ class Source(Protocol):
 class FieldStream:
     """Any field of :mod:`insituml.data` as a stream, in this process.
 
+    An iteration that cannot be read is :class:`Rejected`; the others still come.
+
     Parameters
     ----------
     source
@@ -137,18 +139,43 @@ class FieldStream:
         )
 
     def events(self, after: int | None = None) -> Iterator[Event]:
-        numbers = self.source.iteration_numbers
         try:
+            numbers = self.source.iteration_numbers
             yield from self.steps([n for n in numbers if after is None or n > after])
         except Exception as error:  # whatever a simulation or a reader may raise
-            yield ProducerDied(f"{type(error).__name__}: {error}")
+            yield ProducerDied(in_one_line(error))
         else:
             yield Finished()
 
-    def steps(self, iterations: Sequence[int]) -> Iterator[Step]:
-        """Yield the steps of these iterations."""
+    def steps(self, iterations: Sequence[int]) -> Iterator[Step | Rejected]:
+        """Yield the steps of these iterations; those that cannot be read are named, not raised.
+
+        Raises
+        ------
+        SourceFailedError, ImportError, MemoryError
+            If the source cannot go on, or cannot run at all.
+        """
         place = {number: k for k, number in enumerate(self.source.iteration_numbers)}
-        return self.source.steps([place[number] for number in iterations])
+        left = list(iterations)
+        while left:
+            reason = "the source ended before it"
+            try:
+                for step in self.source.steps([place[number] for number in left]):
+                    if not isinstance(step, Step):
+                        reason = f"the source yielded {type(step).__name__}, not a Step"
+                        break
+                    if step.iteration != left[0]:
+                        reason = f"the source yielded iteration {step.iteration!r} in its place"
+                        break
+                    del left[0]
+                    yield step
+                    if not left:
+                        return
+            except (SourceFailedError, ImportError, MemoryError):
+                raise
+            except Exception as error:  # whatever a reader may raise of one iteration
+                reason = in_one_line(error)
+            yield Rejected(left.pop(0), reason)
 
 
 class SampleStream:

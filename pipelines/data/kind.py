@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from insituml.data.task_files import TaskFiles
     from insituml.data.windows import TaskWindows
     from insituml.plots import Figure
-    from insituml.stream import Description, Source
+    from insituml.stream import Description, Rejected, Source
 
 
 SAVED = "source.json"
@@ -52,7 +52,7 @@ class StoredStream(Protocol):
     """A stream whose steps can be read again, in any choice of iterations."""
 
     def describe(self) -> Description: ...
-    def steps(self, iterations: Sequence[int]) -> Iterator[Step]: ...
+    def steps(self, iterations: Sequence[int]) -> Iterator[Step | Rejected]: ...
 
 
 @dataclass(frozen=True)

@@ -205,8 +205,8 @@ class StreamTraining:
         return self._manifests[tuple(tasks)]
 
     def _passed(self, iteration: int) -> None:
-        self.seen = iteration
-        self._bar.update(self.windows.count_through(iteration) - self._bar.n)
+        self.seen = iteration if self.seen is None else max(self.seen, iteration)
+        self._bar.update(self.windows.count_through(self.seen) - self._bar.n)
         self._bar.set_postfix_str(
             f"loss {self.listener.loss:.4f}, waiting {self.log.wait_share:.0%}"
         )

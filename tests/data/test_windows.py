@@ -42,3 +42,17 @@ def test_a_stream_may_say_its_tasks_itself() -> None:
     assert windows.held_out == {0, 3}
     assert windows.count_between(1, 3) == 3
     assert windows.count_through(3) == 4
+
+
+@pytest.mark.parametrize(
+    "numbers, message",
+    [
+        ((0, 10, 10, 20), "10 follows 10"),
+        ((0, 20, 10, 30), "10 follows 20"),
+        ((0, 1, 2, 10**25), "iteration 10{25} cannot be stored"),
+        ((-5, 1, 2, 3), "iteration -5 cannot be stored"),
+    ],
+)
+def test_numbers_that_are_no_iterations(numbers: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TaskWindows.in_time(numbers, 2, 0.5)
