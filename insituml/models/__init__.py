@@ -1,7 +1,7 @@
 """Models: plain modules on :class:`insituml.learner.ContinualLearner`."""
 
 from insituml.learner import ContinualLearner
-from insituml.models.autoencoder import AutoEncoder2D, AutoEncoder3D
+from insituml.models.autoencoder import AutoEncoder1D, AutoEncoder2D, AutoEncoder3D
 from insituml.models.conditional_flow import ConditionalFlow
 from insituml.models.encoder_decoder import EncoderDecoder
 from insituml.models.layers import initialise
@@ -9,6 +9,7 @@ from insituml.models.mlp import MLP
 
 __all__ = [
     "MLP",
+    "AutoEncoder1D",
     "AutoEncoder2D",
     "AutoEncoder3D",
     "ConditionalFlow",

@@ -1,4 +1,4 @@
-"""Convolutional autoencoders in two and three dimensions, one implementation."""
+"""Convolutional autoencoders in one, two and three dimensions, one implementation."""
 
 from __future__ import annotations
 
@@ -57,9 +57,12 @@ class _AutoEncoder(EncoderDecoder):
         generator: torch.Generator | None = None,
     ) -> None:
         if len(input_shape) != self.dimensions + 1:
+            given = len(input_shape) - 1
+            other = f"; for {given} choose AutoEncoder{given}D (model=autoencoder{given}d)"
             raise ValueError(
                 f"input_shape is {tuple(input_shape)}; {type(self).__name__} expects "
-                f"{self.dimensions + 1} numbers: channels, then {self.dimensions} grid sizes"
+                f"{self.dimensions + 1} numbers: channels, then {self.dimensions} grid size(s)"
+                f"{other if 1 <= given <= 3 else ''}"
             )
         if convolutions < 1:
             raise ValueError(f"convolutions is {convolutions}; expected 1 or more per block")
@@ -72,6 +75,11 @@ class _AutoEncoder(EncoderDecoder):
             )
 
         super().__init__(build, loss=loss, generator=generator)
+
+
+class AutoEncoder1D(_AutoEncoder):
+    __doc__ = (_AutoEncoder.__doc__ or "").replace("*grid", "points")
+    dimensions = 1
 
 
 class AutoEncoder2D(_AutoEncoder):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from insituml.gradients import diagonal_fisher
 from insituml.learner import ContinualLearner
-from insituml.models import MLP, AutoEncoder2D, AutoEncoder3D
+from insituml.models import MLP, AutoEncoder1D, AutoEncoder2D, AutoEncoder3D
 
 
 class Regressor(ContinualLearner):
@@ -57,6 +57,7 @@ def assert_close(actual, expected, rtol: float = 1e-10) -> None:
 CASES = {
     "mlp": lambda: (MLP(4, (6,), 3), [numbers(11, 4)]),
     "mlp_l1": lambda: (MLP((2, 3), (6,), 3, "tanh", loss="l1"), [numbers(11, 2, 3)]),
+    "1d": lambda: (AutoEncoder1D((2, 7), (3, 4), 5, 2), [numbers(11, 2, 7)]),
     "2d_strided": lambda: (AutoEncoder2D((2, 7, 6), (3, 4), 5, 2), [numbers(11, 2, 7, 6)]),
     "2d_pool": lambda: (
         AutoEncoder2D((2, 7, 6), (3, 4), 5, downsampling="pool"),

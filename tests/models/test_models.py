@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from insituml.learner import ContinualLearner
-from insituml.models import MLP, AutoEncoder2D, AutoEncoder3D
+from insituml.models import MLP, AutoEncoder1D, AutoEncoder2D, AutoEncoder3D
 from insituml.models.layers import ACTIVATIONS
 
 
@@ -22,8 +22,18 @@ def batch(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=seeded(1))
 
 
-CLASSES = {2: AutoEncoder2D, 3: AutoEncoder3D}
-SHAPES = [(1, 8, 8), (3, 7, 9), (2, 5, 12), (1, 4, 4, 4), (3, 5, 7, 6), (2, 9, 4, 5)]
+CLASSES = {1: AutoEncoder1D, 2: AutoEncoder2D, 3: AutoEncoder3D}
+SHAPES = [
+    (1, 64),
+    (3, 17),
+    (6, 4),
+    (1, 8, 8),
+    (3, 7, 9),
+    (2, 5, 12),
+    (1, 4, 4, 4),
+    (3, 5, 7, 6),
+    (2, 9, 4, 5),
+]
 
 
 @pytest.mark.parametrize("downsampling", ["strided", "pool"])
@@ -41,6 +51,21 @@ def test_autoencoder_shapes(shape, convolutions: int, downsampling: str) -> None
     assert (indices is None) == (downsampling == "strided")
     layers = [m for m in model.modules() if hasattr(m, "stride") and hasattr(m, "weight")]
     assert len(layers) == 2 * 2 * convolutions  # two halves, two blocks
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 2), (3, 3), (1, 1, 2), (2, 1, 64), (1, 1, 1, 5)])
+def test_the_smallest_grids_go_through_strided_blocks(shape: tuple[int, ...]) -> None:
+    model = CLASSES[len(shape) - 1](shape, (4, 6), 5)
+    assert model(batch(3, *shape))[1].shape == (3, *shape)
+
+
+@pytest.mark.parametrize("dimensions, shape", [(3, (3, 64)), (3, (1, 16, 32)), (1, (2, 8, 8, 8))])
+def test_a_model_of_other_dimensions_names_the_one_that_fits(dimensions: int, shape) -> None:
+    n = len(shape) - 1
+    with pytest.raises(
+        ValueError, match=rf"for {n} choose AutoEncoder{n}D \(model=autoencoder{n}d"
+    ):
+        CLASSES[dimensions](shape)
 
 
 def test_strided_latent_is_the_whole_code_but_pooled_latent_is_not() -> None:
@@ -124,6 +149,7 @@ def test_activation_is_the_one_named_and_none_follows_the_output(name: str, buil
 
 MODELS = {
     "mlp": lambda **k: MLP((2, 3), (7, 5), 4, **k),
+    "1d": lambda **k: AutoEncoder1D((2, 9), (3, 4), 5, **k),
     "2d": lambda **k: AutoEncoder2D((2, 8, 6), (3, 4), 5, **k),
     "3d": lambda **k: AutoEncoder3D((2, 4, 4, 6), (3, 4), 5, **k),
 }
@@ -166,7 +192,7 @@ def test_halves_live_on_two_devices(name: str, downsampling: str) -> None:
     assert model.split_devices("cpu", "meta") is model
     assert {p.device.type for p in model.encoder.parameters()} == {"cpu"}
     assert {p.device.type for p in model.decoder.parameters()} == {"meta"}
-    shape = {"mlp": (2, 3), "2d": (2, 8, 6), "3d": (2, 4, 4, 6)}[name]
+    shape = {"mlp": (2, 3), "1d": (2, 9), "2d": (2, 8, 6), "3d": (2, 4, 4, 6)}[name]
     x = batch(3, *shape)
     encoded, decoded, _ = model(x)
     assert (encoded.device.type, decoded.device.type) == ("cpu", "meta")

@@ -100,6 +100,7 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
 @pytest.mark.parametrize("model", GROUPS["model"])
 def test_models_make_samples_of_the_shapes_they_are_for(experiment, model, tools, tmp_path) -> None:
     meant_for = {
+        "autoencoder1d": set(),
         "autoencoder2d": IMAGES,
         "autoencoder3d": {"lwfa", "pic", "fbpic"},
         "conditional_flow": {"toy8", "toy8_flow"},
