@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.fitting import data_of
 from pipelines.common.output import new_folder
-from pipelines.common.schema import Data, validate
+from pipelines.common.schema import Data
 
 if TYPE_CHECKING:
     from pipelines.data.kind import SavedSource
@@ -45,7 +46,7 @@ def generate(data: Data, folder: Path) -> SavedSource:
 
 
 def main(call: Invocation) -> None:
-    data = validate(Data, call.section("data"), "data")
+    data = data_of(call)
     generate(data, Path("data/raw"))
     print(f"generate: {data.name} is in data/raw")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.common.cli import Invocation, fail, run_stage
 from pipelines.common.errors import UserError
+from pipelines.common.fitting import data_of
 from pipelines.common.schema import Data, Produce, validate
 from pipelines.data.sources import build_source
 
@@ -123,7 +124,7 @@ def _stream(told: Connection, tells: Connection, source: Any, options: Produce) 
 
 
 def main(call: Invocation) -> None:
-    data = validate(Data, call.section("data"), "data")
+    data = data_of(call)
     options = validate(Produce, call.section("produce"), "produce")
     try:
         written = produce(data, options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
+from pipelines.common.fitting import data_of
 from pipelines.common.schema import Data, Reconstruct, validate
 from pipelines.data.sources import build_source
 from pipelines.runs.planning import check_device
@@ -130,7 +131,7 @@ def _other_resolution(restored: Any) -> str:
 
 
 def main(call: Invocation) -> None:
-    data = validate(Data, call.section("data"), "data")
+    data = data_of(call)
     options = validate(Reconstruct, call.section("reconstruct"), "reconstruct")
     done = reconstruct(data, options)
     parts = ", ".join(f"{name} {error:.3g}" for name, error in done.errors.items())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
+from pipelines.common.fitting import data_of
 from pipelines.common.output import new_folder
 from pipelines.common.schema import Data, Training, Transit, validate
 from pipelines.runs.planning import PARTIAL, check_device, recipes_of
@@ -72,7 +73,7 @@ def plan(call: Invocation) -> Plan:
     from insituml.stream import NoProducerError
     from pipelines.transit.source import open_ring
 
-    data = validate(Data, call.section("data"), "data")
+    data = data_of(call)
     transit = validate(Transit, call.section("transit"), "transit")
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
@@ -122,7 +123,9 @@ def _plan(
     settings |= {key: getattr(transit, key) for key in RESULT_KEYS}
     recipes: list[Recipe] = []
     for call in calls:
-        recipes += recipes_of(call, tasks.facts, settings, tasks.fingerprint, training.seeds)
+        recipes += recipes_of(
+            call, tasks.facts, settings, tasks.fingerprint, training.seeds, tasks.example()
+        )
     folder = PARTIAL / f"stream-{fingerprint([r.identity().fingerprint for r in recipes])}"
     if not (folder / RESUME).exists():  # what was left before there was anything to go on from
         shutil.rmtree(folder, ignore_errors=True)

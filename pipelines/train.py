@@ -47,6 +47,7 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
         settings_of(training.model_dump()),
         manifest.fingerprint,
         training.seeds,
+        tuple(column[:2] for column in files.tasks()[0].train),
     )
     identity = recipes[0].identity().of_all_seeds()
     partial = PARTIAL / f"{identity.method_name}-{identity.fingerprint}"

@@ -19,6 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.common.errors import UserError
+from pipelines.common.fitting import open_to_new_keys
+from pipelines.common.located import find_from_here
 from pipelines.common.node import Node
 from pipelines.common.task_files import IDENTIFYING
 
@@ -132,7 +134,9 @@ def run_stage(
     overrides
         Overrides of this stage itself, before the user's.
     """
-    sys.argv[1:] = arguments = [_renamed(argument) for argument in sys.argv[1:]]
+    find_from_here()
+    arguments = open_to_new_keys([_renamed(argument) for argument in sys.argv[1:]])
+    sys.argv[1:] = arguments
     if {"-h", "--help"} & set(arguments):
         print(f"{description}\n")
     elif not any(argument.startswith("-") for argument in arguments):  # Hydra's own options

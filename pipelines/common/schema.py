@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import pydoc
-import typing
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.common.errors import UserError
 from pipelines.common.node import Node
@@ -127,98 +123,14 @@ def validate(section: type[Section], values: Node, name: str) -> Any:
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error, name, section)) from error
-
-
-def validate_target(node: Node, name: str) -> None:
-    """Check a ``_target_`` node's arguments against the signature of what it builds.
-
-    Nodes among its arguments, and in lists of them, are checked in the same way.
-
-    Raises
-    ------
-    UserError
-        If the target cannot be imported, an argument is unknown or has the wrong type, or a node
-        is built where a function that builds it is expected.
-    """
-    path = node.get("_target_")
-    try:
-        target = path and pydoc.locate(path)
-    except pydoc.ErrorDuringImport as error:
-        raise UserError(f"{name}._target_ cannot be imported: {error}") from error
-    if target is None:
-        raise UserError(f"{name}._target_ is {path!r}; give the full name of a class or function")
-    parameters = _parameters(target)
-    hints = _hints(target)
-    for key, value in node.items():
-        if key.startswith("_") and key.endswith("_"):
-            continue
-        if key not in parameters:
-            raise UserError(
-                f"{name}.{key} is not an option of {node['_target_']}; "
-                f"accepted: {', '.join(sorted(parameters)) or 'none'}"
-            )
-        for place, nested in _nodes(value, f"{name}.{key}"):
-            _check_partial(nested, place, hints.get(key))
-            validate_target(nested, place)
-        if key in hints and not _nodes(value, ""):
-            try:
-                TypeAdapter(hints[key]).validate_python(value)
-            except ValidationError as error:
-                raise UserError(_explain(error, f"{name}.{key}")) from error
-
-
-def _nodes(value: Any, name: str) -> list[tuple[str, Node]]:
-    """Return the ``_target_`` nodes that a value is, or that a list holds, and their places."""
-    entries = [(f"{name}.{i}", v) for i, v in enumerate(value)] if isinstance(value, list) else []
-    return [(n, v) for n, v in [(name, value), *entries] if isinstance(v, dict) and "_target_" in v]
-
-
-def _check_partial(node: Node, name: str, hint: Any) -> None:
-    """Where a function is expected, or a list of them, a node must not be built at once."""
-    kinds = [typing.get_origin(h) for h in (hint, *typing.get_args(hint))]
-    if Callable in kinds and not node.get("_partial_"):
-        raise UserError(f"{name} is built by what it is given to; it needs {name}._partial_=true")
-
-
-def _functions(target: Any) -> list[Callable[..., Any]]:
-    """Return what takes a target's arguments: a ``**`` argument is handed on to the base class."""
-    functions: list[Callable[..., Any]] = []
-    own = (
-        [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
-        if (isinstance(target, type))
-        else [target]
-    )
-    for function in own:
-        functions.append(function)
-        parameters = inspect.signature(function).parameters.values()
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            break
-    return functions
-
-
-def _parameters(target: Any) -> set[str]:
-    names: set[str] = set()
-    for function in _functions(target):
-        parameters = inspect.signature(function).parameters.values()
-        names.update(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
-    return names - {"self", "generator", "params", "build"}
-
-
-def _hints(target: Any) -> Node:
-    """Return the annotations pydantic can check: plain types, not tensors or optimizers' unions."""
-    plain: Node = {}
-    for function in reversed(_functions(target)):
-        for key, hint in typing.get_type_hints(function).items():
-            if "torch" not in str(hint) and key not in ("return", "generator"):
-                plain[key] = hint
-    return plain
+        raise UserError(explain(error, name, section)) from error
 
 
 SPLITS: dict[str, type[Section]] = {"time": TimeSplit, "label": LabelSplit}
 
 
-def _explain(error: ValidationError, name: str, section: type[Section] = Section) -> str:
+def explain(error: ValidationError, name: str, section: type[Section] = Section) -> str:
+    """Return what is wrong with the values of ``name``, on one line."""
     lines = []
     for problem in error.errors():
         owner: type[Section] = section

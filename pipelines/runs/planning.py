@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation
 from pipelines.common.errors import UserError
+from pipelines.common.fitting import fitting
 from pipelines.common.node import Node
-from pipelines.common.schema import validate_target
+from pipelines.common.targets import check_complete, validate_target
 from pipelines.runs.recipe import Recipe
+from pipelines.runs.trial import try_out
+
+if TYPE_CHECKING:
+    from insituml.data.task import Batch
 
 PARTIAL = Path(".partial")
 """Gets what is not whole yet."""
 
 
 def recipes_of(
-    call: Invocation, facts: Node, settings: Node, data_fingerprint: str, seeds: list[int]
+    call: Invocation,
+    facts: Node,
+    settings: Node,
+    data_fingerprint: str,
+    seeds: list[int],
+    example: Batch,
 ) -> list[Recipe]:
     """Return what the chosen method learns, for each seed, checked by building one.
 
@@ -31,18 +42,20 @@ def recipes_of(
         Of the stream.
     seeds
         One recipe each.
+    example
+        A few samples of the stream, or their like, that a learner is tried on.
 
     Raises
     ------
     UserError
         For any wrong key or value.
     """
-    from hydra.errors import InstantiationException
-
     name = call.choices["method"]
-    sections = {key: call.section(key, **facts) for key in ("model", "method", "optimizer")}
-    for key, section in sections.items():
-        validate_target(section, key)
+    sections = {}
+    for key in ("model", "method", "optimizer"):
+        sections[key] = fitting(call, key, call.section(key, **facts))
+        validate_target(sections[key], key)
+        check_complete(sections[key], key)
     recipes = [
         Recipe(
             method_name=name,
@@ -53,12 +66,7 @@ def recipes_of(
         )
         for seed in seeds
     ]
-    try:
-        recipes[0].build()  # before any worker starts, so that a wrong value shows at once
-    except InstantiationException as error:
-        raise UserError(f"{error.__cause__ or error}") from error
-    except ValueError as error:
-        raise UserError(f"method={name}: {error}") from error
+    try_out(recipes[0], example)  # before any worker starts, so that a wrong value shows at once
     return recipes
 
 

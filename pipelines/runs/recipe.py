@@ -6,9 +6,11 @@ import hashlib
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pipelines.common.errors import UserError
 from pipelines.common.node import Node
+from pipelines.common.reasons import reason
 from pipelines.common.versions import versions
 from pipelines.runs.identity import Identity
 
@@ -69,18 +71,62 @@ class Recipe:
 
         Methods start from the same weights and see the same order of samples: their own random
         choices come from a generator of their own.
+
+        Raises
+        ------
+        UserError
+            If one of them cannot be built, or is not what it must be.
         """
         import numpy as np
         import torch
-        from hydra.utils import instantiate
+
+        from insituml.learner import ContinualLearner
+        from insituml.methods import Method
+        from pipelines.runs.ambient import ambient_seed
 
         seeds = np.random.SeedSequence(self.seed).generate_state(3).tolist()
         weights, order, choices = (torch.Generator().manual_seed(s) for s in seeds)
-        learner = instantiate(self.model, generator=weights, _convert_="all")
+        # A model of the user's own may draw its first weights as torch's layers do by themselves.
+        with ambient_seed(seeds[0]):
+            learner = self._built("model", ContinualLearner, generator=weights)
+        check_learner(learner)
         learner.to(self.training["device"])
-        method = instantiate(self.method, generator=choices, _convert_="all")
-        optimizer = instantiate(self.optimizer, params=learner.parameters(), _convert_="all")
+        with ambient_seed(seeds[2]):
+            method = self._built("method", Method, generator=choices)
+        optimizer = self._built("optimizer", torch.optim.Optimizer, learner.parameters())
         return learner, method, optimizer, order
+
+    def _built(self, section: str, expected: type[Any], *arguments: Any, **more: Any) -> Any:
+        from pipelines.common.targets import build
+
+        node = getattr(self, section)
+        try:
+            made = build(node, *arguments, **more)
+        except (Exception, SystemExit) as error:  # whatever a user's own constructor may raise
+            raise UserError(f"{section}: {reason(error)}") from error
+        if not isinstance(made, expected):
+            raise UserError(
+                f"{section}._target_ is {node['_target_']}, which makes a {type(made).__name__}; "
+                f"expected a subclass of {expected.__module__}.{expected.__name__}"
+            )
+        return made
+
+
+def check_learner(learner: ContinualLearner) -> None:
+    """Refuse a learner that no optimizer could train.
+
+    Raises
+    ------
+    UserError
+        Saying what it lacks.
+    """
+    name = type(learner).__name__
+    if type(learner).__hash__ is None:
+        raise UserError(f"model: {name} is compared by value; give it @dataclass(eq=False)")
+    if not hasattr(learner, "reconstruction_loss"):
+        raise UserError(f"model: {name}.__init__ does not call super().__init__()")
+    if not any(p.requires_grad for p in learner.parameters()):
+        raise UserError(f"model: {name} has no parameter that could learn")
 
 
 def versions_of_results() -> dict[str, str]:

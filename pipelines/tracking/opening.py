@@ -6,7 +6,7 @@ from hydra.utils import instantiate
 
 from pipelines.common.errors import UserError
 from pipelines.common.node import Node
-from pipelines.common.schema import validate_target
+from pipelines.common.targets import validate_target
 from pipelines.tracking.base import Tracker
 
 

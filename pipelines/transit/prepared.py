@@ -17,6 +17,7 @@ from pipelines.common.task_files import IDENTIFYING, facts_of
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
+    from insituml.data.task import Batch
     from insituml.data.windows import TaskWindows
     from insituml.in_transit import Arrivals, Cutter
     from insituml.stream import Description
@@ -47,6 +48,17 @@ class StreamedTasks:
         """Return what the configuration may refer to as ``stream``."""
         cutter = self.cutter
         return facts_of(len(self.windows), cutter.sample_shape, cutter.condition_size)
+
+    def example(self) -> Batch:
+        """Return two samples of zeros, of the shapes and types of those to come."""
+        import torch
+
+        layout = self.cutter.description.samples
+        inputs = torch.zeros(2, *self.cutter.sample_shape)
+        if layout is None:
+            return (inputs,)
+        labels = torch.zeros(2, *layout.label_shape, dtype=getattr(torch, layout.label_dtype))
+        return (inputs, labels)
 
     @property
     def sample_bytes(self) -> int:

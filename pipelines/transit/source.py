@@ -22,10 +22,10 @@ def open_ring(data: Data, transit: Transit) -> RingSource:
         If its source cannot be built as configured.
     """
     from insituml.stream import RingSource
-    from pipelines.common.schema import validate_target
+    from pipelines.data.sources import check_source
 
     data = _attached(data, transit)
-    validate_target(data.source, "data.source")
+    check_source(data.source)
     return RingSource(
         partial(make_source, data, transit),
         slots=transit.slots,

@@ -16,7 +16,8 @@ from insituml import memory
 from insituml.methods import Combined
 from pipelines.common.cli import CONF
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Training, validate, validate_target
+from pipelines.common.schema import Data, Training, validate
+from pipelines.common.targets import validate_target
 from pipelines.select import select
 
 GROUPS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,8 +93,9 @@ def test_partial_work_of_another_configuration_is_not_used(root, tools) -> None:
     }
     assert len(changed | {base}) == 7
     info = json.loads((root / "data/tasks/stream.json").read_text())
+    tasks = (root / "data/tasks").resolve()
     (root / "data/tasks").unlink()
-    (root / "data/tasks").mkdir()
+    shutil.copytree(tasks, root / "data/tasks")
     (root / "data/tasks/stream.json").write_text(json.dumps({**info, "fingerprint": "f" * 64}))
     assert folder() not in changed | {base}
 

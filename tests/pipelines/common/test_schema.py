@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Training, validate, validate_target
+from pipelines.common.schema import Data, Training, validate
+from pipelines.common.targets import validate_target
 
 
 def message(function, *arguments: Any) -> str:

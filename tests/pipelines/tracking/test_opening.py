@@ -102,8 +102,14 @@ def test_a_tracker_of_the_users_own_is_named_in_one_place(
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"_target_": "own_tracking.Missing"}, "tracking._target_ is 'own_tracking.Missing'; give"),
-        ({"_target_": "no_module.At.All"}, "tracking._target_ is 'no_module.At.All'; give"),
+        (
+            {"_target_": "own_tracking.Missing"},
+            "tracking._target_ is 'own_tracking.Missing', but own_tracking has no Missing",
+        ),
+        (
+            {"_target_": "no_module.At.All"},
+            "tracking._target_ is 'no_module.At.All', but there is no",
+        ),
         ({"_target_": "own_tracking.Something"}, "which makes a Something; expected a subclass of"),
         (
             {"_target_": "own_tracking.FileTracker", "database": "a"},
