@@ -3,15 +3,18 @@
 from matplotlib.figure import Figure
 
 from insituml.plots.forgetting import first_task_error, forgetting_curves
+from insituml.plots.image_rows import image_grid
 from insituml.plots.latent_drift import latent_drift_heatmap
 from insituml.plots.leaderboard import leaderboard_figure
 from insituml.plots.leaderboard_table import leaderboard_markdown
+from insituml.plots.line_reconstructions import reconstruction_lines
 from insituml.plots.loss_matrix import loss_matrix_grid, loss_matrix_heatmap
 from insituml.plots.method_style import method_label, method_styles
 from insituml.plots.point_clouds import point_clouds
-from insituml.plots.reconstructions import image_grid, reconstruction_grid
+from insituml.plots.reconstructions import reconstruction_grid
 from insituml.plots.style import save
 from insituml.plots.training import loss_history
+from insituml.plots.units import quantity
 
 __all__ = [
     "Figure",
@@ -27,6 +30,8 @@ __all__ = [
     "method_label",
     "method_styles",
     "point_clouds",
+    "quantity",
     "reconstruction_grid",
+    "reconstruction_lines",
     "save",
 ]

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from insituml.plots.panel_rows import panel_rows
-from insituml.plots.style import look
+from insituml.plots.example_arrays import Examples
+from insituml.plots.panel_rows import panel_rows, say_not_finite, say_on_panel
+from insituml.plots.style import MODEL, ORIGINAL, look
 
-_ORIGINAL, _MODEL = "#0072B2", "#D55E00"
 _BENEATH = "0.78"
 _MARGIN = 0.25  # around the original point clouds, as a part of their extent
 
@@ -63,52 +63,49 @@ def point_clouds(
             f"reconstructions must have shape (n_rows, K, n, 2) with n_rows = {len(points)} as "
             f"the originals, got {guesses.shape}"
         )
-    low, high = np.nanmin(points, axis=(0, 1)), np.nanmax(points, axis=(0, 1))
-    size = float(max((high - low).max(), 1e-12)) * (0.5 + _MARGIN)
-    middle = (low + high) / 2
-    low, high = middle - size, middle + size
+    examples = Examples.chosen(points, guesses, row_labels, column_labels, learned_at)
+    low, high = _square_around(examples.originals)
 
-    def draw(axes: Axes, row: int, values: np.ndarray) -> None:
-        color = _point_color(axes)
-        if beneath and color != _ORIGINAL:
-            axes.scatter(points[row][:, 0], points[row][:, 1], s=7, linewidths=0, color=_BENEATH)
-        axes.scatter(values[:, 0], values[:, 1], s=3, linewidths=0, alpha=0.6, color=color)
+    def draw(axes: Axes, row: int, column: int) -> None:
+        values = examples.panel(row, column)
+        if beneath and column:
+            x, y = examples.originals[row].T
+            axes.scatter(x, y, s=5, linewidths=0, color=_BENEATH)
+        color = MODEL if column else ORIGINAL
+        axes.scatter(values[:, 0], values[:, 1], s=2, linewidths=0, alpha=0.6, color=color)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-        outside = 1 - float(np.mean(((values >= low) & (values <= high)).all(axis=-1)))
-        if outside > 0:
-            axes.annotate(
-                f"{max(100 * outside, 1):.0f} % outside",
-                xy=(1, 0),
-                xycoords="axes fraction",
-                xytext=(-3, 3),
-                textcoords="offset points",
-                ha="right",
-                va="bottom",
-                fontsize=7,
-                color="0.3",
-                bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
-            )
+        finite = values[np.isfinite(values).all(axis=-1)]
+        if len(finite) < len(values):
+            say_not_finite(axes, values)
+        elif outside := 1 - float(np.mean(((values >= low) & (values <= high)).all(axis=-1))):
+            say_on_panel(axes, f"{max(100 * outside, 1):.0f} % outside")
 
+    keys = {"originals": ORIGINAL, ("samples" if beneath else "reconstructions"): MODEL}
+    if beneath:
+        keys["the row's originals"] = _BENEATH
     figure, _ = panel_rows(
-        points,
-        guesses,
+        examples.columns()[:-1],
+        examples.row_labels,
         draw,
-        row_labels=row_labels,
-        column_labels=column_labels,
-        learned_at=learned_at,
+        learned_at=examples.learned_at,
         title=title,
         panel_ratio=1.0,
-        ticks=True,
-        keys={"samples": _dot(_MODEL), "originals": _dot(_BENEATH)} if beneath else None,
+        axis_labels=axis_labels,
+        notes=["All panels share their axes.", *examples.notes],
+        keys={name: _dot(color) for name, color in keys.items()},
     )
-    figure.supxlabel(axis_labels[0])
-    figure.supylabel(axis_labels[1], x=0.008)
     return figure
 
 
-def _point_color(axes: Axes) -> str:
-    spec = axes.get_subplotspec()
-    return _ORIGINAL if spec is not None and spec.colspan.start == 0 else _MODEL
+def _square_around(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of a square that frames all finite points, with a margin."""
+    finite = points[np.isfinite(points).all(axis=-1)]
+    if not len(finite):
+        return np.full(2, -1.0), np.full(2, 1.0)
+    low, high = finite.min(axis=0), finite.max(axis=0)
+    size = float(max((high - low).max(), 1e-12)) * (0.5 + _MARGIN)
+    middle = (low + high) / 2
+    return middle - size, middle + size
 
 
 def _dot(color: str) -> Line2D:

@@ -1,8 +1,9 @@
-"""What a model still makes of each task's data: originals beside reconstructions over time."""
+"""What a model still makes of each task's field: originals beside reconstructions over time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,12 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike
 
-from insituml.plots.panel_rows import panel_rows
-from insituml.plots.style import DIVERGING, compact, look
+from insituml.plots.example_arrays import Examples, Limits
+from insituml.plots.panel_rows import panel_rows, say_not_finite
+from insituml.plots.style import DIVERGING, SMALL, compact, look
+from insituml.plots.units import in_brackets, scaled_unit
 
-_ROBUST_PERCENTILE = 99.5
+ERRORS = "PuOr_r"
+"""Colours of errors: others than those of fields, as they have another scale."""
 _UNSEEN = 0.01
 """Rows whose axes differ by less than this part of their length share the numbers below them."""
+_BAR = 0.62  # inches for a colour bar and its numbers
 
 
 @look()
@@ -32,11 +37,14 @@ def reconstruction_grid(
     component: str = "field",
     title: str = "",
 ) -> Figure:
-    """Draw one field component, originals on the left, then its reconstructions over time.
+    """Draw one field component: originals, reconstructions over time, and the final error.
 
-    Every row has one colour scale for original and reconstructions, symmetric around zero. It
-    ends at the 99.5th percentile of the original's magnitude: single hot points do not wash out
-    the rest, and a reconstruction that blows up shows as saturated.
+    Originals and reconstructions have one colour scale, symmetric around zero. It ends at the
+    99.5th percentile of the originals' magnitude: single hot points do not wash out the rest, and
+    a reconstruction that blows up shows as saturated. All rows share it, so that amplitudes can
+    be compared down a column, but where they differ more than tenfold each row has its own; the
+    figure says which. The errors in the last column, last reconstruction − original, have a
+    scale of their own. Of more than six tasks or reconstructions six are drawn.
 
     Parameters
     ----------
@@ -45,19 +53,19 @@ def reconstruction_grid(
     reconstructions
         ``(n_rows, K, H, W)``: the same fields by the model after each of K tasks.
     row_labels
-        What each row is, such as its task's name.
+        What each row is, such as its task's name; numbers from 0 without.
     column_labels
         K labels; "after task 0", ... without.
     learned_at
-        For each row the column from which on its task had been trained; earlier panels get a
-        dashed grey frame. Pass ``range(K)`` where row i shows task i.
+        For each row the column from which on its task had been trained; that panel is outlined.
+        Pass ``range(K)`` where row i shows task i.
     extent
-        ``(left, right, bottom, top)`` in µm; or ``(n_rows, 4)``, that of each row, whose axes then
-        have numbers of their own where they differ. Without, axes count points.
+        ``(left, right, bottom, top)`` in metres; or ``(n_rows, 4)``, that of each row, whose axes
+        then have numbers of their own where they differ. Without, axes count points.
     axis_labels
         Names of the horizontal and the vertical axis.
     unit
-        Unit of the field, such as ``"V/m"``; a common power of ten joins it.
+        SI unit of the field, such as ``"V/m"``; a prefix or a power of ten joins it.
     component
         Name of the field component, at the colour bars.
     title
@@ -68,143 +76,101 @@ def reconstruction_grid(
     ValueError
         If the shapes do not fit each other, the labels or the extent.
     """
-    fields, guesses = _image_arrays(originals, reconstructions)
-    height, width = fields.shape[1:]
-    limits = [_symmetric_limit(field, guess) for field, guess in zip(fields, guesses, strict=True)]
-    power = 3 * int(np.floor(np.log10(max(limits)) / 3))
-    power = 0 if power in (-3, 0) else power
-    scale = 10.0**power
-    boxes = _boxes(extent, len(fields), (-0.5, width - 0.5, -0.5, height - 0.5))
-    images: dict[int, AxesImage] = {}
+    examples = Examples.of(
+        originals, reconstructions, ("H", "W"), row_labels, column_labels, learned_at
+    )
+    height, width = examples.originals.shape[1:]
+    boxes = _boxes(extent, examples.given, (-0.5, width - 0.5, -0.5, height - 0.5))[examples.rows]
+    meters, length = (1.0, "points") if extent is None else scaled_unit("m", np.abs(boxes).max())
+    boxes = boxes / meters
+    fields = Limits.of_fields(examples)
+    errors = Limits.of_errors(examples, shared=fields.shared)
+    scales = [scaled_unit(unit, limits.largest) for limits in (fields, errors)]
+    images: dict[tuple[int, int], AxesImage] = {}
+    last = 1 + examples.count
 
-    def draw(axes: Axes, row: int, values: np.ndarray) -> None:
-        limit = limits[row] / scale
-        images[row] = axes.imshow(
-            values / scale,
-            cmap=DIVERGING,
+    def draw(axes: Axes, row: int, column: int) -> None:
+        is_error = column == last
+        factor = scales[is_error][0]
+        limit = (errors if is_error else fields).of_row[row] / factor
+        values = examples.panel(row, column)
+        images[row, column] = axes.imshow(
+            values / factor,
+            cmap=ERRORS if is_error else DIVERGING,
             vmin=-limit,
             vmax=limit,
             origin="lower",
-            extent=boxes[row],
+            extent=tuple(boxes[row]),
             aspect="auto",
             interpolation="nearest",
         )
+        say_not_finite(axes, values)
 
+    columns = examples.columns()
+    columns[-2:] = [replace(column, room=_BAR) for column in columns[-2:]]
     left, right, bottom, top = boxes[0]
     ratio = abs((top - bottom) / (right - left))
     apart = float(np.ptp(boxes[:, :2], axis=0).max())
     figure, panels = panel_rows(
-        fields,
-        guesses,
+        columns,
+        examples.row_labels,
         draw,
-        row_labels=row_labels,
-        column_labels=column_labels,
-        learned_at=learned_at,
+        learned_at=examples.learned_at,
         title=title,
         panel_ratio=min(max(ratio, 0.42), 1.3),
-        ticks=True,
+        axis_labels=(in_brackets(axis_labels[0], length), in_brackets(axis_labels[1], length)),
         own_axes=apart > _UNSEEN * abs(right - left),
-        right=0.95,
+        notes=[fields.in_words("colour scale"), "Errors have another scale.", *examples.notes],
     )
-    length = "points" if extent is None else "µm"
-    figure.supxlabel(f"{axis_labels[0]} [{length}]")
-    figure.supylabel(f"{axis_labels[1]} [{length}]", x=0.008)
-    ten = f"$10^{{{power}}}$" if power else ""
-    suffix = " ".join(part for part in (ten, unit) if part)
+    for column, limits, (factor, name) in (
+        (last - 1, fields, scales[0]),
+        (last, errors, scales[1]),
+    ):
+        label = in_brackets(component if column < last else f"error of {component}", name)
+        beyond = [
+            limits.exceeded(examples, row, is_error=limits is errors) for row in examples.each
+        ]
+        if limits.shared:
+            place = (panels[-1, column], panels[0, column])
+            _bar(figure, images[0, column], place, limits.largest / factor, any(beyond), label)
+            continue
+        for row in examples.each:
+            place = (panels[row, column], panels[row, column])
+            limit = limits.of_row[row] / factor
+            _bar(figure, images[row, column], place, limit, beyond[row], label if row == 0 else "")
+    return figure
+
+
+def _bar(
+    figure: Figure,
+    image: AxesImage,
+    between: tuple[Axes, Axes],
+    limit: float,
+    beyond: bool,
+    label: str,
+) -> None:
+    """Draw the colour bar of the panels from the lower to the upper one, its label along it."""
+    low, high = (axes.get_position() for axes in between)
     inch = 1 / figure.get_figwidth()
-    for row, image in images.items():
-        place = panels[row, -1].get_position()
-        bar = figure.colorbar(
-            image,
-            cax=figure.add_axes((place.x1 + 0.1 * inch, place.y0, 0.12 * inch, place.height)),
-            extend="both" if np.nanmax(np.abs(guesses[row])) > limits[row] else "neither",
+    tall = (high.y1 - low.y0) * figure.get_figheight()
+    axes = figure.add_axes((high.x1 + 0.06 * inch, low.y0, 0.09 * inch, high.y1 - low.y0))
+    bar = figure.colorbar(image, cax=axes, extend="both" if beyond else "neither")
+    if tall > 0.42:
+        bar.set_ticks([-limit, 0, limit], labels=[compact(v, 2) for v in (-limit, 0, limit)])
+    else:  # no room for three numbers
+        bar.set_ticks([0], labels=[f"±{compact(limit, 2)}"])
+    axes.tick_params(labelsize=SMALL, length=2, pad=1.5)
+    if label and tall > 0.068 * len(label):
+        axes.set_ylabel(label, fontsize=SMALL, labelpad=1)
+    elif label:
+        figure.text(
+            high.x1 + _BAR * inch,
+            high.y1 + 0.03 / figure.get_figheight(),
+            label.replace(" of ", "\nof ").replace(" [", "\n["),
+            fontsize=SMALL,
+            ha="right",
+            va="bottom",
         )
-        limit = limits[row] / scale
-        if place.height * figure.get_figheight() > 0.42:
-            bar.set_ticks([-limit, 0, limit], labels=[compact(v, 2) for v in (-limit, 0, limit)])
-        else:  # no room for three numbers
-            bar.set_ticks([0], labels=[f"±{compact(limit, 2)}"])
-        bar.ax.tick_params(labelsize=8, length=2)
-    highest = panels[0, -1].get_position()
-    figure.text(
-        1 - 0.06 * inch,
-        highest.y1 + 0.08 / figure.get_figheight(),
-        f"{component}\n[{suffix}]" if suffix else component,
-        ha="right",
-        va="bottom",
-        fontsize=9,
-    )
-    return figure
-
-
-@look()
-def image_grid(
-    originals: ArrayLike,
-    reconstructions: ArrayLike,
-    *,
-    row_labels: Sequence[str] | None = None,
-    column_labels: Sequence[str] | None = None,
-    learned_at: Sequence[int] | None = None,
-    title: str = "",
-) -> Figure:
-    """Draw images such as digits, originals on the left, then their reconstructions over time.
-
-    One grey scale for all, from the smallest to the largest value of the originals. Colours are
-    red, green and blue from 0 to 1, and cut off there. NaN is left white.
-
-    Parameters
-    ----------
-    originals
-        ``(n_rows, H, W)``, or ``(n_rows, H, W, 3)`` in colour.
-    reconstructions
-        ``(n_rows, K, H, W)``, or with a last axis of 3: the same images by the model after each of
-        K tasks.
-    row_labels, column_labels, learned_at, title
-        As for :func:`reconstruction_grid`.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit each other or the labels.
-    """
-    fields, guesses = _image_arrays(originals, reconstructions, colour=np.ndim(originals) == 4)
-    low, high = float(np.nanmin(fields)), float(np.nanmax(fields))
-
-    def draw(axes: Axes, row: int, values: np.ndarray) -> None:
-        if values.ndim == 3:  # in colour, where neither limits nor NaN have an effect
-            values = np.nan_to_num(np.clip(values, 0, 1), nan=1.0)
-        axes.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-
-    figure, _ = panel_rows(
-        fields,
-        guesses,
-        draw,
-        row_labels=row_labels,
-        column_labels=column_labels,
-        learned_at=learned_at,
-        title=title,
-        panel_ratio=fields.shape[1] / fields.shape[2],
-        ticks=False,
-    )
-    return figure
-
-
-def _image_arrays(
-    originals: ArrayLike, reconstructions: ArrayLike, colour: bool = False
-) -> tuple[np.ndarray, ...]:
-    fields = np.asarray(originals, dtype=float)
-    guesses = np.asarray(reconstructions, dtype=float)
-    last = (3,) if colour else ()
-    if fields.ndim != 3 + colour or fields.shape[3:] != last or fields.size == 0:
-        shape = "(n_rows, H, W, 3)" if colour else "(n_rows, H, W)"
-        raise ValueError(f"originals must have shape {shape}, got {fields.shape}")
-    n_rows, *image = fields.shape
-    if guesses.ndim != fields.ndim + 1 or [len(guesses), *guesses.shape[2:]] != [n_rows, *image]:
-        raise ValueError(
-            f"reconstructions must have shape (n_rows, K, H, W{', 3' * colour}) = ({n_rows}, K, "
-            f"{', '.join(map(str, image))}) as the originals, got {guesses.shape}"
-        )
-    return fields, guesses
 
 
 def _boxes(extent: ArrayLike | None, n_rows: int, points: tuple[float, ...]) -> np.ndarray:
@@ -216,14 +182,3 @@ def _boxes(extent: ArrayLike | None, n_rows: int, points: tuple[float, ...]) -> 
             f"rows, got an array of shape {boxes.shape}"
         )
     return np.broadcast_to(boxes, (n_rows, 4))
-
-
-def _symmetric_limit(original: np.ndarray, guesses: np.ndarray) -> float:
-    """Return where a row's colours end: from the original, or else from what else there is."""
-    for values in (original, guesses):
-        magnitudes = np.abs(values[np.isfinite(values)])
-        if magnitudes.size:
-            for limit in (np.percentile(magnitudes, _ROBUST_PERCENTILE), magnitudes.max()):
-                if limit > 0:
-                    return float(limit)
-    return 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,43 +21,48 @@ from matplotlib.ticker import LogFormatter
 from insituml.atomic_file import write_atomically
 from insituml.plots.method_style import MethodStyle
 
-DPI = 120
-"""Pixels per inch of every saved figure; the widest, 11 inches, is 1320 pixels."""
+DPI = 200
+"""Pixels per inch of every saved figure; the widest, 7.5 inches, is 1500 pixels."""
 
-MAX_WIDTH = 11.0
-"""Width of the widest figures, in inches."""
+MAX_WIDTH = 7.5
+"""Width of the widest figures, in inches: a page of A4 with 10 mm left on either side."""
+
+SMALL = 7.0
+"""Size of the smallest text, in points, on a page that shows a figure as large as it is."""
 
 MOST_BANDS = 10
 """Methods up to which one figure shows the range over seeds; more bands would hide each other."""
 
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
+ORIGINAL, MODEL = "#0072B2", "#D55E00"
+"""Colours of data and of what a model makes of them, where both are lines or points."""
 
 _LOOK: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.labelsize": 10,
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "0.3",
-    "axes.linewidth": 0.8,
+    "axes.linewidth": 0.7,
     "axes.grid": False,
     "axes.axisbelow": True,
-    "figure.titlesize": 12,
+    "figure.titlesize": 10,
     "figure.titleweight": "bold",
-    "figure.labelsize": 10,
+    "figure.labelsize": 8,
     "figure.dpi": DPI,
     "figure.constrained_layout.use": True,
     "grid.color": "0.9",
-    "grid.linewidth": 0.7,
+    "grid.linewidth": 0.5,
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 5,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
     "xtick.color": "0.3",
     "ytick.color": "0.3",
     "xtick.labelcolor": "0.1",
@@ -69,6 +75,11 @@ def look() -> Iterator[None]:
     """Draw with the shared look, whatever the user's own settings; use as ``with`` or decorator."""
     with matplotlib.style.context(["default", _LOOK]):
         yield
+
+
+def title_lines(title: str, width: float) -> str:
+    """Break a figure's title into lines that fit its width in inches."""
+    return "\n".join(textwrap.wrap(title, max(20, int(width / 0.098))))
 
 
 def compact(value: float | None, digits: int = 3) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data, LabelSplit, Transit
 from pipelines.data.kind import FigureLabels, Kind, SavedSource, StoredStream
-from pipelines.data.plane import PlaneView, plane_of, shown_iteration
+from pipelines.data.plane import plane_of, shown_iteration
 from pipelines.data.sources import instantiated
 
 if TYPE_CHECKING:
@@ -86,9 +86,10 @@ class Field(Kind):
         shape = files.manifest.grid.shape
         places = files.array(task, "test_places")[rows, 1:]
         volume = assemble(samples, places, shape)
-        *kept, cut = plane_of(shape)
-        middle = np.take(volume, shape[cut] // 2, axis=-3 + cut)
-        return middle if kept == sorted(kept) else np.swapaxes(middle, -1, -2)
+        up, right, cut = plane_of(shape)
+        if cut is not None:
+            volume = np.take(volume, shape[cut] // 2, axis=1 + cut)
+        return np.swapaxes(volume, -1, -2) if up is not None and up > right else volume
 
     def draw(
         self,
@@ -100,26 +101,32 @@ class Field(Kind):
         labels: FigureLabels,
     ) -> dict[str, Figure]:
         from insituml import plots
+        from pipelines.data.plane_view import PlaneView
 
         view = PlaneView.of(manifest)
         rows = zip(labels.row_labels, view.rows, strict=True)
         labels = replace(
             labels,
             row_labels=[f"{name}\n{shown}" for name, shown in rows],
-            title=f"{labels.title}, {view.place}",
+            title=", ".join(part for part in (labels.title, view.place) if part),
         )
-        return {
-            f"_{component}": plots.reconstruction_grid(
-                originals[:, index],
-                guesses[:, :, index],
-                extent=view.extents,
-                axis_labels=view.axis_labels,
-                unit=manifest.units[index],
-                component=component,
+        horizontal, vertical = view.axis_labels
+        figures = {}
+        for index, component in enumerate(manifest.components):
+            shown = {
+                "originals": originals[:, index],
+                "reconstructions": guesses[:, :, index],
+                "extent": view.extents,
+                "unit": manifest.units[index],
+                "component": component,
                 **vars(labels),
+            }
+            figures[f"_{component}"] = (
+                plots.reconstruction_grid(axis_labels=(horizontal, vertical), **shown)
+                if vertical
+                else plots.reconstruction_lines(axis_label=horizontal, **shown)
             )
-            for index, component in enumerate(manifest.components)
-        }
+        return figures
 
 
 def _files_of(path: Path) -> list[Path]:

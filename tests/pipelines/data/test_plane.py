@@ -12,7 +12,8 @@ from insituml.data import Grid, LwfaField, Manifest, Normalisation, TaskInfo
 from insituml.data.constants import SPEED_OF_LIGHT
 from pipelines.data.kind import FigureLabels
 from pipelines.data.kinds import KINDS
-from pipelines.data.plane import PlaneView, plane_of, shown_iteration
+from pipelines.data.plane import plane_of, shown_iteration
+from pipelines.data.plane_view import PlaneView
 
 SCALE = Normalisation(np.zeros(3), np.ones(3))
 GRID = Grid((4, 40, 6), (1e-6, 0.5e-6, 2e-6), (-1.5e-6, -8e-6, -5e-6))
@@ -54,38 +55,41 @@ def manifest(velocity: float, axis: int = 1, **changes: Any) -> Manifest:
 def test_a_window_at_the_speed_of_light_stands_still_in_the_co_moving_coordinate() -> None:
     view = PlaneView.of(manifest(SPEED_OF_LIGHT))
     assert view.axis_labels == ("ξ = y − ct", "x")
-    np.testing.assert_allclose(view.extents, [[-8.25, 11.75, -2.0, 2.0]] * 2, rtol=1e-9)
-    assert view.rows == ("iteration 10, 100 fs", "iteration 40, 400 fs")
+    np.testing.assert_allclose(view.extents, [[-8.25e-6, 11.75e-6, -2e-6, 2e-6]] * 2, rtol=1e-9)
+    assert view.rows == (
+        "held-out iteration 10, t = 100 fs",
+        "held-out iteration 40, t = 400 fs",
+    )
     assert view.place == "plane z = 1 µm"  # point 3 of 6
 
 
 def test_a_slower_window_falls_behind_by_what_light_is_ahead() -> None:
     view = PlaneView.of(manifest(0.9 * SPEED_OF_LIGHT))
-    behind = 0.1 * SPEED_OF_LIGHT * np.array([1e-13, 4e-13]) * 1e6
+    behind = 0.1 * SPEED_OF_LIGHT * np.array([1e-13, 4e-13])
     assert view.extents is not None
-    np.testing.assert_allclose(view.extents[:, 0], -8.25 - behind, rtol=1e-9)
-    np.testing.assert_allclose(view.extents[:, 1], 11.75 - behind, rtol=1e-9)
+    np.testing.assert_allclose(view.extents[:, 0], -8.25e-6 - behind, rtol=1e-9)
+    np.testing.assert_allclose(view.extents[:, 1], 11.75e-6 - behind, rtol=1e-9)
 
 
 def test_a_window_that_moves_backwards() -> None:
     view = PlaneView.of(manifest(-SPEED_OF_LIGHT))
     assert view.axis_labels == ("ξ = y + ct", "x")
-    np.testing.assert_allclose(view.extents, [[-8.25, 11.75, -2.0, 2.0]] * 2, rtol=1e-9)
+    np.testing.assert_allclose(view.extents, [[-8.25e-6, 11.75e-6, -2e-6, 2e-6]] * 2, rtol=1e-9)
 
 
 def test_a_fixed_window_is_in_the_laboratory() -> None:
     for one in (manifest(0.0), manifest(0.0, origins={})):
         view = PlaneView.of(one)
         assert view.axis_labels == ("y", "x")
-        np.testing.assert_allclose(view.extents, [[-8.25, 11.75, -2.0, 2.0]] * 2, rtol=1e-9)
+        np.testing.assert_allclose(view.extents, [[-8.25e-6, 11.75e-6, -2e-6, 2e-6]] * 2, rtol=1e-9)
 
 
 def test_without_times_a_moving_window_is_in_the_laboratory() -> None:
     view = PlaneView.of(manifest(1e8, times={n: float(n) for n in NUMBERS}))
     assert view.axis_labels == ("y", "x")
-    assert view.rows == ("iteration 10", "iteration 40")
+    assert view.rows == ("held-out iteration 10", "held-out iteration 40")
     assert view.extents is not None
-    np.testing.assert_allclose(view.extents[:, 0], [-8.25 + 10, -8.25 + 40], rtol=1e-9)
+    np.testing.assert_allclose(view.extents[:, 0], [1.75e-6, 31.75e-6], rtol=1e-9)
 
 
 def test_a_plane_that_moves_across_itself_says_between_where() -> None:
@@ -103,7 +107,10 @@ def test_without_distances_axes_count_points() -> None:
 
 def test_short_times_keep_their_digits() -> None:
     view = PlaneView.of(manifest(0.0, times={n: n * 1.234e-16 for n in NUMBERS}))
-    assert view.rows == ("iteration 10, 1.23 fs", "iteration 40, 4.94 fs")
+    assert view.rows == (
+        "held-out iteration 10, t = 1.23 fs",
+        "held-out iteration 40, t = 4.94 fs",
+    )
 
 
 def test_the_closed_form_wakefield_stays_in_place() -> None:
@@ -115,7 +122,7 @@ def test_the_closed_form_wakefield_stays_in_place() -> None:
     view = PlaneView.of(manifest(0.0, grid=source.grid, tasks=info, origins=origins, times=times))
     assert view.axis_labels == ("ξ = y − ct", "x")
     assert view.extents is not None
-    np.testing.assert_allclose(view.extents[0, :2], [1e6 * edge for edge in source.window])
+    np.testing.assert_allclose(view.extents[0, :2], source.window)
 
 
 def test_the_iteration_named_is_the_one_that_is_shown(tmp_path: Path, tools: Any) -> None:
@@ -149,11 +156,58 @@ def test_figures_say_all_this() -> None:
     figure = figures["_Ez"]
     assert figure.get_suptitle() == "naive on moving, plane z = 1 µm"
     assert figure.get_supxlabel() == "ξ = y − ct [µm]"
-    found = [axes.get_ylabel() for axes in figure.axes if "iteration" in axes.get_ylabel()]
+    found = [text.get_text() for text in figure.texts if text.get_text().startswith("iterations")]
     assert found == [
-        "iterations 0–20\niteration 10, 100 fs",
-        "iterations 30–50\niteration 40, 400 fs",
+        "iterations 0–20 · held-out iteration 10, t = 100 fs",
+        "iterations 30–50 · held-out iteration 40, t = 400 fs",
     ]
+
+
+@pytest.mark.parametrize("shape", [(6,), (4, 6), (6, 4), (2, 6, 4), (6, 4, 2)])
+def test_fields_of_any_dimension_are_shown_along_their_longest_axis(shape) -> None:
+    """One value a point: where it lies in the figure says which way round the axes are."""
+    grid = Grid(shape, (1e-6,) * len(shape), (0.0,) * len(shape), ("x", "y", "z")[: len(shape)])
+    one = manifest(
+        0.0,
+        grid=grid,
+        components=("rho",),
+        unit="C/m^3",
+        origins={},
+        chunk=shape,
+        sample_shape=(1, *shape),
+        tasks=(TaskInfo("all", 5, 1, SCALE, tuple(NUMBERS), (20,)),),
+    )
+    volume = np.arange(np.prod(shape), dtype=float).reshape(shape)
+
+    class Files:
+        manifest = one
+
+        def array(self, task: int, name: str) -> np.ndarray:
+            return np.array([[20, *[0] * len(shape)]])
+
+    picture = KINDS["field"].picture(volume[None, None], Files(), 0, np.array([0]))
+    longest, *others = sorted(range(len(shape)), key=lambda axis: -shape[axis])
+    expected = volume
+    if len(shape) == 3:
+        kept = min(others)
+        cut = max(others)
+        expected = np.take(volume, shape[cut] // 2, axis=cut)
+        others = [kept]
+    if others and others[0] > longest:
+        expected = expected.T
+    np.testing.assert_array_equal(picture, expected[None])
+
+    labels = FigureLabels("naive", ["all"])
+    figures = KINDS["field"].draw(
+        picture[None], picture[None, None], one, generative=False, labels=labels
+    )
+    (figure,) = figures.values()
+    assert list(figures) == ["_rho"]
+    names = grid.axis_labels
+    assert figure.get_supxlabel() == f"{names[longest]} [µm]"
+    beside = f"{names[others[0]]} [µm]" if others else "rho [C/m³]"
+    assert figure.get_supylabel() == beside
+    assert ("plane" in figure.get_suptitle()) == (len(shape) == 3)
 
 
 @pytest.mark.parametrize(
