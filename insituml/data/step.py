@@ -64,6 +64,11 @@ class Step:
         return None if origin is None else tuple(float(place) for place in origin)
 
 
+class _Measured(Protocol):
+    components: tuple[str, ...]
+    unit: str
+
+
 class FieldSource(Protocol):
     """An ordered sequence of steps of fields on one grid; iterate as often as you like.
 
@@ -102,7 +107,7 @@ class SourceFailedError(RuntimeError):
     """A source broke down for good: none of its later iterations can be had."""
 
 
-def units_of(source: FieldSource) -> tuple[str, ...]:
+def units_of(source: _Measured) -> tuple[str, ...]:
     """Return the unit of each component: the source's ``units``, or else its one ``unit``.
 
     Raises

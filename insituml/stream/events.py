@@ -57,9 +57,9 @@ class NoProducerError(TimeoutError):
 
 def in_one_line(error: BaseException) -> str:
     """Say an error in one line: its own words, after its kind where they mean little without."""
-    plain = re.sub(r"\x1b\[[\d;]*m", "", str(error.args[0] if error.args else error))
-    if isinstance(error, OSError):
-        plain = str(error)
+    # A KeyError shows its message in quotes.
+    said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", said)
     words = " ".join(plain.split())
     if len(words) > MOST_CHARACTERS:
         words = f"{words[:MOST_CHARACTERS]}…"

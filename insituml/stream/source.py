@@ -152,8 +152,8 @@ class FieldStream:
 
         Raises
         ------
-        SourceFailedError, ImportError, MemoryError
-            If the source cannot go on, or cannot run at all.
+        SourceFailedError, ArithmeticError, ImportError, MemoryError
+            If the source cannot go on, as a simulation that computed nonsense, or cannot run.
         """
         place = {number: k for k, number in enumerate(self.source.iteration_numbers)}
         left = list(iterations)
@@ -171,7 +171,7 @@ class FieldStream:
                     yield step
                     if not left:
                         return
-            except (SourceFailedError, ImportError, MemoryError):
+            except (SourceFailedError, ArithmeticError, ImportError, MemoryError):
                 raise
             except Exception as error:  # whatever a reader may raise of one iteration
                 reason = in_one_line(error)

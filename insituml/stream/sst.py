@@ -6,9 +6,9 @@ The standard: https://github.com/openPMD/openPMD-standard (version 1.1).
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,22 @@ import numpy as np
 import openpmd_api as io
 
 from insituml.data.openpmd.mesh_reader import MeshReader
-from insituml.stream.events import Event, Finished, NoProducerError, ProducerDied, Rejected
+from insituml.data.step import units_of
+from insituml.stream.events import (
+    Event,
+    Finished,
+    NoProducerError,
+    ProducerDied,
+    Rejected,
+    in_one_line,
+)
 from insituml.stream.source import Description
 
 ITERATIONS = "insitumlIterations"
 """Attribute of a series: the iterations to come, where its writer knows them."""
 POLL_SECONDS = 0.1
+MOST_ODD = 20
+"""Iterations at the start that may lack what is asked for, until it counts as not there."""
 
 
 class SSTSource:
@@ -50,7 +60,8 @@ class SSTSource:
       :class:`NoProducerError` after ``open_timeout``; until then another one may come. Where the
       contact file's port now belongs to a program that keeps silent, or the producer is stopped,
       the ring's ``open_timeout`` says it.
-    - An iteration lacks the record, or its shape differs: :class:`Rejected`; the stream goes on.
+    - An iteration lacks the record or a component, is of another shape or kind, or cannot be read:
+      :class:`Rejected`; the stream goes on. The same of the first ones, 20 at most.
 
     What a producer sees of a consumer that leaves or is killed: its steps are dropped, whatever its
     policy, even one it was blocked in. A consumer that comes again gets the steps written from
@@ -107,7 +118,7 @@ class SSTSource:
         NoProducerError
             If there is no producer within the open timeout, or it left before its first step.
         KeyError, ValueError
-            If the first step has no such record or component, or one that cannot be read.
+            If none of the first steps has such a record or component, or one that can be read.
         """
         if self._stream is None:
             self._stream = self._open()
@@ -147,50 +158,61 @@ class _OpenStream:
         # The contact file is there: a second is for who has it but does not answer at once.
         config = engine_config(OpenTimeoutSecs="1")
         self._series = io.Series(str(source.path), io.Access.read_linear, config)
+        self._odd: list[Rejected] = []
         try:
             self._first = self._wait_for_first()
-            self._reader = MeshReader(
-                self._first,
-                self._first.iteration_index,
-                source.record,
-                source.component,
-                source.cartesian_points,
-                where=str(source.path),
-                axis_labels=source.axis_labels,
-            )
+            self._reader = self._wait_for_reader(source)
             self.description = Description(
                 components=self._reader.components,
                 unit=self._reader.unit,
                 grid=self._reader.grid,
                 iterations=self._announced(),
+                units=units_of(self._reader),
             )
         except BaseException:
             self._series.close()
             raise
 
     def events(self, after: int | None) -> Iterator[Event]:
+        yield from (odd for odd in self._odd if after is None or odd.iteration > after)
+        doubtful: Rejected | None = None
         try:
             for iteration in chain([self._first], self._rest()):
-                if after is None or iteration.iteration_index > after:
-                    yield self._read(iteration)
-                else:
+                if doubtful is not None:  # the stream goes on: it was this iteration's own fault
+                    yield doubtful
+                    doubtful = None
+                if after is not None and iteration.iteration_index <= after:
                     iteration.close()
+                    continue
+                event, certain = self._read(iteration)
+                if certain or not isinstance(event, Rejected):
+                    yield event
+                else:
+                    doubtful = event
         except Exception as error:  # whatever ADIOS2 may raise
             yield ProducerDied(
-                f"the producer of {self._path} left without closing its stream: {_plain(error)}"
+                f"the producer of {self._path} left without closing its stream: "
+                f"{in_one_line(error)}"
             )
         else:
+            if doubtful is not None:
+                yield doubtful
             yield Finished()
         finally:
             self._series.close()
 
-    def _read(self, iteration: Any) -> Event:
+    def _read(self, iteration: Any) -> tuple[Event, bool]:
+        """Return what an iteration is, and whether a fault is certainly its own.
+
+        What ADIOS2 raises may as well be the end of the producer.
+        """
         number = iteration.iteration_index
         try:
-            return self._reader.read(self._series, iteration, number)
-        except (KeyError, ValueError) as error:
-            iteration.close()
-            return Rejected(number, str(error.args[0]))
+            return self._reader.read(self._series, iteration, number), True
+        except Exception as error:
+            with suppress(RuntimeError):  # it may be closed, or its producer gone
+                iteration.close()
+            return Rejected(number, in_one_line(error)), not isinstance(error, RuntimeError)
 
     def _rest(self) -> Iterator[Any]:
         # openPMD's iterator is no Python iterator: it has a next, but no iter.
@@ -200,6 +222,33 @@ class _OpenStream:
             except StopIteration:
                 return
             yield iteration
+
+    def _wait_for_reader(self, source: SSTSource) -> MeshReader:
+        """Go to the first iteration that has what is asked for; those before are odd."""
+        deadline = time.monotonic() + source.open_timeout
+        problem: Exception | None = None
+        while True:
+            number = self._first.iteration_index
+            try:
+                return MeshReader(
+                    self._first,
+                    number,
+                    source.record,
+                    source.component,
+                    source.cartesian_points,
+                    where=str(source.path),
+                    axis_labels=source.axis_labels,
+                )
+            except (KeyError, ValueError, IndexError, TypeError) as error:
+                problem = problem or error
+                self._odd.append(Rejected(number, in_one_line(error)))
+            if len(self._odd) >= MOST_ODD or time.monotonic() > deadline:
+                raise problem
+            self._first.close()
+            try:
+                self._first = next(self._iterations)
+            except (StopIteration, RuntimeError):
+                raise problem from None
 
     def _wait_for_first(self) -> Any:
         try:
@@ -211,7 +260,7 @@ class _OpenStream:
             if "SstReader" in str(error):  # ADIOS2 has no type for it: nobody answered
                 raise _GoneError from error
             raise NoProducerError(
-                f"the producer of {self._path} left before its first step: {_plain(error)}"
+                f"the producer of {self._path} left before its first step: {in_one_line(error)}"
             ) from error
 
     def _announced(self) -> tuple[int, ...] | None:
@@ -256,8 +305,3 @@ def _await_contact(path: Path, stale: bytes | None, deadline: float) -> bytes | 
         if time.monotonic() > deadline:
             return None
         time.sleep(POLL_SECONDS)
-
-
-def _plain(error: Exception) -> str:
-    """Return an error of ADIOS2 on one line, without the colours of a terminal."""
-    return " ".join(re.sub(r"\x1b\[[\d;]*m", "", str(error)).split())

@@ -83,15 +83,17 @@ class Numbers:
                 os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def write_as_other_codes_do(path: str, encoding: str, marshal: str, order: str) -> None:
-    """Stream a staggered vector B in gauss; one iteration lacks it, one has another shape."""
+def write_as_other_codes_do(
+    path: str, encoding: str, marshal: str, order: str, lacking: tuple[int, ...] = (4,)
+) -> None:
+    """Stream a staggered vector B in gauss; some iterations lack it, one has another shape."""
     config = engine_config(QueueLimit="2", MarshalMethod=marshal)
     series = io.Series(path, io.Access.create_linear, config)
     series.iteration_encoding = getattr(io.Iteration_Encoding, encoding)
     for number in (0, 3, 4, 5, 8):
         iteration = series.snapshots()[number]
         iteration.time, iteration.time_unit_SI = float(number), 1e-15
-        mesh = iteration.meshes["rho" if number == 4 else "B"]
+        mesh = iteration.meshes["rho" if number in lacking else "B"]
         mesh.data_order = order
         mesh.axis_labels = ["z", "y", "x"]
         mesh.grid_spacing = [1.0, 2.0, 4.0]

@@ -210,6 +210,22 @@ def test_what_other_codes_stream(producers, producer, encoding, marshal, order) 
     assert seen == [0, 3, 4, 5, 8, Finished()]
 
 
+@pytest.mark.parametrize("lacking", [(0, 3), (0, 8)])
+def test_the_first_iterations_may_lack_the_record(producer, lacking) -> None:
+    producer("other", encoding="variable_based", marshal="bp", order="C", lacking=lacking)
+    events = list(ring(record="B").events())
+    named = [event.iteration for event in events if isinstance(event, Rejected)]
+    assert named == sorted({*lacking, 5})
+    assert [e.iteration for e in events if isinstance(e, Step)] == sorted({0, 3, 4, 8} - {*lacking})
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_record_that_no_iteration_has_is_one_error(producer) -> None:
+    producer("other", encoding="variable_based", marshal="bp", order="C", lacking=(0, 3, 4, 5, 8))
+    with pytest.raises(NoProducerError, match=r"no record .B. in iteration 0 of e\.sst; available"):
+        ring(record="B").describe()
+
+
 @pytest.mark.parametrize(
     "marshal, options, problem",
     [
