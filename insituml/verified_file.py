@@ -15,12 +15,11 @@ from typing import Any
 import torch
 
 from insituml.atomic_file import write_atomically
+from insituml.safe_reading import DamagedFileError, read_bytes
+
+__all__ = ["DamagedFileError", "read_verified", "write_verified"]
 
 _DIGEST_LENGTH = 64
-
-
-class DamagedFileError(ValueError):
-    """A file whose content is not what was written."""
 
 
 def write_verified(path: Path | str, state: dict[str, Any]) -> Path:
@@ -50,9 +49,9 @@ def read_verified(path: Path | str, map_location: torch.device | str = "cpu") ->
     FileNotFoundError
         If there is no such file.
     DamagedFileError
-        If the checksum does not match: cut short, changed, or not written by insituml.
+        If the checksum does not match: cut short, changed, not written by insituml, or no file.
     """
-    content = Path(path).read_bytes()
+    content = read_bytes(path)
     body, digest = content[:-_DIGEST_LENGTH], content[-_DIGEST_LENGTH:]
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise DamagedFileError(
@@ -60,7 +59,14 @@ def read_verified(path: Path | str, map_location: torch.device | str = "cpu") ->
             "not end with the SHA-256 of its content. If insituml wrote it, delete it and run the "
             "stage that writes it again."
         )
-    return torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
+    except Exception as error:  # a zip archive, a pickle and tensors: each fails in its own ways
+        reason = str(error).strip().partition("\n")[0]
+        raise DamagedFileError(f"{path} holds what cannot be read safely: {reason}") from error
+    if not isinstance(state, dict):
+        raise DamagedFileError(f"{path} holds a {type(state).__name__}, not a dictionary")
+    return state
 
 
 def _canonical(value: Any, where: str) -> Any:

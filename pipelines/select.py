@@ -7,8 +7,6 @@ import re
 from functools import partial
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-
 from pipelines.common.cli import CONF, Invocation, run_stage
 from pipelines.common.errors import UserError
 
@@ -47,7 +45,7 @@ def _instead(line: str, _: re.Match[str]) -> str:
 
 
 def main(call: Invocation) -> None:
-    overrides = [o.partition("=")[0] for o in HydraConfig.get().overrides.task]
+    overrides = [o.partition("=")[0] for o in call.overrides]
     if values := [key for key in overrides if key not in call.choices]:
         raise UserError(
             f"{values[0]} is a value: `dvc repro` reads values from conf/ alone, so write it into "

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 # An import may stay on its level or go down; what is on no level is a file of its own below.
 LEVELS = [
-    ["atomic_file", "lazy_names", "version"],
+    ["atomic_file", "lazy_names", "safe_reading", "version"],
     ["reconstruction_loss", "verified_file"],
     ["checkpoint_file"],
     ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],

@@ -5,13 +5,13 @@ The same record stands beside the task files, as ``stream.json``, and in every c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-import numpy as np
-
 from insituml.data.normalisation import Normalisation
+from insituml.data.plain_values import typed
 from insituml.data.step import Grid
 
 FORMAT = 1
@@ -150,12 +150,48 @@ class Manifest:
                 f"{where} {was}, this version of insituml reads format {FORMAT}; make it again "
                 "with this version"
             )
+        own = {key: value for key, value in plain.items() if key not in ("format", "iterations")}
         try:
-            return cls(**_typed(plain))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{where} is damaged ({type(error).__name__}: {error}); make it again"
-            ) from error
+            manifest: Self = typed(cls, own)
+            manifest.check()
+        except ValueError as error:
+            raise ValueError(f"{where} is damaged ({error}); make it again") from error
+        return manifest
+
+    def check(self) -> None:
+        """Raise ValueError where the manifest contradicts itself."""
+        shape = self.sample_shape
+        if not shape or min(shape) < 1:
+            raise ValueError(f"sample_shape is {list(shape)}, not of a sample")
+        if self.condition_size < 0:
+            raise ValueError(f"condition_size is {self.condition_size}, below 0")
+        if self.columns not in (("inputs",), ("inputs", "labels")):
+            raise ValueError(f"columns are {list(self.columns)}, not those of its samples")
+        if self.grid is not None:
+            self._check_field()
+        for task in self.tasks:
+            if min(task.train, task.test) < 0:
+                raise ValueError(f"{task.name} has {task.train} and {task.test} samples")
+            if task.normalisation.mean.size != shape[0]:
+                raise ValueError(f"{task.name} is normalised by other components than {shape[0]}")
+            if not set(task.held_out) <= set(task.iterations):
+                raise ValueError(f"{task.name} holds out iterations that it has not")
+
+    def _check_field(self) -> None:
+        grid, axes = self.grid, len(self.sample_shape) - 1
+        assert grid is not None
+        lengths = [grid.shape, grid.spacing, grid.origin, grid.axis_labels, self.chunk or ()]
+        lengths += list(self.origins.values())
+        if {len(values) for values in lengths} != {axes}:
+            raise ValueError(f"grid, chunk and origins are not all of {axes} axes")
+        if len(self.components) != self.sample_shape[0] or self.chunk != self.sample_shape[1:]:
+            raise ValueError("components and chunk are not those of sample_shape")
+        if len(self.units) != len(self.components):
+            raise ValueError(f"there are {len(self.units)} units of {len(self.components)}")
+        if not all(math.isfinite(x) and x > 0 for x in grid.spacing):
+            raise ValueError(f"grid.spacing is {list(grid.spacing)}; expected lengths above 0")
+        if any(points < 1 for points in grid.shape):
+            raise ValueError(f"grid.shape is {list(grid.shape)}")
 
 
 def _listed(value: Any) -> Any:
@@ -165,30 +201,3 @@ def _listed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_listed(item) for item in value]
     return value
-
-
-def _typed(plain: Mapping[str, Any]) -> dict[str, Any]:
-    values = {key: value for key, value in plain.items() if key not in ("format", "iterations")}
-    for name in ("columns", "sample_shape", "components"):
-        values[name] = tuple(values[name])
-    values["units"] = tuple(values.get("units", ()))  # older ones have the one unit alone
-    if values["grid"] is not None:
-        values["grid"] = Grid(**{key: tuple(item) for key, item in values["grid"].items()})
-    if values["chunk"] is not None:
-        values["chunk"] = tuple(values["chunk"])
-    values["times"] = {int(number): float(time) for number, time in values["times"].items()}
-    values["origins"] = {int(number): tuple(o) for number, o in values["origins"].items()}
-    values["tasks"] = tuple(_task(task) for task in values["tasks"])
-    return values
-
-
-def _task(plain: Mapping[str, Any]) -> TaskInfo:
-    scale = plain["normalisation"]
-    return TaskInfo(
-        name=plain["name"],
-        train=plain["train"],
-        test=plain["test"],
-        normalisation=Normalisation(np.array(scale["mean"]), np.array(scale["std"])),
-        iterations=tuple(plain["iterations"]),
-        held_out=tuple(plain["held_out"]),
-    )

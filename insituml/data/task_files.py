@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -15,11 +15,16 @@ import numpy as np
 from insituml.atomic_file import write_json
 from insituml.data.manifest import Manifest
 from insituml.data.npy_appender import NpyAppender
+from insituml.data.plain_values import typed
+from insituml.safe_reading import DamagedFileError, digest_of, map_npy, read_json
 
 if TYPE_CHECKING:
     from insituml.data.task import Task
 
 MANIFEST = "stream.json"
+DIGESTS = "digests"
+"""Key of ``stream.json`` beside those of the manifest."""
+NAMES = {"f": "floats", "i": "integers", "fiub": "numbers"}
 Columns = Mapping[str, np.ndarray]
 """Rows of samples by column: ``inputs``, and ``labels`` or ``places``."""
 
@@ -34,10 +39,13 @@ class TaskFiles:
         Where they lie.
     manifest
         What they mean.
+    digests
+        SHA-256 of each array when it was written, by its path below the folder.
     """
 
     folder: Path
     manifest: Manifest
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -52,15 +60,77 @@ class TaskFiles:
         """
         file = folder / MANIFEST
         try:
-            plain = json.loads(file.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{file} is damaged: {error}; make it again") from error
-        return cls(folder, Manifest.from_plain(plain, str(file)))
+            plain = read_json(file)
+        except DamagedFileError as error:
+            raise DamagedFileError(f"{error}; make it again") from error
+        digests = plain.pop(DIGESTS, {}) if isinstance(plain, dict) else {}
+        manifest = Manifest.from_plain(plain, str(file))
+        try:
+            return cls(folder, manifest, typed(Mapping[str, str], digests, DIGESTS))
+        except ValueError as error:
+            raise DamagedFileError(f"{file} is damaged ({error}); make it again") from error
 
     def array(self, task: int, name: str) -> np.ndarray:
-        """Map one array of a task, such as ``"test_places"``; nothing is read yet."""
+        """Map one array of a task, such as ``"test_places"``; nothing is read yet.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there.
+        DamagedFileError
+            If it is no array, or not one that the manifest describes.
+        """
+        path = task_folder(self.folder, task) / f"{name}.npy"
         # Copy-on-write: torch refuses to share memory that it must not write to.
-        return np.load(task_folder(self.folder, task) / f"{name}.npy", mmap_mode="c")
+        array = map_npy(path)
+        part, _, column = name.partition("_")
+        kinds, shape = "fiub", array.shape
+        if column in ("inputs", "labels", "places"):
+            shape = (getattr(self.manifest.tasks[task], part), *array.shape[1:])
+        if column == "inputs":
+            kinds, shape = "f", (shape[0], *self.manifest.sample_shape)
+        elif column == "places":
+            kinds, shape = "i", (shape[0], len(self.manifest.sample_shape))
+        elif name == "pixel_order":
+            kinds, shape = "i", (math.prod(self.manifest.sample_shape[1:]),)
+        if array.shape != shape or array.dtype.kind not in kinds:
+            raise DamagedFileError(
+                f"{path} holds {array.dtype} of shape {array.shape}; {MANIFEST} describes "
+                f"{NAMES[kinds]} of shape {shape}"
+            )
+        if column == "inputs" and array.dtype != np.float32:
+            raise DamagedFileError(f"{path} holds {array.dtype}; samples are float32")
+        return array
+
+    def check(self, parts: Sequence[str] = ("train", "test"), *, places: bool = False) -> None:
+        """Look whether all arrays are those that were written, reading them once.
+
+        Parameters
+        ----------
+        parts
+            Those that are needed.
+        places
+            Whether the places of held-out chunks are needed too.
+
+        Raises
+        ------
+        FileNotFoundError
+            If one is not there.
+        DamagedFileError
+            If one is not as the manifest describes it, or was changed since.
+        """
+        names = [f"{part}_{column}" for part in parts for column in self.manifest.columns]
+        if places and self.manifest.grid is not None:
+            names.append("test_places")
+        if self.manifest.permuted:
+            names.append("pixel_order")
+        for task in range(len(self.manifest.tasks)):
+            for name in names:
+                self.array(task, name)
+                path = task_folder(self.folder, task) / f"{name}.npy"
+                written = self.digests.get(path.relative_to(self.folder).as_posix())
+                if written is not None and digest_of(path).hex() != written:
+                    raise DamagedFileError(f"{path} is not what was written: its SHA-256 differs")
 
     def tasks(self) -> list[Task]:
         """Return the tasks, their tensors mapped from the files.
@@ -117,7 +187,13 @@ def write_part(folder: Path, task: int, part: str, blocks: Iterable[Columns]) ->
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write what the task files of a folder mean; written last, it says that they are whole."""
-    write_json(folder / MANIFEST, manifest.to_plain())
+    write_json(folder / MANIFEST, {**manifest.to_plain(), DIGESTS: digests_below(folder)})
+
+
+def digests_below(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each array below a folder, by its path."""
+    files = sorted(folder.rglob("*.npy"))
+    return {file.relative_to(folder).as_posix(): digest_of(file).hex() for file in files}
 
 
 def digest_of_files(paths: Iterable[Path]) -> str:
@@ -125,6 +201,5 @@ def digest_of_files(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(digest_of(path))
     return digest.hexdigest()

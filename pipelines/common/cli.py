@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipelines.common.arguments import Arguments
+from pipelines.common.composition import CONF, check_composition, composed, key_of, one_line
+from pipelines.common.ending import explained, fail, failing_in_one_line
 from pipelines.common.errors import UserError
 from pipelines.common.fitting import open_to_new_keys
 from pipelines.common.located import find_from_here
 from pipelines.common.node import Node
 from pipelines.common.task_files import IDENTIFYING
 
-CONF = Path(__file__).parents[2] / "conf"
+__all__ = ["CONF", "Invocation", "fail", "reads_only", "run_stage"]
 RENAMED = {
     f"transit.{name.replace('iteration', 'step')}": f"transit.{name}"
     for name in (
@@ -79,11 +83,11 @@ class Invocation:
         """
         if self.choices[group] == name:
             return self
-        others = [o for o in self.overrides if _key_of(o).split(".")[0] != group]
+        others = [o for o in self.overrides if key_of(o).split(".")[0] != group]
         try:
-            config = _composed([*others, f"{group}={name}"])
+            config = composed([*others, f"{group}={name}"])
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(_one_line(error)) from error
+            raise UserError(one_line(error)) from error
         cut = reads_only(config, [str(key) for key in self.config])
         return replace(self, config=cut, choices={**self.choices, group: name})
 
@@ -97,7 +101,7 @@ class Invocation:
                 raise UserError(f"{key} has no value; give it one: {key}=...")
             resolved = OmegaConf.to_container(config[name], resolve=True)
         except OmegaConfBaseException as error:
-            raise UserError(_one_line(error)) from error
+            raise UserError(one_line(error)) from error
         assert isinstance(resolved, dict)
         return {str(key): value for key, value in resolved.items()}
 
@@ -116,12 +120,12 @@ OmegaConf.register_new_resolver("for_experiment", for_experiment, replace=True)
 
 
 def run_stage(
-    function: Callable[[Invocation], Any],
-    sections: Sequence[str],
-    description: str,
-    overrides: Sequence[str] = (),
+    function: Callable[[Invocation], Any], sections: Sequence[str], description: str
 ) -> None:
     """Run a stage from the command line.
+
+    Whatever goes wrong is said in one line. In a sweep a job that fails says so, the others go on,
+    and the command fails at its end.
 
     Parameters
     ----------
@@ -131,46 +135,84 @@ def run_stage(
         Sections of the configuration it reads; ``dvc.yaml`` must track each.
     description
         Printed by ``--help`` above the options.
-    overrides
-        Overrides of this stage itself, before the user's.
     """
     find_from_here()
-    arguments = open_to_new_keys([_renamed(argument) for argument in sys.argv[1:]])
-    sys.argv[1:] = arguments
-    if {"-h", "--help"} & set(arguments):
-        print(f"{description}\n")
-    elif not any(argument.startswith("-") for argument in arguments):  # Hydra's own options
-        _check_overrides([*overrides, *arguments])
     # The library's users decide on telemetry and threads; a pipeline run decides here.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    with failing_in_one_line():
+        arguments = Arguments(open_to_new_keys([_renamed(argument) for argument in sys.argv[1:]]))
+        if arguments.asks_for_help:
+            print(f"{description}\n")
+        check_composition(arguments)
+        sys.argv[1:] = arguments.in_order()
+        jobs = _Jobs(function, sections)
 
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-    def entry(config: DictConfig) -> Any:
+        @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+        def entry(config: DictConfig) -> Any:
+            return jobs.run(config)
+
+        try:
+            entry()
+        except (ValueError, AssertionError, TypeError) as error:  # Hydra's own: ours are kept
+            raise UserError(
+                f"Hydra cannot run this ({error!r}); look at the hydra.*= options"
+            ) from error
+        jobs.conclude()
+
+
+class _Jobs:
+    """What Hydra calls: once, or for each job of a sweep."""
+
+    def __init__(self, function: Callable[[Invocation], Any], sections: Sequence[str]) -> None:
+        self.function = function
+        self.sections = sections
+        self.codes: list[int] = []
+        """Exit codes of the jobs of a sweep that failed."""
+        self.jobs = 0
+        self.error: BaseException | None = None
+        """What ended the only job: Hydra would say more than one line about it."""
+        self.sweep_folder: Path | None = None
+
+    def run(self, config: DictConfig) -> Any:
         info = HydraConfig.get()
         root = Path.cwd()
         sweep = info.mode == RunMode.MULTIRUN
         output = Path(info.runtime.output_dir) if sweep else root
         choices = {k: str(v) for k, v in info.runtime.choices.items() if not k.startswith("hydra")}
-        given = tuple(info.overrides.task)
-        asked = _asked_data(config, given)
-        call = Invocation(reads_only(config, sections), root, output, choices, given, asked)
+        # As it was given: a list of Hydra's would resolve what refers to other keys.
+        listed = OmegaConf.to_container(info.overrides.task, resolve=False)
+        given = tuple(map(str, listed or ()))
+        self.jobs += 1
         try:
-            return function(call)
-        except UserError as error:
-            fail(str(error), error.code)
-        except KeyboardInterrupt:
-            fail("stopped; run the same command again to go on", code=130)
+            asked = _asked_data(config, given)
+            cut = reads_only(config, self.sections)
+            return self.function(Invocation(cut, root, output, choices, given, asked))
+        except (Exception, SystemExit) as error:
+            if not sweep:
+                self.error = error
+                return None
+            self.sweep_folder = Path(info.sweep.dir)
+            message, code = explained(error)
+            self.codes.append(code)
+            print(f"error: job {info.job.num} ({' '.join(given)}): {message}", file=sys.stderr)
+            with suppress(OSError):  # what the job had written stays
+                output.rmdir()
+            return math.nan  # a sweeper that searches takes it for a failed trial
 
-    entry()
-
-
-def _key_of(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
+    def conclude(self) -> None:
+        """Fail where a job of a sweep did; leave no folder behind where all of them did."""
+        if self.error is not None:
+            raise self.error
+        if not self.codes:
+            return
+        if len(self.codes) == self.jobs and self.sweep_folder is not None:
+            shutil.rmtree(self.sweep_folder, ignore_errors=True)
+        raise SystemExit(max(self.codes))
 
 
 def _renamed(argument: str) -> str:
     """Return an override under the name that its key has today, and say so."""
-    key = _key_of(argument)
+    key = key_of(argument)
     if key not in RENAMED:
         return argument
     print(f"note: {key} is called {RENAMED[key]} now", file=sys.stderr)
@@ -182,62 +224,17 @@ def _asked_data(config: DictConfig, overrides: Sequence[str]) -> Node:
 
     A choice says which data these are, not every value that its file happens to have.
     """
-    keys = [_key_of(override) for override in overrides]
+    keys = [key_of(override) for override in overrides]
     asked = [key.removeprefix("data.") for key in keys if key.startswith("data.")]
     if {"data", "experiment"} & set(keys):
         asked += ["name", "kind"]
     found: Node = {}
     for name in asked:
         if name.split(".")[0] in IDENTIFYING:
-            value = OmegaConf.select(config.data, name)
-            plain = OmegaConf.is_config(value)
-            found[name] = OmegaConf.to_container(value, resolve=True) if plain else value
+            try:
+                value = OmegaConf.select(config.data, name)
+                plain = OmegaConf.is_config(value)
+                found[name] = OmegaConf.to_container(value, resolve=True) if plain else value
+            except OmegaConfBaseException as error:
+                raise UserError(f"data.{name}: {one_line(error)}") from error
     return found
-
-
-def fail(message: str, code: int = 2) -> NoReturn:
-    """Print one clear error and leave."""
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(code)
-
-
-def _composed(overrides: Sequence[str]) -> DictConfig:
-    """Compose the configuration, within a stage that Hydra called or outside."""
-    if GlobalHydra.instance().is_initialized():
-        return compose("config", overrides=list(overrides))
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
-
-
-def _check_overrides(overrides: Sequence[str]) -> None:
-    try:
-        _composed(overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        fail(_with_accepted_keys(error, overrides))
-
-
-def _with_accepted_keys(error: Exception, overrides: Sequence[str]) -> str:
-    """Say which keys there are where a key does not exist."""
-    message = _one_line(error)
-    for override in overrides if message.startswith("Could not override") else ():
-        name = override.partition("=")[0].lstrip("+~")
-        parent = name.rpartition(".")[0]
-        if f"'{name}'" not in message:
-            continue
-        group = parent.partition(".")[0]
-        chosen = [o for o in overrides if o.startswith(f"{group}=")]
-        config = _composed(chosen)
-        # Where the parent does not exist either, the sections are what can be chosen from.
-        node = OmegaConf.select(config, parent) if parent in config or "." in parent else None
-        node, where = (node, parent) if isinstance(node, DictConfig) else (config, "the config")
-        accepted = ", ".join(str(k) for k in node if not str(k).startswith("_"))
-        return f"{name} does not exist; {where} accepts: {accepted}"
-    return message
-
-
-def _one_line(error: Exception) -> str:
-    """Return what is wrong, without the lines that Hydra and OmegaConf add for programmers."""
-    message = str(error).partition("Config search path:")[0].partition("full_key:")[0]
-    message = " ".join(message.split())
-    _, missing, key = message.partition("Missing mandatory value: ")
-    return f"{key} has no value; give it one: {key}=..." if missing else message

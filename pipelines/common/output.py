@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from pipelines.common.errors import UserError
 
 
 @contextmanager
@@ -13,20 +15,75 @@ def new_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``target`` when the block ends well.
 
     What was there before stays until then, and stays for good if the block fails.
+
+    Raises
+    ------
+    UserError
+        If ``target``, or what should hold it, is a file.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished, old = (target.with_name(f".{target.name}.{end}") for end in ("new", "old"))
-    if old.exists() and not target.exists():  # killed between the two renames below
-        old.replace(target)
-    for left_over in (unfinished, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    unfinished.mkdir()
+    with new_folders(target) as (made,):
+        yield made
+
+
+@contextmanager
+def new_folders(*targets: Path) -> Iterator[list[Path]]:
+    """Do the same for several folders: all of them are replaced, or none."""
+    targets = tuple(t.resolve() if t.is_symlink() and t.exists() else t for t in targets)
+    parents = [parent for target in targets for parent in _made(target.parent)]
+    unfinished, old = ([_beside(t, end) for t in targets] for end in ("new", "old"))
     try:
+        for target, new, previous in zip(targets, unfinished, old, strict=True):
+            _check_folder(target)
+            if previous.exists() and not target.exists():  # killed between the renames below
+                previous.replace(target)
+            for left_over in (new, previous):
+                shutil.rmtree(left_over, ignore_errors=True)
+            new.mkdir()
         yield unfinished
+        _swap(targets, unfinished, old)
     except BaseException:
-        shutil.rmtree(unfinished)
+        for folder in unfinished:
+            shutil.rmtree(folder, ignore_errors=True)
+        for parent in parents:
+            with suppress(OSError):  # another command has put something there
+                parent.rmdir()
         raise
-    if target.exists():
-        target.replace(old)
-    unfinished.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
+    for folder in old:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _swap(targets: tuple[Path, ...], unfinished: list[Path], old: list[Path]) -> None:
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for target, previous in zip(targets, old, strict=True):
+            if target.exists():
+                target.replace(previous)
+                moved.append((previous, target))
+        for new, target in zip(unfinished, targets, strict=True):
+            new.replace(target)
+            moved.append((target, new))
+    except OSError:
+        for now, before in reversed(moved):
+            now.replace(before)
+        raise
+
+
+def _beside(target: Path, end: str) -> Path:
+    return target.with_name(f".{target.name}.{end}")
+
+
+def _made(folder: Path) -> list[Path]:
+    """Make a folder and those above it; return those that were not there, the lowest first."""
+    chain = (folder, *folder.parents)
+    for path in chain:
+        _check_folder(path)
+    missing = [path for path in chain if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _check_folder(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link that leads nowhere; remove it")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file, where a folder was expected; move it away")

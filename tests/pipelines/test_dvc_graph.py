@@ -33,6 +33,7 @@ NO_MATTER = {
     "insituml.in_transit": "loads the names asked for",
     "insituml.stream": "loads the names asked for",
     "insituml.atomic_file": "brings bytes to the disk, whatever they are",
+    "insituml.safe_reading": "brings bytes from the disk, or an error",
     "insituml.version": "a new version number alone is no new result",
     "pipelines.tracking": "results on disk do not depend on it",
 }

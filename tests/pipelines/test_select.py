@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -54,16 +53,10 @@ def test_choices_are_written_and_the_rest_stays(path: str | None, file: Path) ->
     assert file.read_text() == before
 
 
-def overridden(monkeypatch, overrides: list[str]) -> None:
-    info = SimpleNamespace(overrides=SimpleNamespace(task=overrides))
-    monkeypatch.setattr(module, "HydraConfig", SimpleNamespace(get=lambda: info))
-
-
 def test_the_command_writes_what_the_experiment_composes_to(
     file, tools, tmp_path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(module, "CONF", tmp_path)
-    overridden(monkeypatch, ["experiment=toy8"])
     main(tools.invoke(tmp_path, SECTIONS, "experiment=toy8"))
     found = yaml.safe_load(file.read_text())
     assert found["experiment"] == found["data"] == "toy8"
@@ -78,7 +71,6 @@ def test_values_are_refused_since_dvc_would_not_see_them(
     monkeypatch.setattr(module, "CONF", tmp_path)
     before = file.read_text()
     for overrides in (["experiment=pic", "data.path=x"], ["experiment=toy8", "training.epochs=3"]):
-        overridden(monkeypatch, overrides)
         with pytest.raises(UserError, match=r"(data\.path|training\.epochs) is a value"):
             main(tools.invoke(tmp_path, SECTIONS, *overrides))
     assert file.read_text() == before

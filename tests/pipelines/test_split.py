@@ -15,7 +15,8 @@ import torch
 from insituml.data.chunks import assemble
 from insituml.data.images.digits import digits
 from insituml.data.toy8 import toy8
-from pipelines.common.cli import _asked_data, _composed
+from pipelines.common.cli import _asked_data
+from pipelines.common.composition import composed
 from pipelines.common.errors import UserError
 from pipelines.common.task_files import read_tasks
 from pipelines.generate import generate
@@ -408,4 +409,4 @@ def test_tasks_of_other_data_than_asked_for_are_refused(asked, difference, point
     ],
 )
 def test_what_a_command_asks_of_the_data(overrides, asked) -> None:
-    assert _asked_data(_composed(overrides), overrides) == asked
+    assert _asked_data(composed(overrides), overrides) == asked
