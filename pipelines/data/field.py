@@ -35,11 +35,18 @@ class Field(Kind):
         from tqdm import tqdm
 
         from insituml.data.openpmd import write_series
+        from insituml.data.openpmd.mesh_writer import record_to_read
 
         series = folder / f"series.{data.format}"
         with tqdm(total=len(source), desc="generate", unit="iteration", disable=None) as bar:
             write_series(series, source, progress=lambda *_: bar.update())
-        return SavedSource({"_target_": "insituml.data.openpmd.OpenPMDSeries", "path": series.name})
+        return SavedSource(
+            {
+                "_target_": "insituml.data.openpmd.OpenPMDSeries",
+                "path": series.name,
+                "record": record_to_read(source.components),
+            }
+        )
 
     def open(self, data: Data, raw: Path, saved: SavedSource) -> StoredStream:
         from insituml.stream import FieldStream

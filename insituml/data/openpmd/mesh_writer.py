@@ -149,6 +149,19 @@ def places_of(components: Sequence[str]) -> list[tuple[str, str]]:
     return places
 
 
-def records_of(components: Sequence[str]) -> tuple[str, ...]:
-    """Return the records that hold these components, each once, in order."""
-    return tuple(dict.fromkeys(record for record, _ in places_of(components)))
+def record_to_read(components: Sequence[str]) -> str | list[str]:
+    """Return what a reader is to be asked for, to give these components in this order.
+
+    A record's name where they are all of one and in the order of its axes, a list of records where
+    they are of several, and else a list of the components.
+    """
+    records: dict[str, list[str]] = {}
+    for record, key in places_of(components):
+        records.setdefault(record, []).append(key)
+    in_order = [
+        record if key == SCALAR else f"{record}{key}"
+        for record, keys in records.items()
+        for key in sorted(keys)
+    ]
+    names = list(records) if in_order == list(components) else list(components)
+    return names[0] if len(names) == 1 else names

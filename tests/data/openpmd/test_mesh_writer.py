@@ -8,7 +8,7 @@ import numpy as np
 import openpmd_api as io
 import pytest
 
-from insituml.data.openpmd.mesh_writer import MeshWriter, places_of
+from insituml.data.openpmd.mesh_writer import MeshWriter, places_of, record_to_read
 from insituml.data.openpmd.series import OpenPMDSeries
 from insituml.data.openpmd.units import UNITS, unit_name, unit_powers
 from insituml.data.openpmd.writer import write_series
@@ -53,6 +53,21 @@ class Several:
 )
 def test_where_components_belong(components, places) -> None:
     assert places_of(components) == places
+
+
+@pytest.mark.parametrize(
+    "components, record",
+    [
+        (("Ex", "Ey", "Ez"), "E"),
+        (("Bz",), "B"),
+        (("rho",), "rho"),
+        (("Ex", "Ez", "Bz", "rho"), ["E", "B", "rho"]),
+        (("Ez", "Ex"), ["Ez", "Ex"]),
+        (("Ex", "Bz", "Ey"), ["Ex", "Bz", "Ey"]),
+    ],
+)
+def test_what_to_ask_a_reader_for(components, record) -> None:
+    assert record_to_read(components) == record
 
 
 @pytest.mark.parametrize("ending", [".h5", ".bp"])
