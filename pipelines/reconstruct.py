@@ -11,6 +11,7 @@ from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.fitting import data_of
 from pipelines.common.schema import Data, Reconstruct, validate
+from pipelines.data.readable import ReadableField
 from pipelines.data.sources import build_source
 from pipelines.runs.planning import check_device
 
@@ -31,7 +32,7 @@ class Outcome:
     errors
         Relative L2 error ‖x − x̂‖ / ‖x‖ over all iterations, by component.
     error
-        That of all components together.
+        That of all components together; where they differ in unit, the root mean square of theirs.
     latents, numbers
         Numbers that a volume is encoded to, and those that it has.
     """
@@ -64,8 +65,8 @@ def reconstruct(data: Data, options: Reconstruct) -> Outcome:
     _refuse_to_replace_the_original(data, Path(options.output))
     check_device(options.device, "reconstruct")
     learner = _load(Path(options.checkpoint), options.device)
-    source = build_source(data)
     try:
+        source = ReadableField(build_source(data), data, "reconstruct", finite=True)
         return _write(source, learner, options)
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         raise UserError(f"data={data.name}: {error}") from error
@@ -92,7 +93,7 @@ def _write(source: Any, learner: ContinualLearner, options: Reconstruct) -> Outc
         write_series(options.output, restored, progress=lambda *_: bar.update())
     by_component = dict(zip(source.components, errors.by_component().tolist(), strict=True))
     numbers = len(source.components) * math.prod(source.grid.shape)
-    return Outcome(len(source), by_component, errors.overall(), latents, numbers)
+    return Outcome(len(source), by_component, errors.overall(source.units), latents, numbers)
 
 
 def _load(path: Path, device: str) -> ContinualLearner:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -30,9 +32,17 @@ class RelativeError:
         """Return ``(components,)``; NaN for a component that is 0 throughout."""
         return _ratio(self._differences, self._squares)
 
-    def overall(self) -> float:
-        """Return that of all components together."""
-        return float(_ratio(self._differences.sum(), self._squares.sum()))
+    def overall(self, units: Sequence[str] = ()) -> float:
+        """Return that of all components together.
+
+        Where their ``units`` differ, sums over them mean nothing: the root mean square of the
+        components' own errors, those that are 0 throughout aside.
+        """
+        if len(set(units)) <= 1:
+            return float(_ratio(self._differences.sum(), self._squares.sum()))
+        errors = self.by_component()
+        defined = errors[np.isfinite(errors)]
+        return float(np.sqrt(np.mean(defined**2))) if defined.size else float("nan")
 
 
 def _ratio(differences: np.ndarray, squares: np.ndarray) -> np.ndarray:

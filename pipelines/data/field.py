@@ -36,10 +36,12 @@ class Field(Kind):
 
         from insituml.data.openpmd import write_series
         from insituml.data.openpmd.mesh_writer import record_to_read
+        from pipelines.data.readable import ReadableField
 
         series = folder / f"series.{data.format}"
         with tqdm(total=len(source), desc="generate", unit="iteration", disable=None) as bar:
-            write_series(series, source, progress=lambda *_: bar.update())
+            whole = ReadableField(source, data, "generate", finite=False)
+            write_series(series, whole, progress=lambda *_: bar.update())
         return SavedSource(
             {
                 "_target_": "insituml.data.openpmd.OpenPMDSeries",

@@ -129,9 +129,21 @@ def test_an_iteration_with_nan_is_named_and_nothing_is_left(
     fields[3, 1, 0, 0, 0] = np.nan
     np.save("fields/data_300.npy", fields[3])
     where = ["data=efield_npy", "data.path=fields", CHECKPOINT, "reconstruct.output=r.h5"]
-    with pytest.raises(UserError, match="efield_npy: iteration 300: Ey is NaN or infinite at 1 of"):
+    with pytest.raises(UserError, match="efield_npy: iteration 300: 1 NaN and 0 infinite among"):
         main(tools.invoke(tmp_path, SECTIONS, *where))
     assert not list(Path().glob("*r.h5"))
+
+
+def test_an_iteration_with_nan_may_be_left_out(
+    fields: np.ndarray, tools: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields[3, 1, 0, 0, 0] = np.nan
+    np.save("fields/data_300.npy", fields[3])
+    where = ["data=efield_npy", "data.path=fields", CHECKPOINT, "reconstruct.output=r.h5"]
+    main(tools.invoke(tmp_path, SECTIONS, *where, "data.split.on_bad_iteration=skip"))
+    assert "iteration 300 is left out: 1 NaN" in capsys.readouterr().out
+    left = [n for n in NpyFolder("fields").iteration_numbers if n != 300]
+    assert OpenPMDSeries("r.h5").iteration_numbers == left
 
 
 TRAINED = [
