@@ -1,0 +1,1 @@
+"""Experiments that are written for a user's own data."""
