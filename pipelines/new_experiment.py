@@ -98,11 +98,10 @@ def parsed(arguments: list[str]) -> Asked:
 
 def _value(key: str, text: str) -> Any:
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     try:
         (value,) = OmegaConf.from_dotlist([f"value={text}"]).values()
-    except (ValueError, OmegaConfBaseException) as error:
+    except Exception as error:  # of YAML, which is OmegaConf's matter
         raise UserError(f"{key}={text} is no value; write lists as [1,2,3]") from error
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
@@ -136,7 +135,8 @@ def template_of(asked: Asked) -> str:
     elif path.suffix in (".npy", ".npz"):
         raise UserError(f"{path} is one array; give the folder of data_<iteration>.npy files")
     elif not path.exists() and "%" not in path.name:
-        raise UserError(f"data.path is {path}, but there is nothing in {Path.cwd()} of this name")
+        looked = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
+        raise UserError(f"data.path is {path}, but there is no such file or folder{looked}")
     return "openpmd"
 
 
@@ -249,7 +249,8 @@ def _look_at(source: Any, path: str) -> None:
 def _in_words(source: Any) -> str:
     numbers = source.iteration_numbers
     shape = " × ".join(map(str, source.grid.shape))
-    names, unit = ", ".join(source.components), f" in {source.unit}" if source.unit else ""
+    names = ", ".join(source.components)
+    unit = f" in {source.unit}" if source.unit not in ("", "1") else ""
     return (
         f"{len(numbers)} iterations, {numbers[0]} to {numbers[-1]}, of {names}{unit} on {shape} "
         f"points ({', '.join(source.grid.axis_labels)})"
@@ -268,7 +269,7 @@ def _report(name: str, source: Any, proposal: Any, training: Any) -> list[str]:
     values = ", ".join(f"{key} {value}" for key, value in proposal.model_values.items())
     lines = [
         f"new_experiment: {name}: {_in_words(source)}",
-        f"  tasks     {proposal.tasks}, one after the other in time; a fifth of each held out",
+        f"  tasks     {proposal.tasks}, one after the other; about a fifth of each is held out",
         f"  chunk     {list(chunk)}: {count} sample{'s' * (count > 1)} an iteration",
         f"  model     {proposal.model}: {values}",
         f"  training  {proposal.epochs} epochs: {proposal.steps(training['batch_size'])} steps of "
@@ -277,8 +278,8 @@ def _report(name: str, source: Any, proposal: Any, training: Any) -> list[str]:
     spacing = np.array(source.grid.spacing)
     if np.all(spacing == 1):
         lines.append(
-            "  assumed   points lie 1 m apart; if they do not, give data.source.spacing, origin, "
-            "time_step and window_velocity"
+            "  assumed   points lie 1 m apart, as where nothing says how far; if you know, give "
+            "data.source.spacing, origin, time_step and window_velocity"
         )
     if proposal.tasks == 1:
         lines.append("  assumed   one task, since there are too few iterations: nothing to forget")
@@ -301,12 +302,10 @@ def _report(name: str, source: Any, proposal: Any, training: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(DESCRIPTION)
-        raise SystemExit
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        from pipelines.common.cli import fail
+    from pipelines.common.ending import failing_in_one_line
 
-        fail(str(error), error.code)
+    with failing_in_one_line():
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(DESCRIPTION, end="")
+        else:
+            main(sys.argv[1:])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from pipelines.tracking.base import Tracker
 
 SECTIONS = ("model", "method", "optimizer", "training", "tracking")
+FEW_STEPS = 100
+"""Of the optimizer in a task: with fewer, figures show what was not learned, not what was lost."""
 
 
 def plan(call: Invocation) -> tuple[Training, list[Run]]:
@@ -49,9 +53,24 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
         training.seeds,
         tuple(column[:2] for column in files.tasks()[0].train),
     )
+    _warn_of_few_steps(training, [task.train for task in manifest.tasks])
     identity = recipes[0].identity().of_all_seeds()
     partial = PARTIAL / f"{identity.method_name}-{identity.fingerprint}"
     return training, [Run(r, files.folder, partial / f"seed_{r.seed}") for r in recipes]
+
+
+def _warn_of_few_steps(training: Training, samples: Sequence[int]) -> None:
+    """Say so where a task ends before much can be learned, such as one of few large samples."""
+    steps = [training.epochs * math.ceil(n / training.batch_size) for n in samples]
+    if min(steps) < FEW_STEPS:
+        task = steps.index(min(steps))
+        print(
+            f"note: task {task} has {steps[task]} optimizer steps ({samples[task]} samples, "
+            f"{training.epochs} epochs, batches of {training.batch_size}); below about "
+            f"{FEW_STEPS} little is learned: raise training.epochs, or cut smaller samples by "
+            "data.split.chunk",
+            file=sys.stderr,
+        )
 
 
 def train_method(

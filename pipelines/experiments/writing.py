@@ -11,7 +11,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.node import Node
 
 MARK = "# Written by `python -m pipelines.new_experiment`"
-"""Begins every file that may be written over."""
+"""Stands at the top of every file that may be written over."""
 YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
 """That are no text where they stand alone."""
 
@@ -43,7 +43,7 @@ def check_free(files: list[Path], *, force: bool) -> None:
     for file in files:
         if not file.exists():
             continue
-        if not (file.is_file() and file.read_text(errors="replace").startswith(MARK)):
+        if not file.is_file() or MARK not in file.read_text(errors="replace").splitlines()[:2]:
             raise UserError(
                 f"{file} is there already and was not written by new_experiment; choose another "
                 "name"
@@ -76,8 +76,9 @@ def experiment_text(name: str, model: str, model_values: Node, training: Node) -
     """Return the text of a file of ``conf/experiment``, for data of the same name."""
     values = json.dumps(model_values, ensure_ascii=False).replace('"', "")
     epochs = "".join(f"\n  {key}: {value}" for key, value in training.items())
-    return f"""{MARK}
-# @package _global_
+    # Hydra looks for the package in the first line alone.
+    return f"""# @package _global_
+{MARK}
 defaults:
   - override /data: {name}
   - override /model: {model}
@@ -120,6 +121,8 @@ def _with_value(lines: list[str], keys: list[str], value: Any) -> list[str]:
         start = next(i for i, x in enumerate(lines) if x.startswith(f"{indent}{section}:")) + 1
         indent += "  "
     text = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, str):  # YAML 1.1 takes 1e-06 for a word
+        text = re.sub(r"\b(\d+)e([+-]?\d+)", r"\1.0e\2", text)
     for index in range(start, len(lines)):
         if sections and not lines[index].startswith(indent):
             break

@@ -18,10 +18,15 @@ from pipelines.common.cli import CONF
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data, Training, validate
 from pipelines.common.targets import validate_target
+from pipelines.experiments.writing import MARK
 from pipelines.select import select
 
 GROUPS = {
-    folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+    folder.name: sorted(
+        file.stem
+        for file in folder.glob("*.yaml")
+        if MARK not in file.read_text().splitlines()[:2]  # whoever works here may have their own
+    )
     for folder in CONF.iterdir()
     if folder.is_dir() and folder.name != "hydra"
 }
@@ -226,7 +231,7 @@ def test_the_format_of_made_fields_is_a_choice(ending, tools, tmp_path) -> None:
 def test_the_files_behind_pipeline_yaml_exist(tmp_path) -> None:
     pipeline = yaml.safe_load((CONF / "pipeline.yaml").read_text())
     for group in ("experiment", "data", "model", "optimizer"):
-        assert pipeline[group] in GROUPS[group]
+        assert (CONF / group / f"{pipeline[group]}.yaml").exists()
     assert len(set(pipeline["methods"])) == len(pipeline["methods"])
     assert set(pipeline["methods"]) <= set(GROUPS["method"])
     assert {"naive", "joint"} <= set(pipeline["methods"])  # the gap that others close

@@ -16,12 +16,17 @@ from omegaconf import OmegaConf
 from pipelines.common.cli import CONF, reads_only
 from pipelines.common.versions import LIBRARIES
 from pipelines.data.kind import Kind
+from pipelines.experiments.writing import MARK
 
 ROOT = Path(__file__).parents[2]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = GRAPH["stages"]
 PIPELINE = yaml.safe_load((CONF / "pipeline.yaml").read_text())
-EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(
+    file.stem
+    for file in (CONF / "experiment").glob("*.yaml")
+    if MARK not in file.read_text().splitlines()[:2]
+)
 UNTRACKED = {"tracking"}  # where runs are recorded changes no result
 PRODUCE = ("generate", "stream")
 CONFIGURED = [stage for stage in STAGES if stage != "versions"]  # which reads no configuration

@@ -221,3 +221,11 @@ def test_sigkill_and_again_gives_the_same_bits(root, tools) -> None:
     assert len(resumed) == 2 * 4
     weights = torch.load(root / "runs/experience_replay/seed_1/task_2.pt", weights_only=True)
     assert weights["metadata"]["steps"] > 0
+
+
+@pytest.mark.parametrize("epochs, noted", [(1, True), (40, False)])
+def test_too_few_steps_are_mentioned(epochs, noted, root, tools, capsys) -> None:
+    plan(tools.invoke(root, SECTIONS, *TINY, f"training.epochs={epochs}", "training.batch_size=8"))
+    said = capsys.readouterr().err
+    # Its smallest tasks have 24 samples.
+    assert ("note: task 1 has 3 optimizer steps (24 samples, 1 epochs" in said) is noted
