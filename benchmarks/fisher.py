@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.models import MODELS
 from benchmarks.report import Row, options, print_table, write_json
 from insituml.gradients import diagonal_fisher
-from insituml.gradients.per_sample import SampleGradients
+from insituml.gradients.sample_gradients import SampleGradients
 from insituml.learner import ContinualLearner
 
 SAMPLES = 2000
@@ -69,6 +69,7 @@ def fisher_rows(repetitions: int) -> Iterator[Row]:
         few = x[: SAMPLES // 10]
         diagonal_fisher(learner, loss_of, [few])
         per_sample_loop(learner, few[:20])
+        by_vmap(learner, few[:20])
         exact, loop, vmap = [], [], []
         for _ in range(repetitions):
             loop.append(seconds(partial(per_sample_loop, learner, x)))

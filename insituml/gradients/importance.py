@@ -1,24 +1,25 @@
 """Mean power of per-sample gradients, such as the diagonal Fisher information.
 
-Closed forms where they hold, ``vmap`` elsewhere.
+Closed forms where they hold, ``vmap`` elsewhere, a loop over samples where that fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from insituml.gradients.batch_pass import CANNOT_BATCH, layer_statistics
 from insituml.gradients.closed_form import summed_powers
-from insituml.gradients.layer_statistics import (
-    LayerCalls,
-    layer_statistics,
-    parameter_name,
-    supported_layers,
-)
+from insituml.gradients.layer_statistics import LayerCalls, parameter_name, supported_layers
 from insituml.gradients.module import LossOf, evaluation_mode
-from insituml.gradients.per_sample import SampleGradients
+from insituml.gradients.precision import wide_dtype
+from insituml.gradients.sample_gradients import SampleGradients
+from insituml.gradients.unchanged import unchanged
+
+Rows = Callable[[int, int], tuple[Tensor, ...]]
+"""Samples from one number to another, on the parameters' device."""
 
 HELD = 2**21
 """Numbers of layer inputs and output gradients held at once; more is no faster."""
@@ -50,7 +51,7 @@ def diagonal_fisher(
     Raises
     ------
     ValueError
-        If there is no sample, or ``chunk_size`` is below 1.
+        If there is no sample, ``chunk_size`` is below 1, or a gradient is not finite.
 
     References
     ----------
@@ -70,18 +71,24 @@ def mean_gradient_power(
 ) -> dict[str, Tensor]:
     """Mean over samples of ``|∂ℓ(x_n, θ)/∂θ_i|^power``, exactly.
 
-    Linear and convolutional layers take a closed form, all other parameters chunked
-    ``vmap(grad)``. A closed form is wrong where a weight is used behind its layer's back or the
-    loss is no mean over samples: on the first two samples both ways are compared, and what
-    differs goes through ``vmap``. So does a loss that draws random numbers.
+    ℓ(x_n, θ) is each sample's own loss, the loss of a batch of this sample alone, whatever the
+    loss of a larger batch makes of it (weights of classes, masks, sums).
+
+    Linear and convolutional layers take a closed form where the loss is made of the module's
+    ``output(batch)`` or ``forward(...)`` with a row for each sample, as a learner's is: one pass
+    for many samples. Every pass is checked: each output and each layer's input must be the same in
+    other company, and no weight be used behind its layer's back. All other parameters take chunked
+    ``vmap(grad)``, and what ``vmap`` cannot batch, or computes otherwise than autograd does on
+    two samples, a loop over the samples, which a warning mentions.
 
     Parameters
     ----------
     module
-        Evaluated in ``eval`` mode, so that no sample's loss depends on its neighbours; its mode is
-        restored afterwards and its ``.grad`` is left alone.
+        Evaluated in ``eval`` mode, so that no sample's loss depends on its neighbours. Parameters,
+        buffers, ``.grad``, modes, plain attributes and torch's global generators are left as they
+        were; each sample finds the buffers as they were.
     loss
-        ``loss(module, batch)``, a mean over the batch.
+        ``loss(module, batch) -> scalar``.
     samples
         Tensors whose first dimension are the N samples; taken to the parameters' device chunk by
         chunk.
@@ -89,8 +96,7 @@ def mean_gradient_power(
         2: squares, the Fisher information. 1: absolute values.
     chunk_size
         Samples whose gradients ``vmap`` holds at once: memory is ``chunk_size`` × parameters. 1
-        takes the samples one by one without ``vmap`` or closed forms, for layers and losses that
-        ``vmap`` cannot batch (GRUs, ``.item()``). The result does not depend on it, but for
+        takes the samples one by one by plain autograd. The result does not depend on it, but for
         rounding.
     names
         Parameters to return; None: all that require a gradient.
@@ -98,12 +104,14 @@ def mean_gradient_power(
     Returns
     -------
     dict
-        ``{parameter name: mean}`` of each such parameter that requires a gradient, on its device.
+        ``{parameter name: mean}`` of each such parameter that requires a gradient, on its device:
+        real, float32 at least.
 
     Raises
     ------
     ValueError
-        If there is no sample, ``chunk_size`` is below 1, or ``power`` is neither 1 nor 2.
+        If there is no sample, ``chunk_size`` is below 1, ``power`` is neither 1 nor 2, or a
+        gradient is not finite.
     """
     count = len(samples[0])
     if count == 0:
@@ -118,39 +126,108 @@ def mean_gradient_power(
         for name, p in module.named_parameters()
         if p.requires_grad and (names is None or name in names)
     }
-    total = {name: torch.zeros_like(p) for name, p in trainable.items()}
+    total = {n: torch.zeros_like(p, dtype=wide_dtype(p.dtype)) for n, p in trainable.items()}
+    rows = rows_of(module, samples)
+    with evaluation_mode(module), unchanged(module) as restore:
+        closed: set[str] = set()
+        if chunk_size > 1 and count > 1:
+            closed = _closed_forms(module, loss, rows, count, power, total, restore)
+        if other := [name for name in trainable if name not in closed]:
+            gradients = SampleGradients(module, loss, other, restore, batched=chunk_size > 1)
+            for start in range(0, count, chunk_size):
+                part = rows(start, start + chunk_size)
+                _add(total, gradients.summed_powers(part, power, chunk_size).items())
+    return checked_finite({name: value.div_(count) for name, value in total.items()})
+
+
+def rows_of(module: nn.Module, samples: Sequence[Tensor]) -> Rows:
+    """Return a function that cuts the samples, on the parameters' device."""
     device = next(module.parameters()).device
 
     def rows(start: int, stop: int) -> tuple[Tensor, ...]:
         return tuple(t[start:stop].to(device) for t in samples)
 
-    with evaluation_mode(module):
-        layers: dict[str, nn.Module] = {}
-        size = count
-        if chunk_size > 1:
-            layers, size = trusted_layers(module, loss, rows(0, 2), chunk_size=2)
-            layers = {
-                layer: found
-                for layer, found in layers.items()
-                if any(own in trainable for own in _own_parameters(layer))
-            }
-        closed = {own for layer in layers for own in _own_parameters(layer)}
-        other = [name for name in trainable if name not in closed]
-        for start in range(0, count if layers else 0, size):
-            calls = layer_statistics(module, loss, rows(start, start + size), layers)
-            _add(total, _named_powers(calls, power))
-        if other:
-            gradients = SampleGradients(module, loss, other)
-            for start in range(0, count, chunk_size):
-                part = rows(start, start + chunk_size)
-                _add(total, gradients.summed_powers(part, power, chunk_size))
-    return {name: value.div_(count) for name, value in total.items()}
+    return rows
+
+
+def checked_finite(importance: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the importance.
+
+    Raises
+    ------
+    ValueError
+        Naming a parameter, where a number is NaN or infinite.
+    """
+    for name, value in importance.items():
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(
+                f"the importance of parameter {name} is not finite: the gradient of some sample's "
+                "own loss is NaN or overflows (a sample that is masked or ignored altogether has "
+                "the loss 0/0 when it is alone); leave such samples out or let their loss be 0"
+            )
+    return importance
+
+
+def _closed_forms(
+    module: nn.Module,
+    loss: LossOf,
+    rows: Rows,
+    count: int,
+    power: int,
+    total: dict[str, Tensor],
+    restore: Callable[[], None],
+) -> set[str]:
+    """Add up what has a closed form; return the parameters for which it held all through."""
+    layers, size = trusted_layers(module, loss, rows(0, 2), restore)
+    layers = {n: x for n, x in layers.items() if any(own in total for own in _own_parameters(n))}
+
+    def add(layer: str, calls: LayerCalls) -> None:
+        _add(total, _named_powers({layer: calls}, power))
+
+    held = batched_statistics(module, loss, rows, range(0, count, size), layers, restore, add)
+    closed = {own for layer in held for own in _own_parameters(layer)} & total.keys()
+    for name, value in total.items():
+        if name not in closed:
+            value.zero_()
+    return closed
+
+
+def batched_statistics(
+    module: nn.Module,
+    loss: LossOf,
+    rows: Rows,
+    starts: range,
+    layers: Mapping[str, nn.Module],
+    restore: Callable[[], None],
+    add: Callable[[str, LayerCalls], None],
+) -> dict[str, nn.Module]:
+    """Hand the statistics of each layer on each chunk to ``add``.
+
+    Returns
+    -------
+    dict
+        The layers whose statistics were those of single samples in every chunk; what was added of
+        others is void.
+    """
+    held = dict(layers)
+    for start in starts:
+        if not held:
+            break
+        batch = rows(start, min(start + starts.step, starts.stop))
+        try:
+            calls, failed = layer_statistics(module, loss, batch, held, restore)
+        except CANNOT_BATCH:
+            return {}
+        held = {name: layer for name, layer in held.items() if name not in failed}
+        for name, found in calls.items():
+            add(name, found)
+    return held
 
 
 def trusted_layers(
-    module: nn.Module, loss: LossOf, batch: tuple[Tensor, ...], *, chunk_size: int
+    module: nn.Module, loss: LossOf, batch: tuple[Tensor, ...], restore: Callable[[], None]
 ) -> tuple[dict[str, nn.Module], int]:
-    """Find the layers whose statistics give the gradient of each sample.
+    """Find the layers whose statistics give the gradients of two samples.
 
     Parameters
     ----------
@@ -160,9 +237,8 @@ def trusted_layers(
         As in :func:`mean_gradient_power`.
     batch
         Two samples, or one where there are no more.
-    chunk_size
-        1 does without ``vmap``. With ``vmap`` a loss that branches on values is refused, which
-        two samples may not show.
+    restore
+        Undoes what a forward pass left in the module.
 
     Returns
     -------
@@ -170,26 +246,29 @@ def trusted_layers(
         The layers by name, and how many samples to take statistics of at once.
     """
     layers = supported_layers(module)
-    calls = layer_statistics(module, loss, batch, layers)
+    try:
+        calls, failed = layer_statistics(module, loss, batch, layers, restore)
+    except CANNOT_BATCH:
+        return {}, 1
     closed = dict(_named_powers(calls, 2))
-    reference = SampleGradients(module, loss, closed).summed_powers(batch, 2, chunk_size)
-    trusted = dict(calls)
+    reference = SampleGradients(module, loss, list(closed), restore, batched=False)
+    expected = reference.summed_powers(batch, 2, 1)
     for name, value in closed.items():
-        error, scale = (value - reference[name]).abs().max(), reference[name].max()
-        # Rounding leaves about eps; a wrong closed form is wrong in the first digits, but where
-        # both are zero nothing is shown.
-        if not (scale > 0 and error <= torch.finfo(value.dtype).eps ** 0.5 * scale):
-            trusted.pop(name.rpartition(".")[0], None)
-    held = sum(_numbers_held(found) for found in trusted.values())
-    size = max(1, HELD * len(batch[0]) // max(1, held))
-    return {name: layers[name] for name in trusted}, size
+        error, scale = (value - expected[name]).abs().max(), expected[name].max()
+        # Rounding leaves about eps; a wrong closed form is wrong in the first digits.
+        eps = torch.finfo(module.get_parameter(name).dtype).eps
+        if not bool(error <= eps**0.5 * scale):
+            failed.add(name.rpartition(".")[0])
+    held = sum(_numbers_held(found) for found in calls.values())
+    size = max(2, HELD * len(batch[0]) // max(1, held))
+    return {name: layer for name, layer in layers.items() if name not in failed}, size
 
 
 def _own_parameters(layer: str) -> tuple[str, str]:
     return parameter_name(layer, "weight"), parameter_name(layer, "bias")
 
 
-def _named_powers(calls: dict[str, LayerCalls], power: int) -> Iterable[tuple[str, Tensor]]:
+def _named_powers(calls: Mapping[str, LayerCalls], power: int) -> Iterable[tuple[str, Tensor]]:
     for layer, found in calls.items():
         for name, value in summed_powers(found, power).items():
             yield parameter_name(layer, name), value
@@ -199,7 +278,7 @@ def _numbers_held(calls: LayerCalls) -> int:
     return sum(t.numel() for t in [*calls.inputs, *calls.output_gradients])
 
 
-def _add(total: dict[str, Tensor], parts: Iterable[tuple[str, Tensor]] | dict[str, Tensor]) -> None:
-    for name, value in parts.items() if isinstance(parts, dict) else parts:
+def _add(total: dict[str, Tensor], parts: Iterable[tuple[str, Tensor]]) -> None:
+    for name, value in parts:
         if name in total:
             total[name] += value

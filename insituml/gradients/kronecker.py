@@ -8,15 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from insituml.gradients.importance import mean_gradient_power, trusted_layers
+from insituml.gradients.importance import (
+    batched_statistics,
+    checked_finite,
+    mean_gradient_power,
+    rows_of,
+    trusted_layers,
+)
 from insituml.gradients.layer_statistics import (
     LayerCalls,
     in_block,
     is_transposed,
-    layer_statistics,
     parameter_name,
+    supported_layers,
 )
 from insituml.gradients.module import LossOf, evaluation_mode
+from insituml.gradients.unchanged import unchanged
 
 
 @dataclass(frozen=True)
@@ -87,28 +94,44 @@ def kronecker_fisher(
         raise ValueError(f"chunk_size is {chunk_size}; expected 1 or more")
     if max_width is not None and max_width < 1:
         raise ValueError(f"max_width is {max_width}; expected 1 or more, or None")
-    device = next(module.parameters()).device
-
-    def rows(start: int, stop: int) -> tuple[Tensor, ...]:
-        return tuple(t[start:stop].to(device) for t in samples)
-
     blocks: dict[str, KroneckerBlock] = {}
-    with evaluation_mode(module):
-        layers, size = trusted_layers(module, loss, rows(0, 2), chunk_size=min(chunk_size, 2))
-        layers = {n: x for n, x in layers.items() if in_block(x) and _fits(x, max_width)}
-        for start in range(0, count if layers else 0, size):
-            calls = layer_statistics(module, loss, rows(start, start + size), layers)
-            for name, found in calls.items():
-                added = _summed_block(found)
-                if name in blocks:
-                    blocks[name].rows.add_(added.rows)
-                    blocks[name].columns.add_(added.columns)
-                else:
-                    blocks[name] = added
+
+    def add(name: str, calls: LayerCalls) -> None:
+        added = _summed_block(calls)
+        if name in blocks:
+            blocks[name].rows.add_(added.rows)
+            blocks[name].columns.add_(added.columns)
+        else:
+            blocks[name] = added
+
+    rows = rows_of(module, samples)
+    with evaluation_mode(module), unchanged(module) as restore:
+        fitting = {
+            n: x for n, x in supported_layers(module).items() if in_block(x) and _fits(x, max_width)
+        }
+        layers: dict[str, nn.Module] = {}
+        if chunk_size > 1 and count > 1:
+            trusted, size = trusted_layers(module, loss, rows(0, 2), restore)
+            layers = {n: x for n, x in fitting.items() if n in trusted}
+            chunks = range(0, count, size)
+            layers = batched_statistics(module, loss, rows, chunks, layers, restore, add)
+        # What a pass over many samples cannot tell, passes over one each can.
+        single = {n: x for n, x in fitting.items() if n not in layers}
+        for name in single:
+            blocks.pop(name, None)
+        for n in range(min(count, 2) if single else 0):
+            trusted, _ = trusted_layers(module, loss, rows(n, n + 1), restore)
+            single = {name: layer for name, layer in single.items() if name in trusted}
+        layers |= batched_statistics(module, loss, rows, range(count), single, restore, add)
+    blocks = {name: block for name, block in blocks.items() if name in layers}
     for block in blocks.values():
         block.rows.div_(count)
         block.columns.div_(count)
-    held = {parameter_name(n, own) for n, layer in layers.items() for own in in_block(layer)}
+    for name, block in blocks.items():
+        weight = parameter_name(name, "weight")
+        checked_finite({weight: block.rows})
+        checked_finite({weight: block.columns})
+    held = {parameter_name(n, own) for n in blocks for own in in_block(layers[n])}
     others = {n for n, p in module.named_parameters() if p.requires_grad} - held
     diagonal = {}
     if others:

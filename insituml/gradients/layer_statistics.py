@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from insituml.gradients.fast_convolutions import fast_convolutions
 from insituml.gradients.module import LossOf
 from insituml.gradients.patches import CONVOLUTIONS, TRANSPOSED, convolution_patches
+from insituml.gradients.precision import wide
 
 BLOCK = 2**20
 """Numbers held at once while a layer is worked through: few enough to stay in the cache."""
@@ -59,7 +59,7 @@ class LayerCalls:
         input channels of a transposed convolution. Several calls add their places.
         """
         calls = zip(self.inputs, self.outputs, strict=True)
-        return self._join([self._inputs(x[part], shape) for x, shape in calls])
+        return self._join([self._inputs(wide(x[part]), shape) for x, shape in calls])
 
     def gradient_matrix(self, part: slice = slice(None)) -> Tensor:
         """Return g of a part of the samples, ``(n, features, places)``.
@@ -68,7 +68,7 @@ class LayerCalls:
         flattened patch of a transposed convolution's output.
         """
         calls = zip(self.output_gradients, self.inputs, strict=True)
-        return self._join([self._gradients(g[part], x.shape) for g, x in calls])
+        return self._join([self._gradients(wide(g[part]), x.shape) for g, x in calls])
 
     def parts(self) -> Iterator[slice]:
         """Cut the samples so that their matrices, and a product for each sample, fit the cache."""
@@ -90,7 +90,7 @@ class LayerCalls:
         """Return the gradient of each sample by the bias, ``(n, features)``."""
         sums = []
         for gradient in self.output_gradients:
-            sums.append(self._by_place(gradient[part]).sum(2))
+            sums.append(self._by_place(wide(gradient[part])).sum(2))
         return torch.stack(sums).sum(0)
 
     @staticmethod
@@ -118,9 +118,13 @@ def supported_layers(module: nn.Module) -> dict[str, nn.Module]:
     """Return the layers with a matrix form, by name.
 
     These are linear layers, and ungrouped convolutions and transposed convolutions with zero
-    padding, whose weight is an ordinary parameter that no other layer shares.
+    padding, whose weight is an ordinary real parameter that no other layer holds, and whose
+    forward pass neither a subclass nor a hook changes.
     """
-    holders = Counter(id(p) for _, p in module.named_parameters(remove_duplicate=False))
+    # A layer registered under two names is one layer.
+    holders = Counter(
+        id(p) for layer in module.modules() for _, p in layer.named_parameters(recurse=False)
+    )
     found = {}
     for name, layer in module.named_modules():
         own = dict(layer.named_parameters(recurse=False))
@@ -128,16 +132,35 @@ def supported_layers(module: nn.Module) -> dict[str, nn.Module]:
             _has_matrix_form(layer)
             and "weight" in own
             and not own.keys() - {"weight", "bias"}
-            and all(holders[id(p)] == 1 for p in own.values())
+            and all(holders[id(p)] == 1 and p.is_floating_point() for p in own.values())
+            and all(p.numel() > 0 for p in own.values())
         ):
             found[name] = layer
     return found
 
 
 def _has_matrix_form(layer: nn.Module) -> bool:
-    if isinstance(layer, CONVOLUTIONS + TRANSPOSED):
-        return layer.groups == 1 and layer.padding_mode == "zeros"
-    return isinstance(layer, nn.Linear)
+    changed = "forward" in vars(layer) or any(
+        (
+            layer._forward_hooks,
+            layer._forward_pre_hooks,
+            layer._backward_hooks,
+            layer._backward_pre_hooks,
+            *(p._backward_hooks for p in layer.parameters(recurse=False)),
+        )
+    )
+    if changed:
+        return False
+    for kind in CONVOLUTIONS + TRANSPOSED:
+        if isinstance(layer, kind):
+            usual = type(layer).forward is kind.forward
+            usual = (
+                usual and type(layer)._conv_forward is kind._conv_forward
+                if (isinstance(layer, CONVOLUTIONS))
+                else usual
+            )
+            return usual and layer.groups == 1 and layer.padding_mode == "zeros"
+    return isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
 
 
 def parameter_name(layer: str, own: str) -> str:
@@ -170,62 +193,14 @@ def forward_statistics(
     layers: Mapping[str, nn.Module],
 ) -> dict[str, LayerCalls]:
     """Evaluate the loss of a batch without gradients; return each used layer's inputs."""
-    with torch.no_grad(), _recording(layers, len(batch[0])) as calls:
+    with torch.no_grad(), recording(layers, len(batch[0])) as calls:
         loss(module, batch)
     return {name: found for name, found in calls.items() if found.inputs and found.separable}
 
 
-def layer_statistics(
-    module: nn.Module,
-    loss: LossOf,
-    batch: tuple[Tensor, ...],
-    layers: Mapping[str, nn.Module],
-) -> dict[str, LayerCalls]:
-    """Return inputs and per-sample output gradients of each used layer on one batch.
-
-    Parameters
-    ----------
-    module
-        The whole model.
-    loss
-        A mean over the batch's n samples, none of which depends on its neighbours: n times the
-        gradient by a layer's output is then that of each sample's own loss.
-    batch
-        Columns of n samples, on the parameters' device.
-    layers
-        Of :func:`supported_layers`.
-
-    Returns
-    -------
-    dict
-        Without the layers that the loss did not call, called with nothing to train, or called
-        with an input whose first dimension is not the batch's samples.
-    """
-    count = len(batch[0])
-    with (
-        torch.enable_grad(),
-        fast_convolutions(layers.values()),
-        _recording(layers, count) as calls,
-    ):
-        value = loss(module, batch) * count
-    used = {
-        name: found
-        for name, found in calls.items()
-        if found.inputs and found.separable and None not in found.edges
-    }
-    edges: list[Any] = [edge for c in used.values() for edge in c.edges]
-    if not edges or not value.requires_grad:
-        return {}
-    gradients = iter(torch.autograd.grad(value, edges, allow_unused=True))
-    for c in used.values():
-        for x, shape in zip(c.inputs, c.outputs, strict=True):
-            gradient = next(gradients)
-            c.output_gradients.append(x.new_zeros(shape) if gradient is None else gradient)
-    return used
-
-
 @contextmanager
-def _recording(layers: Mapping[str, nn.Module], count: int) -> Iterator[dict[str, LayerCalls]]:
+def recording(layers: Mapping[str, nn.Module], count: int) -> Iterator[dict[str, LayerCalls]]:
+    """Note each call of the layers while a batch of ``count`` samples passes."""
     calls = {name: LayerCalls(layer) for name, layer in layers.items()}
 
     def record(name: str) -> Callable[..., None]:

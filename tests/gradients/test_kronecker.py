@@ -139,13 +139,32 @@ def test_wide_layers_take_the_exact_diagonal() -> None:
         torch.testing.assert_close(block.columns, everything.blocks[name].columns)
 
 
-def test_layers_without_a_matrix_form_and_losses_that_are_no_mean_take_the_diagonal() -> None:
+@pytest.mark.parametrize("chunk_size", [1, 16])
+def test_blocks_are_of_each_samples_own_loss(chunk_size: int) -> None:
     module, samples = MLP(3, (4,), 2).double(), [numbers(9, 3)]
 
     def total(module, batch):
         return module.loss(batch) * len(batch[0])
 
-    fisher = kronecker_fisher(module, total, samples)
+    def opaque(module, batch):  # no output to be told from the loss
+        return (module.decode(module.encode(batch[0])) - batch[0]).square().mean()
+
+    expected = kronecker_fisher(module, model_loss, samples)
+    for loss in (total, opaque):
+        fisher = kronecker_fisher(module, loss, samples, chunk_size=chunk_size)
+        assert fisher.blocks.keys() == expected.blocks.keys()
+        for name, block in fisher.blocks.items():
+            torch.testing.assert_close(block.rows, expected.blocks[name].rows)
+            torch.testing.assert_close(block.columns, expected.blocks[name].columns)
+
+
+def test_weights_used_beside_their_layers_take_the_diagonal() -> None:
+    module, samples = MLP(3, (4,), 2).double(), [numbers(9, 3)]
+
+    def decayed(module, batch):
+        return module.loss(batch) + sum(p.square().sum() for p in module.parameters())
+
+    fisher = kronecker_fisher(module, decayed, samples)
     assert fisher.blocks == {}
     assert fisher.diagonal.keys() == dict(module.named_parameters()).keys()
 
