@@ -51,7 +51,7 @@ def diagonal_fisher(
     Raises
     ------
     ValueError
-        If there is no sample, ``chunk_size`` is below 1, or a gradient is not finite.
+        If there is no sample, ``chunk_size`` is below 1, or a gradient is NaN.
 
     References
     ----------
@@ -111,7 +111,7 @@ def mean_gradient_power(
     ------
     ValueError
         If there is no sample, ``chunk_size`` is below 1, ``power`` is neither 1 nor 2, or a
-        gradient is not finite.
+        gradient is NaN.
     """
     count = len(samples[0])
     if count == 0:
@@ -137,7 +137,7 @@ def mean_gradient_power(
             for start in range(0, count, chunk_size):
                 part = rows(start, start + chunk_size)
                 _add(total, gradients.summed_powers(part, power, chunk_size).items())
-    return checked_finite({name: value.div_(count) for name, value in total.items()})
+    return checked({name: value.div_(count) for name, value in total.items()}, module)
 
 
 def rows_of(module: nn.Module, samples: Sequence[Tensor]) -> Rows:
@@ -150,21 +150,21 @@ def rows_of(module: nn.Module, samples: Sequence[Tensor]) -> Rows:
     return rows
 
 
-def checked_finite(importance: dict[str, Tensor]) -> dict[str, Tensor]:
+def checked(importance: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """Return the importance.
 
     Raises
     ------
     ValueError
-        Naming a parameter, where a number is NaN or infinite.
+        Naming a parameter whose importance is NaN. Of a model that has diverged the trainer tells.
     """
-    for name, value in importance.items():
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(
-                f"the importance of parameter {name} is not finite: the gradient of some sample's "
-                "own loss is NaN or overflows (a sample that is masked or ignored altogether has "
-                "the loss 0/0 when it is alone); leave such samples out or let their loss be 0"
-            )
+    spoilt = [name for name, value in importance.items() if bool(value.isnan().any())]
+    if spoilt and all(bool(p.isfinite().all()) for p in module.parameters()):
+        raise ValueError(
+            f"the importance of parameter {spoilt[0]} is NaN: so is the gradient of some sample's "
+            "own loss (a sample that is masked or ignored altogether has the loss 0/0 when it is "
+            "alone); leave such samples out or let their loss be 0"
+        )
     return importance
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from insituml.gradients.importance import (
     batched_statistics,
-    checked_finite,
+    checked,
     mean_gradient_power,
     rows_of,
     trusted_layers,
@@ -79,7 +79,7 @@ def kronecker_fisher(
     Raises
     ------
     ValueError
-        If there is no sample, or ``chunk_size`` or ``max_width`` is below 1.
+        If there is no sample, ``chunk_size`` or ``max_width`` is below 1, or a gradient is NaN.
 
     References
     ----------
@@ -129,8 +129,8 @@ def kronecker_fisher(
         block.columns.div_(count)
     for name, block in blocks.items():
         weight = parameter_name(name, "weight")
-        checked_finite({weight: block.rows})
-        checked_finite({weight: block.columns})
+        checked({weight: block.rows}, module)
+        checked({weight: block.columns}, module)
     held = {parameter_name(n, own) for n in blocks for own in in_block(layers[n])}
     others = {n for n, p in module.named_parameters() if p.requires_grad} - held
     diagonal = {}

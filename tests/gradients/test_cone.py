@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import LinearConstraint, minimize
+from scipy.optimize import LinearConstraint, minimize, nnls
 from torch import Tensor
 
 from insituml.gradients import project, project_onto_cone
-from insituml.gradients.cone import nonnegative_minimum
+from insituml.gradients.cone import nearest_in_dual_cone
 
 SHAPES = [(4, 3), (5,), (2, 2, 2)]
 
@@ -94,16 +94,65 @@ def test_margin_bounds_the_dual_from_below() -> None:
     np.testing.assert_allclose(weights.numpy(), dual.x, atol=1e-5)
 
 
-def test_optimality_of_the_dual() -> None:
+def references(kind: str, rng: np.random.Generator, size: float) -> tuple[np.ndarray, np.ndarray]:
+    count, dimensions = int(rng.integers(2, 9)), int(rng.integers(1, 15))
+    past, new = rng.normal(size=(count, dimensions)), rng.normal(size=dimensions)
+    noise = size * rng.normal(size=(count, dimensions))
+    if kind == "opposite":
+        past[1] = -past[0] + noise[1]
+    elif kind == "parallel":
+        past = past[0] + noise
+    elif kind == "lines":
+        past = rng.choice([-1.0, 1.0], size=(count, 1)) * past[0] + noise
+    elif kind == "zero":
+        past[0] = 0
+    elif kind == "against":
+        new = -3 * past[0] + noise[0]
+    return past, new
+
+
+@pytest.mark.parametrize("kind", ["any", "opposite", "parallel", "lines", "zero", "against"])
+@pytest.mark.parametrize("scale", [1.0, 1e-120, 1e120])
+def test_the_projection_is_that_onto_a_cone(kind: str, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    for exponent in range(-15, 0):
+        past, new = references(kind, rng, 10.0**exponent)
+        gradient = [torch.from_numpy(new * scale)]
+        project_onto_cone(gradient, [[torch.from_numpy(r)] for r in past * rng.uniform(0.1, 10)])
+        found = gradient[0].numpy() / scale
+        # Moreau: feasible, at right angles to what was taken away, and so never longer.
+        size = np.linalg.norm(new)
+        directions = past / np.maximum(np.linalg.norm(past, axis=1, keepdims=True), 1e-300)
+        assert (directions @ found).min() >= -1e-12 * size
+        assert abs(found @ (new - found)) <= 1e-12 * size**2
+        assert np.linalg.norm(found) <= (1 + 1e-12) * size
+        # What was taken away is a combination of references with weights above 0. (Weights of
+        # nearly opposite ones are large, and the rounding with them.)
+        rest = nnls(directions.T, found - new, maxiter=10_000)[1]
+        assert rest <= 1e-14 * 10.0**-exponent * size
+
+
+@pytest.mark.parametrize("kind", ["any", "opposite", "parallel", "lines", "zero"])
+def test_a_margin_projects_what_leans_towards_the_past(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        past, new = references(kind, rng, 1e-2)
+        if (past @ new >= 0).all():
+            continue
+        gradient = [torch.from_numpy(new)]
+        expected = new + 0.5 * past.sum(axis=0)
+        expected = expected + past.T @ nnls(past.T, -expected, maxiter=10_000)[0]
+        project_onto_cone(gradient, [[torch.from_numpy(r)] for r in past], margin=0.5)
+        np.testing.assert_allclose(gradient[0].numpy(), expected, atol=1e-9)
+
+
+def test_the_solver_is_no_longer_than_its_vector() -> None:
     rng = np.random.default_rng(0)
     for size in (1, 3, 8):
-        factor = rng.normal(size=(size, 20))
-        gram, slopes = factor @ factor.T, factor @ rng.normal(size=20)
-        v = nonnegative_minimum(gram, slopes)
-        gradient = gram @ v + slopes
-        assert (v >= 0).all()
-        assert (gradient >= -1e-8).all()
-        assert abs(v @ gradient) < 1e-8
+        past, new = rng.normal(size=(5, size)), rng.normal(size=5)
+        found = nearest_in_dual_cone(past / np.linalg.norm(past, axis=0), new)
+        assert np.linalg.norm(found) <= np.linalg.norm(new)
+        assert (past.T @ found >= -1e-12).all()
 
 
 def test_a_short_reference_is_a_constraint_like_any_other() -> None:
