@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,20 @@ import torch
 
 from insituml.checkpoint_file import (
     CheckpointFile,
+    CheckpointFormatError,
     read_checkpoint_file,
     write_checkpoint_file,
 )
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
+from insituml.model_class import Trusted, class_name, trusted_class
+from insituml.rebuilding import (
+    RebuildError,
+    build,
+    build_without_memory,
+    check_same_parts,
+    fill,
+)
 
 
 def save_checkpoint(
@@ -42,9 +52,11 @@ def save_checkpoint(
     ------
     TypeError
         If something cannot be stored; the message says where it is.
+    ValueError
+        If the learner's constructor would not build it again; the message says what differs.
     """
     training = {
-        "method_class": _name_of(type(method)),
+        "method_class": class_name(type(method)),
         "method": method.state_dict(),
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
@@ -52,8 +64,17 @@ def save_checkpoint(
     return write_checkpoint_file(path, CheckpointFile(learner.description(), metadata, training))
 
 
-def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> ContinualLearner:
-    """Return the learner of a checkpoint, ready to use, with ``.metadata``.
+def load_checkpoint(
+    path: Path | str,
+    device: torch.device | str = "cpu",
+    *,
+    trust: Trusted | Iterable[Trusted] = (),
+) -> ContinualLearner:
+    """Return the learner of a checkpoint, in ``eval`` mode, with ``.metadata``.
+
+    Parameters and buffers have the dtypes in which they were saved, and those that were not
+    trained are not. The file decides nothing else: its class must be known or trusted before
+    anything is imported or built, and nothing is allocated before shapes agree with the weights.
 
     Parameters
     ----------
@@ -61,6 +82,9 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Con
         File written by :func:`save_checkpoint` or ``learner.save_checkpoint``.
     device
         Where to put the learner.
+    trust
+        Models that the file may name beside insituml's own and learners that the program has
+        defined or imported: a class, a module or its name, or several of these.
 
     Raises
     ------
@@ -69,11 +93,18 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Con
     DamagedFileError
         If the file is damaged.
     CheckpointFormatError
-        If it is of another format; the message names the version that wrote it.
-    ImportError
-        If the model's class cannot be imported; the message names it.
+        If it is of another format; the message names the version that wrote it. Or if the model's
+        class does not build, from the stored arguments, what the weights are of.
+    UntrustedModelError
+        If its class is not trusted; the message says what to pass.
+    ValueError
+        If its class cannot be imported, or is no learner.
     """
-    return _learner(read_checkpoint_file(path), path).to(device)
+    content = read_checkpoint_file(path)
+    cls = trusted_class(content.model["model_class"], trust, str(path))
+    learner = _learner(cls, content, path)
+    learner.metadata = content.metadata
+    return learner.to(device).eval()
 
 
 def resume(
@@ -91,13 +122,13 @@ def resume(
     Raises
     ------
     ValueError
-        If the checkpoint is of another method, or holds no state of its training.
+        If the checkpoint is of another method or another model, or holds no state of its training.
     DamagedFileError
         If the file is damaged.
     """
     # Read on the CPU, where generators and Adam's step counts stay; the rest is placed by each.
     content = read_checkpoint_file(path)
-    state, expected = content.training, _name_of(type(method))
+    state, expected = content.training, class_name(type(method))
     if state is None:
         raise ValueError(
             f"{path} holds a learner alone: only the last checkpoint of a run keeps the state of "
@@ -108,33 +139,70 @@ def resume(
             f"{path} was written by method {state['method_class']}, not {expected}; resume with "
             "the method it was trained with"
         )
-    learner.load_state_dict(content.model["weights"])
-    method.load_state_dict(state["method"], learner)
-    optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["generator"])
+    try:
+        weights = content.model["weights"]
+        check_same_parts(learner, weights)
+        _check_same_dtypes(learner, weights)
+        learner.load_state_dict(weights)
+        method.load_state_dict(state["method"], learner)
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"])
+    except RebuildError as error:
+        raise ValueError(
+            f"{path} is of another model: {error}; resume with the model it was trained with"
+        ) from error
+    except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} cannot be resumed from: the state of its training does not fit "
+            f"({type(error).__name__}: {error}); resume with the method, optimizer and learner it "
+            "was written with"
+        ) from error
     return content.metadata
 
 
-def _name_of(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"
+def _check_same_dtypes(learner: ContinualLearner, weights: dict[str, Any]) -> None:
+    for key, mine in learner.state_dict().items():
+        stored = weights[key]
+        if isinstance(mine, torch.Tensor) and mine.dtype != stored.dtype:
+            raise RebuildError(f"{key} is {mine.dtype} here and {stored.dtype} in the file")
 
 
-def _learner(content: CheckpointFile, path: Path | str) -> ContinualLearner:
-    named_class = content.model["model_class"]
-    module, _, name = named_class.partition(":")
+def _learner(
+    cls: type[ContinualLearner], content: CheckpointFile, path: Path | str
+) -> ContinualLearner:
+    model, weights = content.model, content.model["weights"]
+    arguments, generators = model["model_arguments"], model.get("model_generators", [])
+    if "model_generators" not in model and _requires_generator(cls):
+        generators = ["generator"]
+    own = cls.__module__.startswith("insituml.")
     try:
-        cls: Any = importlib.import_module(module)
-        for part in name.split("."):
-            cls = getattr(cls, part)
-    except (ImportError, AttributeError) as error:
-        raise ImportError(
-            f"{path} holds a {named_class}, which cannot be imported here ({error}); "
-            "put its module on the Python path"
+        try:
+            shell = build_without_memory(cls, arguments, generators, entries=len(weights))
+        except RebuildError:
+            # Some constructors compute with values, which meta tensors have not; none of ours.
+            if own:
+                raise
+            shell = None
+        if shell is not None:
+            check_same_parts(shell, weights)
+        learner = build(cls, arguments, generators)
+        check_same_parts(learner, weights)
+        fill(
+            learner,
+            weights,
+            transient=model.get("model_transient", {}),
+            frozen=model.get("model_frozen"),
+        )
+    except RebuildError as error:
+        raise CheckpointFormatError(
+            f"{path} holds a {model['model_class']} that its class does not build: {error}; was "
+            "the class changed since, or the file?"
         ) from error
-    if not (isinstance(cls, type) and issubclass(cls, ContinualLearner)):
-        raise ImportError(f"{path} names {named_class}, which is no ContinualLearner")
-    named = dict(content.model["model_arguments"])
-    learner = cls(*named.pop("*", ()), **named)
-    learner.load_state_dict(content.model["weights"])
-    learner.metadata = content.metadata
-    return learner.eval()
+    assert isinstance(learner, ContinualLearner)
+    return learner
+
+
+def _requires_generator(cls: type[ContinualLearner]) -> bool:
+    """Tell whether files that do not say so need a generator to build this class."""
+    parameter = inspect.signature(cls).parameters.get("generator")
+    return parameter is not None and parameter.default is parameter.empty

@@ -6,11 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from insituml.verified_file import read_verified, write_verified
 from insituml.version import __version__
 
 FORMAT = 1
 """Version of the layout; a reader refuses others."""
+
+
+_REQUIRED = {"model_class": str, "model_arguments": dict, "weights": dict, "metadata": dict}
+_OPTIONAL = {"model_generators": list, "model_frozen": list, "model_transient": dict}
+_TRAINING = {"method_class", "method", "optimizer", "generator"}
 
 
 class CheckpointFormatError(ValueError):
@@ -24,7 +31,10 @@ class CheckpointFile:
     Parameters
     ----------
     model
-        ``model_class``, ``model_arguments`` and ``weights``: what builds the learner again.
+        What builds the learner again: ``model_class``, ``model_arguments`` and ``weights``; and,
+        where they are known, ``model_generators`` (names of arguments that are generators),
+        ``model_frozen`` (names of parameters that are not trained) and ``model_transient`` (dtypes
+        of the buffers that are no part of the weights).
     metadata
         What is known about it: nested plain values.
     training
@@ -69,14 +79,39 @@ def read_checkpoint_file(path: Path | str) -> CheckpointFile:
     """
     state = read_verified(path)
     found = state.get("format")
-    if found != FORMAT:
+    if type(found) is not int or found != FORMAT:
         raise CheckpointFormatError(
-            f"{path} was written by insituml {_writer(state)} in checkpoint format {found or 0}; "
-            f"insituml {__version__} reads format {FORMAT}: train again, or read it with the "
-            "version that wrote it"
+            f"{path} was written by insituml {_writer(state)} in checkpoint format "
+            f"{_number(found)}; insituml {__version__} reads format {FORMAT}: train again, or read "
+            "it with the version that wrote it"
         )
+    for key, kind in _REQUIRED.items():
+        if not isinstance(state.get(key), kind):
+            arrived = type(state[key]).__name__ if key in state else "missing"
+            raise CheckpointFormatError(
+                f"{path} is no checkpoint of insituml: {key} is {arrived}; expected {kind.__name__}"
+            )
     model = {key: state[key] for key in ("model_class", "model_arguments", "weights")}
-    return CheckpointFile(model, state["metadata"], state["training"])
+    for key, kind in _OPTIONAL.items():
+        if not isinstance(state.get(key, kind()), kind):
+            raise CheckpointFormatError(
+                f"{path} is no checkpoint of insituml: {key} is a {type(state[key]).__name__}; "
+                f"expected {kind.__name__}"
+            )
+        if key in state:
+            model[key] = state[key]
+    names = [model["weights"], model["model_arguments"], *(model.get(k, ()) for k in _OPTIONAL)]
+    if not all(isinstance(name, str) for part in names for name in part):
+        raise CheckpointFormatError(f"{path} is no checkpoint of insituml: a name is no string")
+    if not all(isinstance(d, torch.dtype) for d in model.get("model_transient", {}).values()):
+        raise CheckpointFormatError(f"{path} is no checkpoint of insituml: a dtype is none")
+    training = state.get("training")
+    if training is not None and not (isinstance(training, dict) and training.keys() >= _TRAINING):
+        raise CheckpointFormatError(
+            f"{path} is no checkpoint of insituml: training is no dictionary of "
+            f"{', '.join(sorted(_TRAINING))}"
+        )
+    return CheckpointFile(model, state["metadata"], training)
 
 
 def drop_training_state(path: Path | str) -> None:
@@ -86,9 +121,15 @@ def drop_training_state(path: Path | str) -> None:
         write_checkpoint_file(path, replace(content, training=None))
 
 
+def _number(found: Any) -> str:
+    return str(found or 0)[:20]
+
+
 def _writer(state: dict[str, Any]) -> str:
     """Return the version of insituml that wrote a file, as far as it says so."""
     if "insituml" in state:
         return str(state["insituml"])
-    versions = state.get("metadata", {}).get("versions", {})
-    return str(versions.get("insituml", "0.1.0 or earlier"))
+    metadata = state.get("metadata")
+    versions = metadata.get("versions") if isinstance(metadata, dict) else None
+    known = versions.get("insituml") if isinstance(versions, dict) else None
+    return "0.1.0 or earlier" if known is None else str(known)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from insituml.checkpoint_file import CheckpointFile, write_checkpoint_file
+from insituml.constructor_arguments import recorded_arguments, storable_arguments
 from insituml.data.manifest import Manifest
 from insituml.data.task import Batch
 from insituml.gradients import per_sample_losses
 from insituml.original_interface import OriginalInterface
+from insituml.rebuilding import (
+    RebuildError,
+    build,
+    build_without_memory,
+    check_same_parts,
+    shared_tensors,
+    transient_dtypes,
+)
 from insituml.reconstruction_loss import LOSSES, reconstruction
 
 
@@ -42,24 +51,17 @@ class ContinualLearner(OriginalInterface):
     constructor_arguments: dict[str, Any]
     metadata: dict[str, Any]
 
+    # Names and shapes of the parts that a constructor was last seen to build again.
+    _rebuilt: tuple[dict[str, Any], dict[str, str]] | None = None
+
     generative = False
     """Whether figures show what :meth:`sample` draws in place of reconstructions."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # Remembered so that a checkpoint can build the model again. A generator only draws the
-        # initial weights, which a checkpoint replaces. (deepcopy calls this with no arguments.)
+        # Remembered so that a checkpoint can build the model again. (deepcopy calls this with no
+        # arguments.)
         self = super().__new__(cls)
-        signature = inspect.signature(cls.__init__)
-        bound = signature.bind_partial(self, *args, **kwargs).arguments
-        bound.pop(next(iter(bound)))
-        for parameter in signature.parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                bound.update(bound.pop(parameter.name, {}))
-            elif parameter.kind is parameter.VAR_POSITIONAL and args:
-                bound = {"*": list(args), **kwargs}
-                break
-        bound.pop("generator", None)
-        self.constructor_arguments = bound
+        self.constructor_arguments = recorded_arguments(cls.__init__, self, args, kwargs)
         self.metadata = {}
         return self
 
@@ -139,13 +141,59 @@ class ContinualLearner(OriginalInterface):
     # Files
 
     def description(self) -> dict[str, Any]:
-        """Return what builds the same model again: class, constructor arguments, weights."""
+        """Return what builds the same model again: class, constructor arguments, weights.
+
+        Raises
+        ------
+        ValueError
+            If it would not: an argument that a checkpoint cannot hold, or parts that the
+            constructor does not build from its arguments.
+        """
         cls = type(self)
+        arguments, generators = storable_arguments(cls.__qualname__, self.constructor_arguments)
+        weights = dict(self.state_dict())
+        self._check_rebuilding(arguments, generators, weights)
         return {
             "model_class": f"{cls.__module__}:{cls.__qualname__}",
-            "model_arguments": self.constructor_arguments,
-            "weights": dict(self.state_dict()),
+            "model_arguments": arguments,
+            "model_generators": generators,
+            "model_frozen": [
+                name
+                for name, parameter in self.named_parameters(remove_duplicate=False)
+                if not parameter.requires_grad
+            ],
+            "model_transient": transient_dtypes(self),
+            "weights": weights,
         }
+
+    def _check_rebuilding(
+        self, arguments: dict[str, Any], generators: list[str], weights: dict[str, Any]
+    ) -> None:
+        """Find out at saving, not at loading, whether the constructor builds this model again."""
+        shared = shared_tensors(self)
+        parts = {k: w.shape if _has_shape(w) else None for k, w in weights.items()}, shared
+        if parts == self._rebuilt:
+            return
+        cls = type(self)
+        try:
+            try:
+                again = build_without_memory(cls, arguments, generators, entries=len(weights))
+            except RebuildError:  # some constructors compute with values, which meta has not
+                again = build(cls, arguments, generators)
+            check_same_parts(again, weights)
+            if shared_tensors(again) != shared:
+                raise RebuildError(
+                    f"its arguments build a {cls.__qualname__} that shares its parameters "
+                    f"otherwise ({shared_tensors(again) or 'none'}) than it does "
+                    f"({shared or 'none'})"
+                )
+        except RebuildError as error:
+            raise ValueError(
+                f"a checkpoint of this {cls.__qualname__} could not be loaded again: {error}. Let "
+                "the constructor take what changed since, such as the number of outputs, or build "
+                "a new learner of that size and copy the weights"
+            ) from error
+        self._rebuilt = parts
 
     def save_checkpoint(
         self, path: Path | str, name: str, after_task: int, *, manifest: Manifest | None = None
@@ -173,6 +221,10 @@ class ContinualLearner(OriginalInterface):
         )
         file = Path(path) / f"{name}_after_task_{after_task}.pt"
         return write_checkpoint_file(file, CheckpointFile(self.description(), metadata))
+
+
+def _has_shape(value: Any) -> bool:
+    return isinstance(value, Tensor) and not is_lazy(value)
 
 
 def sample_losses(

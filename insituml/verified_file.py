@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from insituml.atomic_file import write_atomically
+from insituml.plain_content import check_no_larger, check_plain
 from insituml.safe_reading import DamagedFileError, read_bytes
 
 __all__ = ["DamagedFileError", "read_verified", "write_verified"]
@@ -49,7 +50,8 @@ def read_verified(path: Path | str, map_location: torch.device | str = "cpu") ->
     FileNotFoundError
         If there is no such file.
     DamagedFileError
-        If the checksum does not match: cut short, changed, not written by insituml, or no file.
+        If the checksum does not match: cut short, changed, not written by insituml, or no file; or
+        if it holds what insituml does not write, such as more than its size has room for.
     """
     content = read_bytes(path)
     body, digest = content[:-_DIGEST_LENGTH], content[-_DIGEST_LENGTH:]
@@ -60,12 +62,12 @@ def read_verified(path: Path | str, map_location: torch.device | str = "cpu") ->
             "stage that writes it again."
         )
     try:
+        check_no_larger(content)
         state = torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
+        check_plain(state, len(content))
     except Exception as error:  # a zip archive, a pickle and tensors: each fails in its own ways
         reason = str(error).strip().partition("\n")[0]
         raise DamagedFileError(f"{path} holds what cannot be read safely: {reason}") from error
-    if not isinstance(state, dict):
-        raise DamagedFileError(f"{path} holds a {type(state).__name__}, not a dictionary")
     return state
 
 
@@ -86,11 +88,17 @@ def _canonical(value: Any, where: str) -> Any:
         return int(value)
     if isinstance(value, float):
         return float(value)
+    if isinstance(value, torch.Size | torch.dtype | complex):
+        return value
+    if isinstance(value, torch.device):
+        return torch.device(str(value))
     if isinstance(value, dict):
         return {
             _canonical(key, where): _canonical(item, f"{where}[{key!r}]")
             for key, item in value.items()
         }
+    if type(value) is tuple:
+        return tuple(_canonical(item, f"{where}[{index}]") for index, item in enumerate(value))
     if isinstance(value, list | tuple):
         return [_canonical(item, f"{where}[{index}]") for index, item in enumerate(value)]
     raise TypeError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
+from pipelines.common.known_model import know_model
 from pipelines.common.output import new_folder
 from pipelines.common.task_files import read_tasks
 from pipelines.runs.identity import Identity
@@ -151,15 +152,14 @@ def _evaluate_seed(
 
 def _learners(folder: Path, files: TaskFiles) -> list[ContinualLearner]:
     """Load the untrained learner and the one after each task."""
-    from insituml import DamagedFileError, load_checkpoint
-    from insituml.checkpoint_file import CheckpointFormatError
+    from insituml import load_checkpoint
     from pipelines.runs.run import INITIAL, checkpoint_path
 
     tasks, expected = len(files.manifest.tasks), files.manifest.fingerprint
     paths = [folder / INITIAL, *(checkpoint_path(folder, k) for k in range(tasks))]
     try:
         learners = [load_checkpoint(path) for path in paths]
-    except (DamagedFileError, CheckpointFormatError, FileNotFoundError, ImportError) as error:
+    except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
     trained_on = learners[0].metadata["data"]
     if trained_on != expected:
@@ -211,6 +211,7 @@ def _in_words(numbers: dict[str, float], metric: str) -> str:
 def main(call: Invocation) -> None:
     from pipelines.tracking.opening import open_tracker
 
+    know_model(call)
     tracker = open_tracker(call.section("tracking"))
     files = read_tasks(call.root / "data/tasks", call.asked_data)
     evaluate_method(call.choices["method"], files, call.output, tracker)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.fitting import data_of
+from pipelines.common.known_model import know_model
 from pipelines.common.schema import Data, Reconstruct, validate
 from pipelines.data.readable import ReadableField
 from pipelines.data.sources import build_source
@@ -106,7 +107,7 @@ def _load(path: Path, device: str) -> ContinualLearner:
         )
     try:
         return load_checkpoint(path, device)
-    except (ImportError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"reconstruct.checkpoint: {error}") from error
 
 
@@ -132,6 +133,7 @@ def _other_resolution(restored: Any) -> str:
 
 
 def main(call: Invocation) -> None:
+    know_model(call)
     data = data_of(call)
     options = validate(Reconstruct, call.section("reconstruct"), "reconstruct")
     done = reconstruct(data, options)

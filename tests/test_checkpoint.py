@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import mse_loss
 
 import insituml
@@ -21,6 +22,7 @@ from insituml.checkpoint_file import (
 )
 from insituml.data.task import Task
 from insituml.methods import AGEM, EWC, ExperienceReplay, Naive
+from insituml.model_class import UntrustedModelError
 from insituml.models import MLP, AutoEncoder3D
 from insituml.verified_file import read_verified, write_verified
 
@@ -102,7 +104,7 @@ def test_the_raw_file_opens_in_torch_alone(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "a.pt", learner, **parts(learner, method), metadata={})
     state = torch.load(path, weights_only=True)
     assert state["model_class"] == "insituml.models.mlp:MLP"
-    assert state["model_arguments"] == {"input_shape": 3, "hidden_sizes": [4], "latent_size": 2}
+    assert state["model_arguments"] == {"input_shape": 3, "hidden_sizes": (4,), "latent_size": 2}
     assert set(state["weights"]) == set(learner.state_dict())
     assert state["format"] == 1
     assert state["training"]["method_class"] == "insituml.methods.ewc:EWC"
@@ -206,7 +208,7 @@ def test_resume_into_another_model_is_refused(tmp_path: Path) -> None:
     learner = MLP(3, (4,), 2)
     path = save_checkpoint(tmp_path / "a.pt", learner, **parts(learner), metadata={})
     other = MLP(3, (5,), 2)
-    with pytest.raises(RuntimeError, match="size mismatch"):
+    with pytest.raises(ValueError, match=r"a\.pt is of another model: .* shape \(5, 3\), where"):
         resume(path, other, **parts(other))
 
 
@@ -220,24 +222,48 @@ def user_module(tmp_path: Path, monkeypatch):
     sys.modules.pop("users_models", None)
 
 
-def test_a_users_class_is_found_by_its_module(user_module, tmp_path: Path, monkeypatch) -> None:
+def forget(module: str, cls: type) -> None:
+    """As if this were a fresh process, in which nobody has imported the class."""
+    sys.modules.pop(module)
+    cls.__qualname__ += "_of_another_process"
+
+
+def test_a_users_class_is_trusted_by_name_or_as_it_stands(user_module, tmp_path: Path) -> None:
     from users_models import Outer
 
     learner = Outer.MyModel(2, factor=3.0, ewc_lambda=5.0)
     x = torch.ones(1, 3)
     path = learner.save_checkpoint(tmp_path, "mine", 0)
-    sys.modules.pop("users_models")  # a fresh process
-    loaded = load_checkpoint(path)
+    assert type(load_checkpoint(path)) is Outer.MyModel  # imported already
+    for trust in (Outer.MyModel, "users_models", [sys.modules["users_models"]]):
+        assert type(load_checkpoint(path, trust=trust)) is Outer.MyModel
+    forget("users_models", Outer.MyModel)
+    with pytest.raises(
+        UntrustedModelError, match=r"mine_after.*trust='users_models'\), or in a co"
+    ):
+        load_checkpoint(path, trust="other_models")
+    assert "users_models" not in sys.modules
+    loaded = load_checkpoint(path, trust="users_models")
     assert type(loaded).__qualname__ == "Outer.MyModel"
     assert torch.equal(loaded(x), learner(x))
     assert (loaded.factor, loaded.ewc_lambda) == (3.0, 5.0)
 
-    sys.modules.pop("users_models")
+
+def test_a_trusted_module_that_is_gone_is_named(user_module, tmp_path: Path, monkeypatch) -> None:
+    from users_models import Outer
+
+    path = Outer.MyModel(2).save_checkpoint(tmp_path, "mine", 0)
+    forget("users_models", Outer.MyModel)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(user_module)])
-    with pytest.raises(
-        ImportError, match=r"mine_after_task_0\.pt holds a users_models:Outer.MyMod"
-    ):
-        load_checkpoint(path)
+    with pytest.raises(ValueError, match=r"mine_after_task_0\.pt holds a users_models:Outer.MyMod"):
+        load_checkpoint(path, trust="users_models")
+
+
+@pytest.mark.parametrize("trust", [3, nn.Linear, ["users_models", None], object()])
+def test_trust_is_given_to_learners_and_modules(trust, tmp_path: Path) -> None:
+    path = MLP(3).save_checkpoint(tmp_path, "a", 0)
+    with pytest.raises(TypeError):
+        load_checkpoint(path, trust=trust)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +272,15 @@ def test_a_users_class_is_found_by_its_module(user_module, tmp_path: Path, monke
         ("users_models:Gone", "users_models:Gone, which cannot be imported"),
         ("users_models:NotALearner", "which is no ContinualLearner"),
         ("users_models:function", "which is no ContinualLearner"),
-        ("os:system", "which is no ContinualLearner"),
+        ("insituml.models:nn.Linear", "insituml.models:nn.Linear, which cannot be"),
+        ("insituml.learner:ContinualLearner.loss", "which is no ContinualLearner"),
+        ("insituml.no_such:MLP", "which cannot be imported here"),
+        ("insituml.models:", "which cannot be imported"),
+        ("os:system", "none of insituml's models"),
+        ("insituml_evil:MLP", "none of insituml's models"),
+        ("torch.nn:Linear", "none of insituml's models"),
+        ("", "none of insituml's models"),
+        ("..:x", "none of insituml's models"),
     ],
 )
 def test_classes_that_cannot_be_a_learner(
@@ -254,8 +288,10 @@ def test_classes_that_cannot_be_a_learner(
 ) -> None:
     model = {**MLP(3).description(), "model_class": name}
     path = write_checkpoint_file(tmp_path / "a.pt", CheckpointFile(model, {}))
-    with pytest.raises(ImportError, match=message):
-        load_checkpoint(path)
+    with pytest.raises(ValueError, match=message) as raised:
+        load_checkpoint(path, trust="users_models")
+    assert "a.pt" in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ ROOT = Path(__file__).parents[1]
 # An import may stay on its level or go down; what is on no level is a file of its own below.
 LEVELS = [
     ["atomic_file", "lazy_names", "safe_reading", "version"],
-    ["reconstruction_loss", "verified_file"],
+    ["constructor_arguments", "plain_content", "reconstruction_loss"],
+    ["rebuilding", "verified_file"],
     ["checkpoint_file"],
     ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],
     ["original_interface"],
     ["learner", "methods", "models"],
+    ["model_class"],
     ["checkpoint", "evaluation", "training"],
     ["archive", "in_transit"],
 ]

@@ -114,7 +114,7 @@ def test_identity_and_layout_leave_no_trace(tmp_path: Path) -> None:
         "s": "".join(["a lo", "ng word"]),
         "t": "a long word",
         "z": base[:, 1].clone(),
-        "u": (torch.nn.Parameter(base[0].clone()),),
+        "u": [torch.nn.Parameter(base[0].clone())],
     }
     left = write_verified(tmp_path / "1.pt", shared)
     right = write_verified(tmp_path / "2.pt", OrderedDict(apart))

@@ -60,6 +60,8 @@ class Invocation:
         As given on the command line.
     asked_data
         What the command line says of the data, by dotted name below ``data``.
+    model_target
+        The class that ``model._target_`` names, which files may name too; empty: none.
     """
 
     config: DictConfig
@@ -68,6 +70,7 @@ class Invocation:
     choices: dict[str, str]
     overrides: tuple[str, ...] = ()
     asked_data: Node = field(default_factory=dict)
+    model_target: str = ""
 
     @property
     def is_sweep(self) -> bool:
@@ -186,7 +189,8 @@ class _Jobs:
         try:
             asked = _asked_data(config, given)
             cut = reads_only(config, self.sections)
-            return self.function(Invocation(cut, root, output, choices, given, asked))
+            target = str(OmegaConf.select(config, "model._target_") or "")
+            return self.function(Invocation(cut, root, output, choices, given, asked, target))
         except (Exception, SystemExit) as error:
             if not sweep:
                 self.error = error

@@ -32,6 +32,10 @@ def try_out(recipe: Recipe, example: Batch) -> None:
         If it cannot be built, is not what it must be, or cannot learn such samples.
     """
     learner = recipe.build()[0]
+    try:
+        learner.description()  # so that a checkpoint of it can be loaded
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
     with ambient_seed(recipe.seed % 2**32), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training will say the same
         _learn_once(learner, tuple(column.to(recipe.training["device"]) for column in example))
