@@ -103,19 +103,24 @@ UNTRAINED = np.array([100.0, 10.0, 6.0])
 
 
 def test_the_table_computes_what_the_functions_do() -> None:
-    assert metrics.of_run(RunResult(MATRIX, UNTRAINED, memory_bytes=12)) == {
+    expected = {
         "final_average_error": final_average_error(MATRIX),
         "forgetting": forgetting(MATRIX),
         "backward_transfer": backward_transfer(MATRIX),
         "forward_transfer": forward_transfer(MATRIX, UNTRAINED),
         "memory_bytes": 12,
     }
+    found = metrics.of_run(RunResult(MATRIX, UNTRAINED, memory_bytes=12))
+    assert expected.items() <= found.items()  # and whatever else the table has
 
 
 def test_what_has_no_meaning_is_nan() -> None:
     run = RunResult(MATRIX, UNTRAINED, memory_bytes=12, sequential=False, keeps_all_data=True)
-    known = {name for name, value in metrics.of_run(run).items() if not math.isnan(value)}
-    assert known == {"final_average_error"}
+    numbers = metrics.of_run(run)
+    assert not math.isnan(numbers["final_average_error"])
+    for metric in metrics.METRICS:
+        if metric.needs_order or metric.name == "memory_bytes":
+            assert math.isnan(numbers[metric.name])
 
 
 def test_methods_are_compared_with_both_ends_of_the_gap() -> None:
