@@ -27,8 +27,12 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if (
+            isinstance(error, OSError) and error.errno
+        ):  # a full disk does not say which file it had no room for
+            error.filename = str(path)
         raise
     return path
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipelines.common.cli import Invocation, run_stage
-from pipelines.common.errors import UserError
 from pipelines.common.known_model import know_model
 from pipelines.common.output import new_folder
 from pipelines.common.task_files import read_tasks
 from pipelines.runs.identity import Identity
+from pipelines.runs.seeds import seed_folders, trained_learners
 
 if TYPE_CHECKING:
     from insituml.data import Task, TaskFiles
@@ -64,26 +63,24 @@ def evaluate_method(name: str, files: TaskFiles, output: Path, tracker: Tracker)
     import torch
 
     torch.set_num_threads(1)
-    folders = sorted((output / "runs" / name).glob("seed_*"), key=_seed)
-    if not folders:
-        raise UserError(
-            f"there are no checkpoints of {name}; run `python -m pipelines.train method={name}`"
-        )
+    folders = seed_folders(output / "runs" / name)
     with new_folder(output / "evaluations" / name) as target:
         return _evaluate_into(target, name, folders, files, tracker)
 
 
 def _evaluate_into(
-    target: Path, name: str, folders: Sequence[Path], files: TaskFiles, tracker: Tracker
+    target: Path, name: str, folders: dict[int, Path], files: TaskFiles, tracker: Tracker
 ) -> Summary:
+    from pipelines.data.stored import digests_beside
     from pipelines.results.examples import examples
     from pipelines.results.summary import Summary
 
     losses, drifts = [], []
     seeds: dict[str, dict[str, float | None]] = {}
-    for folder in folders:
-        seed = _seed(folder)
-        untrained, *learners = _learners(folder, files)
+    first: Identity | None = None
+    for seed, folder in folders.items():
+        untrained, *learners = trained_learners(folder, name, seed, files, first)
+        first = first or Identity.of_metadata(untrained.metadata)
         metadata = learners[-1].metadata
         result = _evaluate_seed(untrained, learners, files.tasks())
         metric, numbers = result.metric, result.numbers
@@ -91,11 +88,13 @@ def _evaluate_into(
         drifts += _long({"latent_drift": result.drift}, name, seed, first_row=0)
         seeds[str(seed)] = {key: _or_none(value) for key, value in numbers.items()}
         tracker.evaluated(Identity.of_metadata(metadata), result.curves)
-        if folder == folders[0]:
+        if len(seeds) == 1:
             for key, values in examples(learners, files).items():
                 np.save(target / f"{key}.npy", values)
             np.save(target / "loss_history.npy", np.array(metadata["loss_history"]))
         print(f"evaluate {name} seed {seed}: {_in_words(numbers, metric)}")
+    _write_csv(target / "loss_matrix.csv", losses)
+    _write_csv(target / "latent_drift.csv", drifts)
     summary = Summary(
         method=name,
         metric=metric,
@@ -107,9 +106,8 @@ def _evaluate_into(
         identity=Identity.of_metadata(metadata),
         mean={key: _or_none(_mean([s[key] for s in seeds.values()])) for key in numbers},
         seeds=seeds,
+        files=digests_beside(target),
     )
-    _write_csv(target / "loss_matrix.csv", losses)
-    _write_csv(target / "latent_drift.csv", drifts)
     summary.write(target)
     return summary
 
@@ -150,26 +148,6 @@ def _evaluate_seed(
     return _SeedResult(metric, matrices, drift, numbers, curves)
 
 
-def _learners(folder: Path, files: TaskFiles) -> list[ContinualLearner]:
-    """Load the untrained learner and the one after each task."""
-    from insituml import load_checkpoint
-    from pipelines.runs.run import INITIAL, checkpoint_path
-
-    tasks, expected = len(files.manifest.tasks), files.manifest.fingerprint
-    paths = [folder / INITIAL, *(checkpoint_path(folder, k) for k in range(tasks))]
-    try:
-        learners = [load_checkpoint(path) for path in paths]
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
-    trained_on = learners[0].metadata["data"]
-    if trained_on != expected:
-        raise UserError(
-            f"{folder} was trained on other data ({trained_on[:12]}) than those in {files.folder} "
-            f"({expected[:12]}); train again"
-        )
-    return learners
-
-
 def _long(matrices: dict[str, np.ndarray], method: str, seed: int, first_row: int) -> list[LongRow]:
     """Unroll matrices to one row a number; row −1 is the untrained model."""
     return [
@@ -185,10 +163,6 @@ def _write_csv(path: Path, rows: list[LongRow]) -> None:
 
     # Without a row the columns are still named, such as where no task has two held-out samples.
     pd.DataFrame(rows, columns=list(LongRow._fields)).to_csv(path, index=False)
-
-
-def _seed(folder: Path) -> int:
-    return int(folder.name.removeprefix("seed_"))
 
 
 def _mean(values: list[float | None]) -> float:
@@ -213,7 +187,7 @@ def main(call: Invocation) -> None:
 
     know_model(call)
     tracker = open_tracker(call.section("tracking"))
-    files = read_tasks(call.root / "data/tasks", call.asked_data)
+    files = read_tasks(call.root / "data/tasks", call.asked_data, parts=("test",), places=True)
     evaluate_method(call.choices["method"], files, call.output, tracker)
     tracker.close()
 

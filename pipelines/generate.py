@@ -36,11 +36,13 @@ def generate(data: Data, folder: Path) -> SavedSource:
     from pipelines.data.kind import SAVED
     from pipelines.data.kinds import kind_of
     from pipelines.data.sources import build_source
+    from pipelines.data.stored import digests_beside
 
     source = build_source(data)
     with new_folder(folder) as made:
         saved = kind_of(data).save(data, source, made)
-        saved = replace(saved, source=data.model_dump(include={"source", "path", "component"}))
+        identity = data.model_dump(include={"source", "path", "component"})
+        saved = replace(saved, source=identity, files=digests_beside(made))
         write_json(made / SAVED, asdict(saved))
     return saved
 

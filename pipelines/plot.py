@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.cli import CONF, Invocation, run_stage
 from pipelines.common.errors import UserError
-from pipelines.common.output import new_folder
+from pipelines.common.output import new_folders
+from pipelines.common.schema import Compared, validate
 from pipelines.common.task_files import read_tasks
 
 if TYPE_CHECKING:
@@ -49,9 +50,12 @@ def compare(
     from insituml.plots import leaderboard_markdown
     from pipelines.results import tables
     from pipelines.results.figures import draw_figures
+    from pipelines.results.summary import check_evaluation
 
     manifest = read_tasks(root / "data/tasks").manifest
     summaries = tables.read_summaries(root, methods)
+    for method, summary in summaries.items():
+        check_evaluation(root / "evaluations" / method, summary)
     if (data := summaries[methods[0]].identity.data) != manifest.fingerprint:
         raise UserError(
             f"the evaluations are of other data ({data[:12]}) than those in data/tasks "
@@ -60,9 +64,7 @@ def compare(
     board = tables.leaderboard(summaries)
     rows: list[dict[str, Any]] = board.to_dict("records")
     markdown = leaderboard_markdown(rows)
-    matrices = pd.concat(
-        [pd.read_csv(root / "evaluations" / m / "loss_matrix.csv") for m in methods]
-    )
+    matrices = pd.concat([tables.read_table(root, m, "loss_matrix.csv") for m in methods])
     csv = {
         "loss_matrix": matrices,
         "leaderboard": board,
@@ -70,7 +72,7 @@ def compare(
     }
 
     results, figures = output / "results", output / "figures"
-    with new_folder(results) as made, new_folder(figures) as drawn:
+    with new_folders(results, figures) as (made, drawn):
         write_json(made / "metrics.json", tables.headline_numbers(board))
         for name, table in csv.items():
             write_atomically(made / f"{name}.csv", table.to_csv(index=False).encode())
@@ -84,13 +86,24 @@ def compare(
     return markdown
 
 
+def _is_known(method: str) -> bool:
+    return (CONF / "method" / f"{method}.yaml").is_file()
+
+
 def main(call: Invocation) -> None:
     from pipelines.results.tables import evaluated
     from pipelines.tracking.opening import open_tracker
 
-    methods = call.section("pipeline")["methods"]
+    named = {"methods": call.section("pipeline")["methods"]}
+    methods = validate(Compared, named, "pipeline").methods
     tracker = open_tracker(call.section("tracking"))
     read_tasks(call.root / "data/tasks", call.asked_data)
+    for method in methods:
+        if not (call.root / "evaluations" / method).exists() and not _is_known(method):
+            raise UserError(
+                f"pipeline.methods names {method}, but there is no conf/method/{method}.yaml and "
+                f"no evaluation of it; leave it out"
+            )
     found = evaluated(call.root, methods)
     print(compare(found, call.root, call.output, tracker, os.cpu_count() or 1))
     tracker.close()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
+from pipelines.common.failures import EXTERNAL, ask_for_room, in_one_line
 from pipelines.common.node import Node
 from pipelines.common.output import new_folder
 from pipelines.common.schema import Data, validate
 from pipelines.common.task_files import identifying
-from pipelines.data.kind import SAVED, SavedSource
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
@@ -48,19 +47,17 @@ def split(data: Data, raw: Path, folder: Path) -> Manifest:
         If there are no data, or they cannot be split as configured.
     """
     from pipelines.data.kinds import kind_of
+    from pipelines.data.stored import read_saved
 
-    again = "run `python -m pipelines.generate`"
-    try:
-        saved = SavedSource(**json.loads((raw / SAVED).read_text()))
-    except FileNotFoundError as error:
-        raise UserError(f"there are no data in {raw}; {again} first") from error
-    except (json.JSONDecodeError, TypeError) as error:
-        raise UserError(f"{raw / SAVED} is damaged ({error}); {again} again") from error
+    saved = read_saved(raw)
     try:
         stream = kind_of(data).open(data, raw, saved)
         with new_folder(folder) as made:
             return _Splitting(data, stream, saved.source, made).run()
-    except (ValueError, KeyError, OSError) as error:
+    except OSError as error:
+        code = UserError.code if error.errno is None else EXTERNAL
+        raise UserError(f"data={data.name}: {in_one_line(error)}", code) from error
+    except (ValueError, KeyError) as error:
         # A KeyError shows its message in quotes.
         reason = error.args[0] if isinstance(error, KeyError) else error
         raise UserError(f"data={data.name}: {reason}") from error
@@ -95,6 +92,7 @@ class _Splitting:
         )
         from insituml.in_transit.cutter import normalised
 
+        self._ask_for_room()
         statistics_of = self.data.split.normalisation
         if statistics_of == "global":
             for k in range(len(self.windows)):
@@ -134,6 +132,16 @@ class _Splitting:
         )
         write_manifest(self.folder, manifest)
         return manifest
+
+    def _ask_for_room(self) -> None:
+        of_iteration = self.cutter.samples_per_iteration * self.cutter.bytes_per_sample
+        longest = max(len(self.windows.trained(k)) for k in range(len(self.windows)))
+        ask_for_room(
+            self.folder,
+            len(self.windows.iterations) * of_iteration,
+            longest * of_iteration,
+            "split: the samples",
+        )
 
     def _measure(self, task: int) -> None:
         for columns in self._blocks(self.windows.trained(task)):

@@ -6,11 +6,13 @@ import math
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
+from pipelines.common.output import check_replaceable
 from pipelines.common.schema import Training, validate
 from pipelines.common.task_files import facts_of, read_tasks
 from pipelines.runs.planning import PARTIAL, check_device, recipes_of
@@ -37,7 +39,7 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
 
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
-    files = read_tasks(call.root / "data/tasks", call.asked_data)
+    files = read_tasks(call.root / "data/tasks", call.asked_data, parts=("train", "test"))
     manifest = files.manifest
     if not call.asked_data and manifest.name != call.config.name:
         print(
@@ -127,12 +129,20 @@ def train_method(
         runs[0].folder.parent.rmdir()
 
 
+def _leave_nothing_empty(folder: Path) -> None:
+    with suppress(OSError):  # something is in it
+        for path in (folder, folder.parent, folder.parent.parent):
+            path.rmdir()
+
+
 def main(call: Invocation) -> float | None:
     from pipelines.tracking.opening import open_tracker
 
     tracker = open_tracker(call.section("tracking"))
     training, runs = plan(call)
     name = runs[0].recipe.method_name
+    for place in (call.output / "runs" / name, call.output / "timings", PARTIAL):
+        check_replaceable(place)
     from concurrent.futures.process import BrokenProcessPool
 
     from insituml.training import DivergedError
@@ -141,6 +151,10 @@ def main(call: Invocation) -> float | None:
         train_method(runs, training.workers, training.threads, call.output, tracker)
     except (DivergedError, ValueError) as error:
         raise UserError(f"method={name}: {error}") from error
+    except OSError:
+        for run in runs:
+            _leave_nothing_empty(run.folder)
+        raise
     except BrokenProcessPool as error:
         raise UserError(
             "a worker was killed, perhaps for want of memory; run the same command again to go "

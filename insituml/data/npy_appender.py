@@ -44,7 +44,12 @@ class NpyAppender:
             self._write_header()
         elif header != self._header:
             raise ValueError(f"rows of {header} arrived; expected {self._header} as before")
-        self._file.write(np.ascontiguousarray(rows).tobytes())
+        try:
+            self._file.write(np.ascontiguousarray(rows).tobytes())
+            self._file.flush()
+        except OSError as error:
+            error.filename = self._file.name
+            raise
         self.rows += len(rows)
 
     def close(self) -> None:

@@ -57,6 +57,12 @@ class Cutter:
         return len(self.places) if layout is None else layout.rows
 
     @property
+    def bytes_per_sample(self) -> int:
+        """Bytes of one sample with its place or its label."""
+        beside = 4 * self.condition_size if self.chunk is None else 8 * (1 + len(self.chunk))
+        return 4 * math.prod(self.sample_shape) + beside
+
+    @property
     def measured(self) -> bool:
         """Whether there is anything to normalise by."""
         return self._moments.count > 0

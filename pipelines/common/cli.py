@@ -211,6 +211,9 @@ class _Jobs:
             return
         if len(self.codes) == self.jobs and self.sweep_folder is not None:
             shutil.rmtree(self.sweep_folder, ignore_errors=True)
+            with suppress(OSError):  # other sweeps lie there
+                for parent in self.sweep_folder.parents:
+                    parent.rmdir()
         raise SystemExit(max(self.codes))
 
 

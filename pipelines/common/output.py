@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipelines.common.errors import UserError
+from pipelines.common.failures import EXTERNAL
 
 
 @contextmanager
@@ -29,11 +31,12 @@ def new_folder(target: Path) -> Iterator[Path]:
 def new_folders(*targets: Path) -> Iterator[list[Path]]:
     """Do the same for several folders: all of them are replaced, or none."""
     targets = tuple(t.resolve() if t.is_symlink() and t.exists() else t for t in targets)
+    for target in targets:
+        check_replaceable(target)
     parents = [parent for target in targets for parent in _made(target.parent)]
     unfinished, old = ([_beside(t, end) for t in targets] for end in ("new", "old"))
     try:
         for target, new, previous in zip(targets, unfinished, old, strict=True):
-            _check_folder(target)
             if previous.exists() and not target.exists():  # killed between the renames below
                 previous.replace(target)
             for left_over in (new, previous):
@@ -74,16 +77,28 @@ def _beside(target: Path, end: str) -> Path:
 
 def _made(folder: Path) -> list[Path]:
     """Make a folder and those above it; return those that were not there, the lowest first."""
-    chain = (folder, *folder.parents)
-    for path in chain:
-        _check_folder(path)
-    missing = [path for path in chain if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
-def _check_folder(path: Path) -> None:
-    if path.is_symlink() and not path.exists():
-        raise UserError(f"{path} is a link that leads nowhere; remove it")
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file, where a folder was expected; move it away")
+def check_replaceable(target: Path) -> None:
+    """Refuse to make what could not take its place: better before hours of work than after.
+
+    Raises
+    ------
+    UserError
+        If ``target``, or what should hold it, is a file or is protected.
+    """
+    for path in (target, *target.parents):
+        if path.is_symlink() and not path.exists():
+            raise UserError(f"{path} is a link that leads nowhere; remove it")
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file, where a folder was expected; move it away")
+    for path in (target, next(path for path in target.absolute().parents if path.exists())):
+        if path.exists() and not os.access(path, os.W_OK | os.X_OK):
+            raise UserError(
+                f"{path} is protected: nothing in it can be replaced; unprotect it (ls -ld, "
+                "lsattr), or work in another folder",
+                EXTERNAL,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,7 +62,8 @@ def checked(adapter: TypeAdapter[Any], content: Any, path: Path, again: str) -> 
         Naming the first value that is not.
     """
     try:
-        return adapter.validate_python(content, strict=True)
+        # As JSON: dataclasses are then built of dictionaries, and numbers of nothing but numbers.
+        return adapter.validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

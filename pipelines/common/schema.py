@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.common.errors import UserError
 from pipelines.common.node import Node
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
+LARGEST = 10**12
+"""A number of epochs or samples above this is a slip: nobody could wait for it."""
+Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
+CountOrZero = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
+Name = Annotated[str, Field(min_length=1, pattern=r"^[\w.-]*\w[\w.-]*$")]
+"""Of something that files are called by: no folder, no blank."""
+Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00\n]*$")]
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} stands there twice; name each once")
+    return values
+
+
+EachOnce = AfterValidator(_each_once)
 
 
 class Section(BaseModel):
     """A section of the configuration: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Training(Section):
@@ -26,20 +44,20 @@ class Training(Section):
     batch_size: Count
     max_gradient_norm: Positive | None
     memory_size: Count
-    reference_size: Annotated[int, Field(ge=0)]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-    workers: Annotated[int, Field(ge=0)]
-    threads: Count
-    device: str
+    reference_size: Count
+    seeds: Annotated[list[Seed], Field(min_length=1), EachOnce]
+    workers: Annotated[int, Field(strict=True, ge=0, le=4096)]
+    threads: Annotated[int, Field(strict=True, ge=1, le=4096)]
+    device: Text
 
 
 class Transit(Section):
     """How to learn from a stream; see conf/transit/default.yaml."""
 
     folder: str
-    methods: Annotated[list[str], Field(min_length=1)] | None
+    methods: Annotated[list[Name], Field(min_length=1), EachOnce] | None
     iterations: Annotated[list[int], Field(min_length=3, max_length=3)] | None
-    slots: Annotated[int, Field(ge=2)]
+    slots: Annotated[int, Field(strict=True, ge=2, le=LARGEST)]
     policy: Literal["block", "drop"]
     batches_per_iteration: Count
     max_batches_per_iteration: Count | None
@@ -49,7 +67,7 @@ class Transit(Section):
     normalisation_iterations: Count | None
     held_out_bytes: Count
     on_bad_iteration: Literal["skip", "fail"]
-    batches_after_death: Annotated[int, Field(ge=0)]
+    batches_after_death: CountOrZero
     checkpoint_every: Count
     open_timeout: Positive
     stall_timeout: Positive
@@ -58,10 +76,10 @@ class Transit(Section):
 class Split(Section):
     """How data become tasks; without a ``holdout``, test data are the published ones."""
 
-    holdout: Annotated[float, Field(gt=0, lt=1)] | None
+    holdout: Fraction | None
     normalisation: Literal["first_task", "running", "global"]
     on_bad_iteration: Literal["skip", "fail"] = "fail"
-    seed: int
+    seed: Seed
 
 
 class TimeSplit(Split):
@@ -76,40 +94,46 @@ class LabelSplit(Split):
     """Tasks are groups of labels."""
 
     by: Literal["label"]
-    groups: Annotated[list[list[int]], Field(min_length=1)]
+    groups: Annotated[list[Annotated[list[int], Field(min_length=1)]], Field(min_length=1)]
     chunk: None = None
 
 
 class Data(Section):
     """Where the data come from and how they become tasks."""
 
-    name: str
+    name: Name
     kind: str
-    path: str | None = None
-    component: str | None = None
+    path: Text | None = None
+    component: Text | None = None
     format: Literal["h5", "bp"] = "h5"
     source: Node
     split: Annotated[TimeSplit | LabelSplit, Field(discriminator="by")]
 
 
+class Compared(Section):
+    """Which methods are compared."""
+
+    methods: Annotated[list[Name], Field(min_length=1), EachOnce]
+
+
 class Produce(Section):
     """How a field is streamed to another process; the writer checks the queue itself."""
 
-    output: str
-    queue_limit: int
+    output: Text
+    queue_limit: Annotated[int, Field(strict=True, le=LARGEST)]
     policy: str
     wait_for_reader: bool
     open_timeout: Positive | None
-    delay: Annotated[float, Field(ge=0)]
+    delay: Annotated[float, Field(ge=0, le=86_400)]
 
 
 class Reconstruct(Section):
     """Which checkpoint restores a field, and where that is written."""
 
-    checkpoint: str
-    output: str
-    task: Annotated[int, Field(ge=0)] | None
-    device: str
+    checkpoint: Text
+    output: Text
+    task: CountOrZero | None
+    device: Text
 
 
 def validate(section: type[Section], values: Node, name: str) -> Any:
@@ -146,5 +170,8 @@ def explain(error: ValidationError, name: str, section: type[Section] = Section)
             given = f"{where} is {problem['input']!r}"
             lines.append(f"{given}; expected a node with _target_ and _partial_: true")
         else:
-            lines.append(f"{where} is {problem['input']!r}: {problem['msg'].lower()}")
+            said = problem["msg"].lower().removeprefix("value error, ")
+            given = repr(problem["input"])
+            given = given if len(given) <= 100 else f"{given[:97]}..."
+            lines.append(f"{where} is {given}: {said}")
     return "; ".join(lines)

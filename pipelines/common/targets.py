@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+from pipelines.common.domains import out_of_domain
 from pipelines.common.errors import UserError
 from pipelines.common.located import located
 from pipelines.common.node import Node
@@ -89,8 +90,8 @@ def validate_target(node: Node, name: str) -> None:
         If the target cannot be imported, an argument is unknown, missing or has the wrong type, or
         a node is built where a function that builds it is expected.
     """
-    path = node.get("_target_")
-    target = located(path, name)
+    path = str(node.get("_target_"))
+    target = located(node.get("_target_"), name)
     if hasattr(target, "state_dict") and not isinstance(target, type):
         raise UserError(
             f"{name}._target_ is {path!r}, which is built already; name its class, "
@@ -108,7 +109,8 @@ def validate_target(node: Node, name: str) -> None:
         for place, nested in _nodes(value, f"{name}.{key}"):
             _check_partial(nested, place, options.hints.get(key))
             validate_target(nested, place)
-        if wrong := misfit(options, key, value, f"{name}.{key}"):
+        place = f"{name}.{key}"
+        if wrong := misfit(options, key, value, place) or out_of_domain(path, key, value, place):
             raise UserError(wrong)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SPLIT = ("name", "kind", "split")
 """What of section ``data`` the split stage reads; the rest comes to it with what was generated."""
+KINDS = ("field", "points", "images")
+"""What data there are; see :mod:`pipelines.data.kinds`."""
 IDENTIFYING = (*SPLIT, "source", "path", "component")
 """What of section ``data`` says which data these are; it stands in the manifest."""
 
@@ -24,7 +26,13 @@ def identifying(data: Data) -> Node:
     return data.model_dump(include=set(SPLIT))
 
 
-def read_tasks(folder: Path, asked: Mapping[str, Any] | None = None) -> TaskFiles:
+def read_tasks(
+    folder: Path,
+    asked: Mapping[str, Any] | None = None,
+    *,
+    parts: Sequence[str] = (),
+    places: bool = False,
+) -> TaskFiles:
     """Open the tasks that the split stage left.
 
     Parameters
@@ -34,11 +42,14 @@ def read_tasks(folder: Path, asked: Mapping[str, Any] | None = None) -> TaskFile
     asked
         What the command asks of the data, by dotted name below ``data``; None: whatever there is
         will do.
+    parts, places
+        Arrays that are read and compared with what was written:
+        :meth:`~insituml.data.task_files.TaskFiles.check`.
 
     Raises
     ------
     UserError
-        If there are none, or of an earlier version, or of other data.
+        If there are none, or damaged ones, or of an earlier version, or of other data.
     """
     from insituml.data.task_files import TaskFiles
 
@@ -49,6 +60,11 @@ def read_tasks(folder: Path, asked: Mapping[str, Any] | None = None) -> TaskFile
         raise UserError(f"there are no tasks in {folder}; {again} first") from error
     except ValueError as error:
         raise UserError(f"{error}: {again} again, with the same options") from error
+    if files.manifest.kind not in KINDS or (parts and not files.manifest.tasks):
+        raise UserError(
+            f"{folder} holds {len(files.manifest.tasks)} tasks of {files.manifest.kind!r}, which "
+            f"nothing can be learned from; {again} again"
+        )
     for name, value in (asked or {}).items():
         there = _value(files.manifest.configuration, name)
         if there != value:
@@ -57,6 +73,13 @@ def read_tasks(folder: Path, asked: Mapping[str, Any] | None = None) -> TaskFile
                 f"there, {value!r} here; run `python -m pipelines.generate` and `python -m "
                 "pipelines.split` with these options, or leave them out to go on with what is there"
             )
+    try:
+        if parts:
+            files.check(parts, places=places)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing; {again} again") from error
+    except ValueError as error:
+        raise UserError(f"{error}; {again} again") from error
     return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.common.errors import UserError
+from pipelines.common.failures import ask_for_room
 from pipelines.common.schema import Data, LabelSplit, Transit
-from pipelines.data.kind import FigureLabels, Kind, SavedSource, StoredStream
+from pipelines.data.kind import SAVED, FigureLabels, Kind, SavedSource, StoredStream
 from pipelines.data.plane import plane_of, shown_iteration
-from pipelines.data.sources import instantiated
+from pipelines.data.stored import AGAIN, stored_source
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
@@ -39,6 +41,7 @@ class Field(Kind):
         from pipelines.data.readable import ReadableField
 
         series = folder / f"series.{data.format}"
+        _ask_for_room(source, folder)
         with tqdm(total=len(source), desc="generate", unit="iteration", disable=None) as bar:
             whole = ReadableField(source, data, "generate", finite=False)
             write_series(series, whole, progress=lambda *_: bar.update())
@@ -53,11 +56,16 @@ class Field(Kind):
     def open(self, data: Data, raw: Path, saved: SavedSource) -> StoredStream:
         from insituml.stream import FieldStream
 
-        assert saved.reader is not None
+        if saved.reader is None:
+            raise UserError(f"{raw} holds samples, but data={data.name} is a field; {AGAIN}")
         reader = dict(saved.reader)
         if saved.digest is None:  # what was made here lies beside
+            if reader.get("path") not in {name.partition("/")[0] for name in saved.files}:
+                raise UserError(f"{raw / SAVED} does not say which file beside it to read; {AGAIN}")
             reader["path"] = str(raw / reader["path"])
-        return FieldStream(instantiated(reader))
+        else:
+            _check_unchanged(reader.get("path"), saved.digest)
+        return FieldStream(stored_source(reader, data.source, raw / SAVED))
 
     def stream(self, data: Data, source: Any, transit: Transit) -> Source:
         from insituml.stream import FieldStream, Source
@@ -146,3 +154,18 @@ def _files_of(path: Path) -> list[Path]:
     for part in series_files(path):
         found += sorted(f for f in part.rglob("*") if f.is_file()) if part.is_dir() else [part]
     return found
+
+
+def _check_unchanged(path: Any, digest: str) -> None:
+    """Refuse outside data that are others than when they were looked at."""
+    from insituml.data.task_files import digest_of_files
+
+    if not isinstance(path, str) or not (files := _files_of(Path(path))):
+        return  # whoever reads them says best what is missing
+    if digest_of_files(files) != digest:
+        raise UserError(f"the files of {path} have changed since they were generated from; {AGAIN}")
+
+
+def _ask_for_room(source: Any, folder: Path) -> None:
+    needed = 4 * len(source) * len(source.components) * math.prod(source.grid.shape)
+    ask_for_room(folder, needed, needed, "generate: the series")

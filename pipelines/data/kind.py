@@ -40,12 +40,15 @@ class SavedSource:
         Names of the arrays of samples.
     source
         What the data are made by or read from, as configured: it identifies them, with the split.
+    files
+        SHA-256 of each file beside ``source.json``, by its path.
     """
 
     reader: Node | None = None
     digest: str | None = None
     arrays: list[str] = field(default_factory=list)
     source: Node = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 class StoredStream(Protocol):

@@ -11,11 +11,14 @@ import numpy as np
 from pipelines.common.errors import UserError
 from pipelines.common.schema import Data, LabelSplit, Transit
 from pipelines.data.kind import Kind, SavedSource, StoredStream
+from pipelines.data.stored import AGAIN
 
 if TYPE_CHECKING:
     from insituml.data.samples import Samples, SampleTask
     from insituml.data.windows import TaskWindows
     from insituml.stream import Description, Source
+
+NEEDED = frozenset({"inputs", "labels", "iterations"})
 
 
 class LabelledSamples(Kind):
@@ -29,10 +32,21 @@ class LabelledSamples(Kind):
 
     def open(self, data: Data, raw: Path, saved: SavedSource) -> StoredStream:
         from insituml.data.samples import Samples
+        from insituml.safe_reading import map_npy
         from insituml.stream import SampleStream
 
-        arrays = {n: np.load(raw / f"{n}.npy", mmap_mode="r") for n in saved.arrays}
-        samples = Samples(**arrays)
+        names = set(saved.arrays)
+        if not NEEDED <= names <= NEEDED | {"held_out", "pixel_orders"}:
+            there = ", ".join(saved.arrays)[:80] or "none"
+            raise UserError(
+                f"{raw} holds the arrays {there}, but data={data.name} are {data.kind}, which need "
+                f"{', '.join(sorted(NEEDED))}; {AGAIN}"
+            )
+        try:
+            samples = Samples(**{name: map_npy(raw / f"{name}.npy") for name in saved.arrays})
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename} is missing; {AGAIN}") from error
+        _check(samples, raw)
         return SampleStream(samples, _tasks(data, samples))
 
     def stream(self, data: Data, source: Samples, transit: Transit) -> Source:
@@ -50,6 +64,22 @@ class LabelledSamples(Kind):
             )
         assert description.samples is not None
         return description.samples.windows
+
+
+def _check(samples: Samples, raw: Path) -> None:
+    """Refuse arrays that do not belong together."""
+    count = len(samples.inputs)
+    numbers = samples.iterations
+    if (
+        not count
+        or samples.inputs.dtype != np.float32
+        or len(samples.labels) != count
+        or numbers.shape != (count,)
+        or numbers.dtype.kind != "i"
+        or not 0 <= numbers.min() <= numbers.max() < count
+        or (samples.held_out is not None and samples.held_out.shape != (count,))
+    ):
+        raise UserError(f"the arrays in {raw} are not those of one data set; {AGAIN}")
 
 
 def _tasks(data: Data, samples: Samples) -> list[SampleTask]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from insituml import plots
 from insituml.data import Manifest
+from insituml.safe_reading import map_npy
 from pipelines.data.kind import FigureLabels
 from pipelines.data.kinds import KINDS
 from pipelines.results.summary import Summary
@@ -158,7 +159,7 @@ def _loss_histories(
     """
     steps = min(summary.task_steps for summary in summaries.values())
     histories = {
-        method: np.load(root / "evaluations" / method / "loss_history.npy")[None]
+        method: map_npy(root / "evaluations" / method / "loss_history.npy")[None]
         for method, summary in summaries.items()
         if summary.task_steps == steps
     }
@@ -174,8 +175,8 @@ def _examples(
     folder: Path,
 ) -> None:
     evaluation = root / "evaluations" / method
-    originals = np.load(evaluation / "originals.npy")
-    guesses = np.load(evaluation / "examples.npy")
+    originals = map_npy(evaluation / "originals.npy")
+    guesses = map_npy(evaluation / "examples.npy")
     generative = summary.generative
     name = f"samples_{method}" if generative else f"reconstructions_{method}"
     parts = [f"after part {k + 1}" for k in range(guesses.shape[1])]

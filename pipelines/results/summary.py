@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from insituml import metrics
 from insituml.atomic_file import write_json
+from insituml.safe_reading import DamagedFileError, digest_of
 from pipelines.common.errors import UserError
+from pipelines.common.records import read_record
 from pipelines.runs.identity import Identity
 
 FILE = "summary.json"
+TABLES = frozenset(
+    {"loss_matrix.csv", "latent_drift.csv", "loss_history.npy", "originals.npy", "examples.npy"}
+)
+"""What lies beside it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Summary:
         What its weights depend on, method and seed included; of the last seed.
     mean, seeds
         Numbers by name of the metric, over seeds and of each seed; None where one has no meaning.
+    files
+        SHA-256 of the tables and arrays beside it, by name.
     """
 
     method: str
@@ -46,6 +53,7 @@ class Summary:
     identity: Identity
     mean: dict[str, float | None]
     seeds: dict[str, dict[str, float | None]]
+    files: dict[str, str]
 
     def write(self, folder: Path) -> None:
         """Write ``summary.json`` into a folder."""
@@ -63,17 +71,46 @@ def read_summary(folder: Path) -> Summary:
 
     Raises
     ------
+    FileNotFoundError
+        If there is none.
     UserError
-        If another version of insituml wrote it.
+        If it is damaged, or another version of insituml wrote it.
     """
-    content = json.loads((folder / FILE).read_text())
-    differing = content.keys() ^ {field.name for field in fields(Summary)}
-    for numbers in [] if differing else content["seeds"].values():
-        differing |= numbers.keys() ^ {m.name for m in metrics.METRICS if m.of_run}
-    if differing:
+    again = _again(folder)
+    summary = read_record(Summary, folder / FILE, again)
+    names = {metric.name for metric in metrics.METRICS if metric.of_run}
+    for numbers in summary.seeds.values():
+        if differing := sorted(numbers.keys() ^ names):
+            raise UserError(
+                f"{folder / FILE} was written by another version of insituml (it differs in "
+                f"{', '.join(differing)[:200]}); {again}"
+            )
+    return summary
+
+
+def check_evaluation(folder: Path, summary: Summary) -> None:
+    """See that a summary and the files beside it are those of one evaluation of one method.
+
+    Raises
+    ------
+    UserError
+        Naming the file that is missing, was changed or is of another method.
+    """
+    again = _again(folder)
+    if summary.method != folder.name or not summary.seeds:
         raise UserError(
-            f"{folder / FILE} was written by another version of insituml (it differs in "
-            f"{', '.join(sorted(differing))}); run "
-            f"`python -m pipelines.evaluate method={folder.name}` again"
+            f"{folder / FILE} is of {summary.method} with {len(summary.seeds)} seeds, not of "
+            f"{folder.name}; {again}"
         )
-    return Summary(**{**content, "identity": Identity(**content["identity"])})
+    for name in sorted(TABLES | summary.files.keys()):
+        try:
+            if digest_of(folder / Path(name).name).hex() != summary.files.get(name):
+                raise DamagedFileError(f"{folder / name} is not what was written with {FILE}")
+        except FileNotFoundError as error:
+            raise UserError(f"{folder / name} is missing; {again}") from error
+        except DamagedFileError as error:
+            raise UserError(f"{error}; {again}") from error
+
+
+def _again(folder: Path) -> str:
+    return f"run `python -m pipelines.evaluate method={folder.name}` again"

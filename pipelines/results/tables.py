@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 
 from insituml import metrics
 from pipelines.common.errors import UserError
+from pipelines.common.records import read_plain
 from pipelines.results.summary import FILE, Summary, read_summary
 
 
@@ -71,7 +71,11 @@ def comparable(root: Path, method: str) -> list[str]:
 
 def _learned(root: Path, method: str) -> list[object]:
     """Return what stands in a method's log about the tasks that it learned."""
-    return json.loads((root / "runs" / method / "transit.json").read_text())["tasks"]
+    file = root / "runs" / method / "transit.json"
+    content = read_plain(file, "run `python -m pipelines.stream` again")
+    if not isinstance(content, dict) or not isinstance(content.get("tasks"), list):
+        raise UserError(f"{file} is damaged: it names no tasks; run `python -m pipelines.stream`")
+    return list(content["tasks"])
 
 
 def leaderboard(summaries: Mapping[str, Summary]) -> pd.DataFrame:
@@ -168,7 +172,7 @@ def read_matrices(root: Path, method: str, file: str, metric: str) -> np.ndarray
 
     Without any value K is 0.
     """
-    table = pd.read_csv(root / "evaluations" / method / file)
+    table = read_table(root, method, file)
     table = table[(table["metric"] == metric) & (table["trained_through"] >= 0)]
     # A task without a value, such as the drift of a single sample, is still learned.
     size = int(table[["trained_through", "evaluated_on"]].to_numpy().max(initial=-1)) + 1
@@ -176,3 +180,26 @@ def read_matrices(root: Path, method: str, file: str, metric: str) -> np.ndarray
     for index, (_, group) in enumerate(table.groupby("seed")):
         matrices[index, group["trained_through"], group["evaluated_on"]] = group["value"]
     return matrices
+
+
+def read_table(root: Path, method: str, file: str) -> pd.DataFrame:
+    """Return a table of an evaluation: numbers of matrices, one a row.
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+    """
+    path = root / "evaluations" / method / file
+    try:
+        table = pd.read_csv(path)
+        whole = ["seed", "trained_through", "evaluated_on"]
+        table[whole] = table[whole].astype(int)
+        table["value"] = table["value"].astype(float)
+    except (ValueError, KeyError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} is damaged ({reason}); run `python -m pipelines.evaluate method={method}` "
+            "again"
+        ) from error
+    return table

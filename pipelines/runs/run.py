@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,16 +50,34 @@ class Run:
         """Note how long a task took."""
         from insituml.atomic_file import write_json
 
-        file = self.folder / TIMINGS
-        timings = json.loads(file.read_text()) if file.exists() else {}
+        timings = self._timings()
         timings[str(task)] = {"steps": record.steps, "seconds": record.seconds}
-        write_json(file, timings)
+        write_json(self.folder / TIMINGS, timings)
 
     def timing(self) -> dict[str, float]:
         """Return seconds and steps of all tasks."""
-        tasks = json.loads((self.folder / TIMINGS).read_text()).values()
+        tasks = self._timings().values()
         seconds, steps = (sum(task[key] for task in tasks) for key in ("seconds", "steps"))
         return {"seconds": seconds, "steps": steps, "seconds_per_step": seconds / max(1, steps)}
+
+    def _timings(self) -> dict[str, dict[str, float]]:
+        """Read what is known; a damaged file costs the times of earlier tasks, not the run."""
+        from insituml.safe_reading import DamagedFileError, read_json
+
+        file = self.folder / TIMINGS
+        try:
+            found = read_json(file)
+            for entry in found.values():
+                if not {type(entry["steps"]), type(entry["seconds"])} <= {int, float}:
+                    raise ValueError(f"{file} holds no times")
+        except FileNotFoundError:
+            return {}
+        except (DamagedFileError, AttributeError, KeyError, TypeError, ValueError):
+            print(f"note: {file} is damaged: how long earlier tasks took is lost")
+            if file.is_dir():
+                file.rmdir()
+            return {}
+        return dict(found)
 
 
 def checkpoint_path(folder: Path, task: int) -> Path:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from pipelines.common.node import Node
 from pipelines.runs.checkpoints import RunCheckpoints, RunReport
+from pipelines.runs.identity import Identity
+from pipelines.runs.metadata import RunMetadata
 from pipelines.runs.run import Run
 
 
@@ -28,7 +33,7 @@ def train_run(run: Run, report: RunReport) -> None:
     files = read_tasks(run.tasks)
     # What a killed run was writing: no part of the result.
     for unfinished in run.folder.glob(".*"):
-        unfinished.unlink()
+        _remove(unfinished)
     drop_damaged(run)
     state = RunCheckpoints(run, files.manifest.to_plain(), report)
     done = run.finished_tasks()
@@ -62,18 +67,38 @@ def pin(threads: int) -> None:
 
 
 def drop_damaged(run: Run) -> None:
-    """Delete the last checkpoints as long as they are damaged: training goes on before them."""
-    from insituml.checkpoint_file import CheckpointFormatError, read_checkpoint_file
-    from insituml.verified_file import DamagedFileError
+    """Delete checkpoints from the first one on that is not this run's: training goes on there.
 
-    while done := run.finished_tasks():
-        file = run.checkpoint(done - 1)
+    All of them are results, not the last one alone.
+    """
+    from insituml.checkpoint_file import read_checkpoint_file
+
+    identity = run.recipe.identity()
+    done = run.finished_tasks()
+    whole = done
+    for task in range(-1, done):
+        file = run.checkpoint(task) if task >= 0 else run.initial
         try:
-            read_checkpoint_file(file)
-            return
-        except (DamagedFileError, CheckpointFormatError) as error:
+            found = read_checkpoint_file(file).metadata
+            RunMetadata.from_plain(found)
+            if found["task"] != task or Identity.of_metadata(found) != identity:
+                raise ValueError(f"{file} is of another run, or of another task.")
+        except FileNotFoundError:
+            whole = 0  # of a run that has not begun, there is nothing
+        except (ValueError, KeyError, TypeError) as error:
             print(f"train: {error} It is dropped, and its task trained again.")
-            file.unlink()
+            whole = min(whole, max(task, 0))
+            if task < 0:
+                _remove(file)
+    for task in range(whole, done):
+        _remove(run.checkpoint(task))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def settings_of(training: Node) -> Node:

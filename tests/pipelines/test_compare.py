@@ -450,6 +450,7 @@ def summary(errors: dict[str, float], sequential: bool = True, **identity: Any) 
             seed: {"final_average_error": error, **numbers, "memory_bytes": 5}
             for seed, error in errors.items()
         },
+        files={},
     )
 
 

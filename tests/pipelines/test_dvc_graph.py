@@ -162,7 +162,7 @@ def test_generate_tracks_the_whole_description_of_the_data() -> None:
 def test_plot_and_stream_track_the_keys_of_pipeline_yaml_that_they_read() -> None:
     assert tracked("plot")["conf/pipeline.yaml"] == ["methods"]
     source = (ROOT / "pipelines/plot.py").read_text()
-    assert set(re.findall(r'section\("pipeline"\)(\S*)', source)) == {'["methods"]'}
+    assert set(re.findall(r'section\("pipeline"\)(\S*\])', source)) == {'["methods"]'}
     assert tracked("stream")["conf/pipeline.yaml"] == ["transit_methods"]
     # A backslash keeps DVC's hands off: Hydra fills in the list, in the stage.
     command = STAGES["stream"]["cmd"]
@@ -369,7 +369,7 @@ def test_what_stages_ask_of_a_kind_of_data_is_known(stage: str) -> None:
 
 
 def test_the_walk_finds_imports_in_functions_and_of_lazy_names() -> None:
-    assert "insituml.checkpoint" in imports("pipelines.evaluate")  # from insituml import ...
+    assert "insituml.checkpoint" in imports("pipelines.runs.seeds")  # from insituml import ...
     assert "insituml.data.openpmd" in imports("pipelines.data.field", "generate")  # in a function
     assert "insituml.stream.source" in imports("pipelines.data.field", "split")  # of a lazy name
     assert "insituml.stream.source" not in imports("pipelines.data.field", "generate")
