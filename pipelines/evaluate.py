@@ -102,6 +102,7 @@ def _evaluate_into(
         sequential=metadata["sequential"],
         keeps_all_data=metadata["keeps_all_data"],
         is_bound=metadata["is_bound"],
+        experiment=metadata.get("experiment", ""),
         task_steps=[learner.metadata["steps"] for learner in learners],
         identity=Identity.of_metadata(metadata),
         mean={key: _or_none(_mean([s[key] for s in seeds.values()])) for key in numbers},

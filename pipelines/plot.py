@@ -49,7 +49,7 @@ def compare(
     from insituml.metrics import headlines
     from insituml.plots import leaderboard_markdown
     from pipelines.results import tables
-    from pipelines.results.figures import draw_figures
+    from pipelines.results.figures import draw_figures, metric_label, unit_note
     from pipelines.results.summary import check_evaluation
 
     manifest = read_tasks(root / "data/tasks").manifest
@@ -63,7 +63,9 @@ def compare(
         )
     board = tables.leaderboard(summaries)
     rows: list[dict[str, Any]] = board.to_dict("records")
-    markdown = leaderboard_markdown(rows)
+    metric = summaries[methods[0]].metric
+    label = f"{metric_label(metric)}. {unit_note(metric, manifest)}".rstrip(". ")
+    markdown = leaderboard_markdown(rows, metric_label=label)
     matrices = pd.concat([tables.read_table(root, m, "loss_matrix.csv") for m in methods])
     csv = {
         "loss_matrix": matrices,

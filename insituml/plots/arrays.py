@@ -48,17 +48,33 @@ def names_of(names: Sequence[str] | None, count: int, what: str = "task_names") 
     return [str(name) for name in names]
 
 
-def mean_and_range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean, smallest and largest over the first axis (seeds), passing over NaN.
+def shown_places(count: int, most: int = 6) -> list[int]:
+    """Return which of ``count`` rows or columns are drawn: the first, the last, some between."""
+    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))})
 
-    The range, unlike a standard deviation, stays positive for a positive loss and is honest for
-    the three or five seeds that one has.
+
+def every_nth(count: int, most: int) -> list[int]:
+    """Return evenly spaced places of ``count``, no more than ``most``, for ticks with names."""
+    return list(range(0, count, -(-count // max(1, most))))
+
+
+def mean_and_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean over the first axis (seeds), and it less and plus one standard deviation.
+
+    What is not finite is passed over; of a single value there is no spread. Where all values are
+    positive, as errors are, the lower end is at least the smallest of them: a band that reaches
+    below zero says nothing, and has no place on a logarithmic axis.
     """
-    masked = np.ma.masked_invalid(values)
-    return tuple(  # type: ignore[return-value]
-        np.ma.filled(np.ma.atleast_1d(statistic(axis=0)).astype(float), np.nan)
-        for statistic in (masked.mean, masked.min, masked.max)
-    )
+    masked = np.ma.masked_invalid(np.atleast_2d(values))
+    mean = np.ma.filled(masked.mean(axis=0).astype(float), np.nan)
+    several = np.ma.count(masked, axis=0) > 1
+    least = np.ma.filled(masked.min(axis=0).astype(float), np.nan)
+    spread = np.zeros_like(mean)
+    if several.any():
+        spread[several] = np.ma.filled(masked[:, several].std(axis=0, ddof=1), 0.0)
+    low = mean - spread
+    low = np.where((least > 0) & (low <= 0), least, low)
+    return mean, low, mean + spread
 
 
 def _one_shape(shapes: Mapping[str, tuple[int, ...]], what: str) -> None:

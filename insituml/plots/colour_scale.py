@@ -25,7 +25,7 @@ def colour_scale(
 
 def beyond_scale(values: np.ndarray, norm: Any) -> Literal["neither", "both", "min", "max"]:
     """Return at which ends of the colour bar values lie beyond the scale."""
-    finite = values[~np.isnan(values)]
+    finite = values[np.isfinite(values)]
     below, above = bool((finite < norm.vmin).any()), bool((finite > norm.vmax).any())
     if below and above:
         return "both"

@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from insituml.plots.arrays import names_of
-from insituml.plots.panel_rows import Column, shown_places
+from insituml.plots.arrays import names_of, shown_places
+from insituml.plots.panel_rows import Column
 
 _ROBUST_PERCENTILE = 99.5
 _ALIKE = 10.0

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from insituml.plots.arrays import mean_and_range, names_of, seed_matrices
+from insituml.plots.arrays import every_nth, mean_and_band, names_of, seed_matrices, shown_places
 from insituml.plots.loss_matrix import panel_columns
-from insituml.plots.method_style import method_label, method_styles
+from insituml.plots.method_style import folded_label, method_label, method_styles
+from insituml.plots.notes import finish, spread_notes
+from insituml.plots.panel_rows import say_on_panel
 from insituml.plots.style import (
     MAX_WIDTH,
     MOST_BANDS,
@@ -39,8 +40,8 @@ def forgetting_curves(
     """Draw for each method how the error on every task evolves once it has been learned.
 
     One panel a method, one line a task from the moment it was learned; all panels share their
-    axes. A line is the mean over seeds, its band the range from the lowest to the highest seed.
-    A flat line is a task that is not forgotten.
+    axes. A line is the mean over seeds, its band one standard deviation to either side. A flat
+    line is a task that is not forgotten. Of more than ten tasks ten are drawn.
 
     Parameters
     ----------
@@ -62,48 +63,61 @@ def forgetting_curves(
     """
     arrays, names = _arrays_and_names(matrices, task_names)
     count = len(names)
-    colors = matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.88, count))
+    chosen = shown_places(count, 10)
+    colors = dict(
+        zip(
+            chosen,
+            matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.88, len(chosen))),
+            strict=True,
+        )
+    )
 
     columns = panel_columns(len(arrays))
     lines = -(-len(arrays) // columns)
-    figure = Figure(figsize=(MAX_WIDTH if columns > 2 else 4.0 * columns + 2, 2.3 * lines + 1.4))
+    width = MAX_WIDTH if columns > 1 else 5.2
+    figure = Figure(figsize=(width, min(2.0, 8.6 / lines) * lines + 1.1))
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes in panels[len(arrays) :]:
         axes.remove()
     for place, (axes, (name, values)) in enumerate(zip(panels, arrays.items(), strict=False)):
-        for task in range(count):
+        for task in chosen:
             steps = np.arange(task, count)
-            mean, low, high = mean_and_range(values[:, task:, task])
+            mean, low, high = mean_and_band(values[:, task:, task])
             axes.fill_between(steps, low, high, color=colors[task], alpha=0.18, linewidth=0)
             axes.plot(
                 steps,
                 mean,
                 color=colors[task],
-                marker=_TASK_MARKERS[task % len(_TASK_MARKERS)],
-                markersize=4,
+                marker=_TASK_MARKERS[chosen.index(task)],
+                markersize=3.5,
                 label=names[task],
             )
         if log:
             axes.set_yscale("log")
             plain_log_numbers(axes.yaxis)
-        axes.set_title(method_label(name), fontsize=9, fontweight="bold")
+        if not np.isfinite(values).any():
+            say_on_panel(axes, "no finite value")
+        axes.set_title(folded_label(name, width / columns), fontsize=8, fontweight="bold")
         axes.grid(axis="y", which="both")
         axes.set_xlim(-0.3, count - 0.7)
-        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.set_xticks(every_nth(count, 6))
         axes.tick_params(labelbottom=place + columns >= len(arrays))
-    if title:
-        figure.suptitle(title)
-    figure.supxlabel("trained through task")
     figure.supylabel(metric_label)
     handles, labels = panels[0].get_legend_handles_labels()
     if task_names is not None:
-        labels = [f"{task}: {label}" for task, label in enumerate(labels)]
+        labels = [f"{task}: {label}" for task, label in zip(chosen, labels, strict=True)]
+    notes = spread_notes(arrays, many=True)
+    if len(chosen) < count:
+        notes.append(f"{len(chosen)} of {count} tasks are drawn.")
+    if count == 1:
+        notes.append("There is one task: nothing could be forgotten.")
+    finish(figure, title, notes, x_label="trained through task")
     figure.legend(
         handles,
         labels,
         loc="outside right upper",
         title="error on task",
-        title_fontsize=9,
+        title_fontsize=7.5,
         alignment="left",
     )
     return settle(figure)
@@ -120,9 +134,9 @@ def first_task_error(
 ) -> Figure:
     """Draw how well each method still knows the first task after every later one.
 
-    A line is the mean over seeds, its band the range from the lowest to the highest seed; more
-    than ten methods have no bands. A method measured after one task only, such as joint
-    training, is a level across the figure.
+    A line is the mean over seeds, its band one standard deviation to either side; more than ten
+    methods have no bands. A method measured after one task only, such as joint training, is a
+    level across the figure.
 
     Parameters
     ----------
@@ -138,7 +152,7 @@ def first_task_error(
     count = len(names)
     styles = method_styles(arrays)
 
-    figure = Figure(figsize=(9.5, height_for_labels(len(arrays), 5.2)))
+    figure = Figure(figsize=(MAX_WIDTH, height_for_labels(len(arrays), 3.8)))
     axes = figure.add_subplot()
     if log:
         axes.set_yscale("log")
@@ -146,7 +160,7 @@ def first_task_error(
     ends = []
     for name, values in arrays.items():
         style = styles[name]
-        mean, low, high = mean_and_range(values[:, :, 0])
+        mean, low, high = mean_and_band(values[:, :, 0])
         measured = np.flatnonzero(np.isfinite(mean))
         if len(measured) == 1 and count > 1:
             mean, low, high = (np.full(count, line[measured[0]]) for line in (mean, low, high))
@@ -165,15 +179,24 @@ def first_task_error(
             ends.append((last, float(mean[last]), style))
     axes.grid(axis="y", which="both")
     axes.set_xlim(-0.15, count - 0.85 if count > 1 else 0.5)
-    places = range(0, count, -(-count // 12))
+    places = every_nth(count, 12)
     axes.set_xticks(places, [names[place] for place in places])
-    if sum(len(names[place]) for place in places) > 70:
+    if sum(len(names[place]) for place in places) > 60:
         for label in axes.get_xticklabels():
             label.set(rotation=30, ha="right", rotation_mode="anchor")
     first = f"the first task ({names[0]})" if task_names is not None else "the first task"
-    axes.set(xlabel="trained through task", ylabel=f"{metric_label} on {first}")
-    if title:
-        figure.suptitle(title)
+    axes.set(xlabel="trained through task", ylabel=f"{metric_label} on\n{first}")
+    levels = [
+        method_label(name)
+        for name, values in arrays.items()
+        if count > 1 and np.isfinite(values[:, :, 0]).any(axis=0).sum() == 1
+    ]
+    notes = spread_notes(arrays)
+    if levels:
+        notes.append(f"Measured once, at the end, and drawn as a level: {', '.join(levels)}.")
+    finish(figure, title, notes)
+    if not ends:
+        say_on_panel(axes, "no finite value")
     label_line_ends(axes, ends)
     return settle(figure)
 

@@ -20,6 +20,7 @@ def latent_drift_heatmap(
     vmin: float | None = 0.0,
     vmax: float | None = None,
     log: bool = False,
+    notes: Sequence[str] = (),
 ) -> Figure:
     """Draw the latent drift of one method, as its loss matrix is drawn.
 
@@ -39,6 +40,8 @@ def latent_drift_heatmap(
         Ends of the colour scale; hand in the same for several methods to compare them.
     log
         Logarithmic colours; needs ``vmin`` above 0 or None.
+    notes
+        Sentences below the figure.
 
     Raises
     ------
@@ -55,4 +58,5 @@ def latent_drift_heatmap(
         vmax=vmax,
         log=log,
         column_label="latents of task",
+        notes=notes,
     )

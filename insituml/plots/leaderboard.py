@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,8 +16,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from insituml import metrics
 from insituml.metrics import Metric
 from insituml.plots.leaderboard_rows import Row, ranked
-from insituml.plots.method_style import MethodStyle, method_styles
-from insituml.plots.style import MAX_WIDTH, compact, human_bytes, look, settle
+from insituml.plots.method_style import MethodStyle, folded_label, method_styles
+from insituml.plots.notes import finish
+from insituml.plots.style import MAX_WIDTH, SMALL, compact, human_bytes, look, settle
 
 _WIDTHS = {"error": 1.3, "share": 1.2, "bytes": 0.9}
 _LEAST_SHARE = -1.0
@@ -35,11 +37,12 @@ def leaderboard_figure(
     metric_label: str = "error",
     title: str = "",
     log: bool = False,
+    notes: Sequence[str] = (),
 ) -> Figure:
     """Draw methods from best to worst, one panel each headline metric that has values.
 
-    Error bars are one standard deviation over seeds. Vertical lines mark where the reference
-    (nothing done against forgetting) and the bound (all tasks at once) stand.
+    Error bars are one standard deviation over seeds, which the figure says. Vertical lines mark
+    where the reference (nothing done against forgetting) and the bound (all tasks at once) stand.
 
     Parameters
     ----------
@@ -54,6 +57,8 @@ def leaderboard_figure(
         Above the figure.
     log
         Logarithmic axis of the first metric.
+    notes
+        Sentences below the figure, after its own.
 
     Raises
     ------
@@ -64,14 +69,12 @@ def leaderboard_figure(
     looks = method_styles(row.method for row in board)
     styles = [looks[row.method] for row in board]
     levels = np.arange(len(board))
-    # A metric that nobody has, such as the gap where its bound is missing, would be an empty panel.
-    shown = [
-        metric
-        for metric in metrics.headlines()
-        if not all(math.isnan(row.numbers[metric.name]) for row in board)
-    ] or metrics.headlines()
+    shown = [m for m in metrics.headlines() if _tells_something(board, m)]
+    shown = shown or list(metrics.headlines()[:1])
 
-    figure = Figure(figsize=(MAX_WIDTH, 0.34 * len(board) + 2.0))
+    labels = [folded_label(style.label, 1.6) for style in styles]
+    tallest = max(label.count("\n") for label in labels)
+    figure = Figure(figsize=(MAX_WIDTH, (0.26 + 0.1 * tallest) * len(board) + 1.7))
     widths = [_WIDTHS[metric.kind] for metric in shown]
     panels = figure.subplots(1, len(shown), sharey=True, width_ratios=widths, squeeze=False)[0]
     for axes, metric in zip(panels, shown, strict=True):
@@ -85,12 +88,36 @@ def leaderboard_figure(
             logarithmic = log and metric is shown[0]
             _points(axes, board, styles, metric, logarithmic)
             axes.set_xlabel(metric.axis or metric_label)
-    panels[0].set_yticks(levels, [style.label for style in styles])
+    panels[0].set_yticks(levels, labels)
     panels[0].set_ylim(len(board) - 0.5, -0.5)  # best on top
-    if title:
-        figure.suptitle(title)
-    _legend(figure, [row.method for row in board], max(row.seeds for row in board))
+    keys = _keys([row.method for row in board])
+    finish(figure, title, [*_notes(board, shown), *notes], keys=keys)
     return settle(figure)
+
+
+def _tells_something(board: Sequence[Row], metric: Metric) -> bool:
+    """Return whether a metric's panel would show more than dashes and zeros.
+
+    Nobody has the gap where its bound is missing; with a single task nothing is forgotten.
+    """
+    values = [row.numbers[metric.name] for row in board]
+    known = [value for value in values if not math.isnan(value)]
+    return any(known) if metric is not metrics.headlines()[0] else bool(known)
+
+
+def _notes(board: Sequence[Row], shown: Sequence[Metric]) -> list[str]:
+    """Say what points and bars are, and what is off the scale."""
+    seeds = max(row.seeds for row in board)
+    notes = ["One seed: there is no spread to show."]
+    if seeds > 1:
+        notes = [f"Points are means over {seeds} seeds, bars ± one standard deviation."]
+    elif any(math.isfinite(row.numbers[m.columns[-1]]) for row in board for m in shown if m.varies):
+        notes = ["Points are means over seeds, bars ± one standard deviation."]
+    if any(math.isinf(row.numbers[m.name]) for row in board for m in shown):
+        notes.append("∞: not finite, diverged.")
+    if any(math.isnan(row.numbers[m.name]) for row in board for m in shown):
+        notes.append("–: not known, or without a meaning for the method.")
+    return notes
 
 
 def _points(
@@ -101,8 +128,8 @@ def _points(
         axes.set_xscale("log")
     for level, (row, style) in enumerate(zip(board, styles, strict=True)):
         value, spread = (row.numbers[column] for column in metric.columns)
-        if math.isnan(value):
-            _at_edge(axes, level, "–", "0.4")
+        if not math.isfinite(value):
+            _at_edge(axes, level, compact(value), "0.4")
             continue
         if metric.kind == "share" and value < _LEAST_SHARE:
             _at_edge(axes, level, f"◂ {compact(value, 2)}", style.color)
@@ -110,11 +137,11 @@ def _points(
         axes.errorbar(
             value,
             level,
-            xerr=None if math.isnan(spread) else spread,
+            xerr=spread if math.isfinite(spread) else None,
             color=style.color,
             marker=style.marker,
-            markersize=7,
-            capsize=3,
+            markersize=5,
+            capsize=2.5,
             linestyle="none",
         )
         if row.method in _ENDS:
@@ -126,12 +153,12 @@ def _points(
     axes.grid(axis="x")
     axes.margins(x=0.08)
     if not log:
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         return
     low, high = axes.get_xlim()
     close = high < 30 * low
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if close else (1,), numticks=6))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if close else (1,), numticks=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value, 1)))
     axes.xaxis.set_minor_locator(NullLocator())
 
@@ -151,9 +178,9 @@ def _bars(axes: Axes, board: Sequence[Row], styles: Sequence[MethodStyle], metri
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
-            fontsize=8,
+            fontsize=SMALL,
         )
-    axes.set_xlim(0, 1.75 * longest)  # room for the numbers
+    axes.set_xlim(0, 1.9 * longest)  # room for the numbers
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
 
@@ -165,19 +192,12 @@ def _at_edge(axes: Axes, level: int, text: str, color: str) -> None:
     )
 
 
-def _legend(figure: Figure, methods: Sequence[str], seeds: int) -> None:
-    """Explain lines and spreads below the panels."""
+def _keys(methods: Sequence[str]) -> dict[str, Artist]:
+    """Return what the vertical lines are."""
     styles = method_styles(name for name in _ENDS if name in methods)
-    keys = {
+    return {
         f"{style.label}: {_ENDS[name]}": Line2D(
             [], [], color=style.color, linestyle=style.linestyle
         )
         for name, style in styles.items()
     }
-    if seeds > 1:
-        bar = Line2D([], [], color="0.3", marker="|", markersize=8)
-        keys[f"± standard deviation over {seeds} seeds"] = bar
-    if keys:
-        figure.legend(
-            [*keys.values()], [*keys], loc="outside lower center", ncols=len(keys), handlelength=3
-        )

@@ -12,20 +12,24 @@ from insituml import metrics
 from insituml.metrics import Metric
 from insituml.plots.leaderboard_rows import Row, ranked
 from insituml.plots.method_style import method_label
-from insituml.plots.style import human_bytes
+from insituml.plots.style import compact, human_bytes
 
 
-def leaderboard_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+def leaderboard_markdown(rows: Sequence[Mapping[str, Any]], *, metric_label: str = "") -> str:
     """Return the leaderboard as a Markdown table, mean ± standard deviation, best on top.
 
-    The best method of each column is bold where there are several to choose from. Bounds, which
-    have ``is_bound``, and the method that does nothing do not compete, and a gap that is not
-    closed at all is no success.
+    The best method of each column is bold where it stands out: where there are several to choose
+    from, and where it is better than each of them, and than the method that does nothing, by more
+    than their spreads (the root of the sum of their squares). Bounds, which have ``is_bound``, and
+    the method that does nothing do not compete; a gap that is not closed at all is no success;
+    of one seed no spread is known, and nothing stands out.
 
     Parameters
     ----------
     rows
         As for :func:`leaderboard_figure`.
+    metric_label
+        What the errors are, with their unit; said below the table.
 
     Raises
     ------
@@ -39,7 +43,24 @@ def leaderboard_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [heads, *zip(*cells, strict=True)]
     written = ["| " + " | ".join(line) + " |" for line in lines]
     written.insert(1, "|:---|" + "---:|" * len(columns))
-    return "\n".join(written) + "\n"
+    return "\n".join([*written, "", _caption(board, metric_label)]) + "\n"
+
+
+def _caption(board: Sequence[Row], metric_label: str) -> str:
+    """Say below the table what its numbers are."""
+    seeds = max(row.seeds for row in board)
+    errors = f"Errors: {metric_label}. " if metric_label else ""
+    if seeds > 1:
+        spread = f"Mean ± standard deviation over {seeds} seeds. "
+        return f"{errors}{spread}Bold: best, by more than the spread."
+    if any(_spread_known(row) for row in board):
+        return f"{errors}Mean ± standard deviation over seeds. Bold: best, by more than the spread."
+    return f"{errors}One seed: no spread is known, and no error is called the best."
+
+
+def _spread_known(row: Row) -> bool:
+    columns = [metric.columns[1] for metric in metrics.headlines() if metric.varies]
+    return any(not math.isnan(row.numbers[column]) for column in columns)
 
 
 def _column(board: Sequence[Row], metric: Metric) -> tuple[str, list[str]]:
@@ -49,9 +70,26 @@ def _column(board: Sequence[Row], metric: Metric) -> tuple[str, list[str]]:
     cells = []
     for row in board:
         value = row.numbers[metric.name]
-        text = "–" if math.isnan(value) else write(row.numbers)
-        cells.append(f"**{text}**" if row.competes and value == best else text)
+        text = compact(value) if not math.isfinite(value) else write(row.numbers)
+        wins = row.competes and value == best and _stands_out(row, board, metric)
+        cells.append(f"**{text}**" if wins else text)
     return head, cells
+
+
+def _stands_out(best: Row, board: Sequence[Row], metric: Metric) -> bool:
+    """Return whether a row is better than all it competes with by more than their spreads."""
+    if not metric.varies:
+        return True
+    value, spread = (best.numbers[column] for column in metric.columns)
+    for other in board:
+        compared = other.competes or other.method == metrics.REFERENCE
+        theirs, their_spread = (other.numbers[column] for column in metric.columns)
+        if not compared or other is best or not math.isfinite(theirs):
+            continue
+        lead = theirs - value if metric.better == "lower" else value - theirs
+        if not lead > math.hypot(spread, their_spread):  # nor where a spread is not known
+            return False
+    return math.isfinite(value)
 
 
 def _format(

@@ -14,8 +14,11 @@ from numpy.typing import ArrayLike
 from insituml.plots.arrays import names_of, square_matrices, square_matrix
 from insituml.plots.colour_scale import beyond_scale, colour_scale
 from insituml.plots.matrix_cells import draw_cells, name_cells, name_margins
-from insituml.plots.method_style import method_label
-from insituml.plots.style import MAX_WIDTH, look, plain_log_numbers, settle
+from insituml.plots.method_style import folded_label
+from insituml.plots.notes import finish
+from insituml.plots.style import MAX_WIDTH, SMALL, look, plain_log_numbers, settle
+
+_OUTLINED = "Outlined: a task right after it was learned."
 
 
 @look()
@@ -31,6 +34,7 @@ def loss_matrix_heatmap(
     in_order: bool = True,
     row_label: str = "trained through task",
     column_label: str = "evaluated on task",
+    notes: Sequence[str] = (),
 ) -> Figure:
     """Draw the loss matrix of one method, its diagonal outlined and its values in the cells.
 
@@ -57,6 +61,8 @@ def loss_matrix_heatmap(
         a part of the training on all tasks, and there is no diagonal to outline.
     row_label, column_label
         What rows and columns are.
+    notes
+        Sentences below the figure, before its own.
 
     Raises
     ------
@@ -69,23 +75,23 @@ def loss_matrix_heatmap(
     rows = columns if in_order else _parts(count)
     norm = colour_scale(values, vmin=vmin, vmax=vmax, log=log)
 
-    side = min(max(0.62 * count, 3.4), 5.8)
     margins = name_margins(rows, columns)
-    figure = Figure(figsize=(side + margins[0] + 1.5, side + margins[1] + (0.7 if title else 0.3)))
+    beside = margins[0] + 1.2
+    side = min(max(0.5 * count, 2.8), MAX_WIDTH - beside)
+    figure = Figure(figsize=(side + beside, side + margins[1] + (0.75 if title else 0.45)))
     axes = figure.add_subplot()
     image = draw_cells(
         axes,
         values,
         norm,
         digits=3 if count <= 8 else 2,
-        fontsize=9 if count <= 8 else 8,
+        fontsize=8 if count <= 8 else SMALL,
         outline=1.2 if in_order else 0,
     )
-    name_cells(axes, rows, columns)
+    name_cells(axes, rows, columns, most=int(side / 0.14))
     row_label = row_label if in_order else "training on all tasks, up to"
     axes.set(xlabel=column_label, ylabel=row_label)
-    if title:
-        figure.suptitle(title)
+    finish(figure, title, [*notes, _OUTLINED if in_order else "", *_missing(values)])
     _colour_bar(figure, image, values, metric_label, pad=0.02)
     return settle(figure)
 
@@ -103,6 +109,7 @@ def loss_matrix_grid(
     unordered: Collection[str] = (),
     row_label: str = "trained through task",
     column_label: str = "evaluated on task",
+    notes: Sequence[str] = (),
 ) -> Figure:
     """Draw the loss matrices of all methods side by side under one colour scale.
 
@@ -113,7 +120,7 @@ def loss_matrix_grid(
     unordered
         Methods that do not learn the tasks in order: their rows are parts of the training, and
         they come last.
-    task_names, title, metric_label, vmin, vmax, log, row_label, column_label
+    task_names, title, metric_label, vmin, vmax, log, row_label, column_label, notes
         As for :func:`loss_matrix_heatmap`; without ``vmin`` and ``vmax``, the scale ends at the
         smallest and largest of all matrices.
 
@@ -133,12 +140,11 @@ def loss_matrix_grid(
     columns = panel_columns(len(arrays))
     lines = -(-len(arrays) // columns)
     left, bottom = name_margins(names, names)
-    panel = min((MAX_WIDTH - left - 1.4) / columns - 0.15, 2.4)
+    apart = 0.45 if unordered else 0.15  # room for the names of parts
+    panel = min((MAX_WIDTH - left - 1.0) / columns - apart, 2.2)
+    width = columns * (panel + apart) + left + 1.0
     figure = Figure(
-        figsize=(
-            columns * (panel + 0.15) + left + 1.4,
-            lines * (panel + 0.38) + bottom + (0.4 if title else 0.1),
-        )
+        figsize=(width, lines * (panel + 0.36) + bottom + (0.75 if title else 0.45)),
     )
     size = panel / count  # of a cell, in inches
     image = None
@@ -149,26 +155,30 @@ def loss_matrix_grid(
             values,
             norm,
             digits=3 if size > 0.5 else 2,
-            fontsize=8 if size > 0.5 else 6.5,
-            annotate=size > 0.3,
+            fontsize=SMALL,
+            annotate=size > 0.29,
             outline=0 if name in unordered else 1.2 if size > 0.3 else 0.7,
         )
-        head = f"{method_label(name)}, by parts" if name in unordered else method_label(name)
-        axes.set_title(head, fontsize=9, fontweight="bold")
+        head = folded_label(name, panel)
+        axes.set_title(
+            f"{head}, by parts" if name in unordered else head, fontsize=8, fontweight="bold"
+        )
         # Names below the last line only: elsewhere they would tear the lines apart.
         last = place // columns == lines - 1
-        own = _parts(count) if name in unordered else names
+        rows = names if place % columns == 0 else None
         name_cells(
             axes,
-            own if place % columns == 0 else None,
-            names if last else None,
+            [f"{k + 1}/{count}" for k in range(count)] if name in unordered else rows,
+            names if last or place + columns >= len(arrays) else None,
             upright=lines > 1,
+            most=int(panel / 0.14),
         )
     assert image is not None
-    if title:
-        figure.suptitle(title)
-    figure.supxlabel(column_label)
-    figure.supylabel(row_label)
+    parts = f"Rows 1/{count} to {count}/{count} are parts of the training on all tasks at once."
+    said = [*notes, _OUTLINED if set(arrays) - set(unordered) else ""]
+    said += [parts if set(arrays) & set(unordered) else "", *_missing(stack)]
+    finish(figure, title, said, x_label=column_label)
+    figure.supylabel(row_label if set(arrays) - set(unordered) else "part of the training")
     _colour_bar(figure, image, stack, metric_label, pad=0.015, aspect=14 * lines, fraction=0.05)
     return settle(figure)
 
@@ -183,10 +193,16 @@ def _colour_bar(
         plain_log_numbers(bar.ax.yaxis)
 
 
+def _missing(values: np.ndarray) -> list[str]:
+    """Say what hatched and saturated cells are, where there are any."""
+    notes = ["Hatched: no value."] if np.isnan(values).any() else []
+    return [*notes, "∞: not finite, diverged."] if np.isinf(values).any() else notes
+
+
 def _parts(count: int) -> list[str]:
     return [f"part {k + 1} of {count}" for k in range(count)]
 
 
 def panel_columns(count: int) -> int:
-    """Return into how many columns ``count`` small panels go: four at most."""
-    return {5: 3, 6: 3}.get(count, min(count, 4))
+    """Return into how many columns ``count`` small panels go: two to four of several."""
+    return 2 if count == 4 else min(count, 3) if count <= 12 else 4

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
+from insituml.plots.arrays import every_nth
 from insituml.plots.style import SEQUENTIAL, compact, readable_on
 
 _MANY_TASKS = 12  # beyond this, numbers in the cells become too small to read
@@ -41,7 +42,7 @@ def draw_cells(
     axes.tick_params(length=0)
     annotate = annotate and len(values) <= _MANY_TASKS
     for (row, column), value in np.ndenumerate(values):
-        missing = bool(np.isnan(value))
+        missing = not np.isfinite(value)
         if missing:
             axes.add_patch(
                 Rectangle(
@@ -50,7 +51,7 @@ def draw_cells(
                     1,
                     facecolor="0.93",
                     edgecolor="0.75",
-                    hatch="////",
+                    hatch="////" if np.isnan(value) else None,
                     linewidth=0,
                 )
             )
@@ -86,21 +87,22 @@ def name_cells(
     columns: Sequence[str] | None,
     *,
     upright: bool = False,
+    most: int = 20,
 ) -> None:
     """Write the names along the axes; none where another panel carries them.
 
     Long names stand slanted below few columns. ``upright`` forbids this: slanted names below one
-    panel would push it away from its neighbour.
+    panel would push it away from its neighbour. ``most`` names are written.
     """
     if rows is None:
         axes.set_yticks([])
     else:
-        places = _thinned(len(rows))
+        places = every_nth(len(rows), most)
         axes.set_yticks(places, [rows[place] for place in places])
     if columns is None:
         axes.set_xticks([])
     else:
-        places = _thinned(len(columns))
+        places = every_nth(len(columns), most)
         axes.set_xticks(places, [columns[place] for place in places])
         if max(len(name) for name in columns) > 3:
             slanted = len(columns) <= 6 and not upright
@@ -113,9 +115,5 @@ def name_cells(
 def name_margins(rows: Sequence[str], columns: Sequence[str]) -> tuple[float, float]:
     """Return inches to leave on the left and at the bottom for the names and axis labels."""
     longest = max(len(name) for name in columns)
-    below = 0.2 if longest <= 3 else 0.085 * longest * (0.75 if len(columns) <= 6 else 1)
-    return 0.085 * max(len(name) for name in rows) + 0.4, below + 0.35
-
-
-def _thinned(count: int) -> list[int]:
-    return list(range(0, count, -(-count // 20)))
+    below = 0.2 if longest <= 3 else 0.066 * longest * (0.75 if len(columns) <= 6 else 1)
+    return 0.066 * max(len(name) for name in rows) + 0.4, below + 0.35

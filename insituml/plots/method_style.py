@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,11 @@ def method_label(name: str) -> str:
     replay. Other names lose their underscores.
     """
     return " + ".join(_known_labels(name)) or name.replace("_", " ")
+
+
+def folded_label(name: str, inches: float) -> str:
+    """Return :func:`method_label` in lines that fit a width, in bold print of 8 points."""
+    return "\n".join(textwrap.wrap(method_label(name), max(12, int(inches / 0.075))))
 
 
 def _known_labels(name: str) -> list[str]:

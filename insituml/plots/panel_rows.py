@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from insituml.plots.notes import note_lines, write_notes
 from insituml.plots.style import MAX_WIDTH, SMALL, title_lines
 
 _HEADING = 14  # characters beyond which a row's label stands above the row
@@ -111,7 +112,7 @@ def panel_rows(
     said = list(notes)
     if outlined:
         said.append("Outlined: right after the row's task was learned; left of it: not yet seen.")
-    lines = textwrap.wrap(" ".join(said), max(30, int((width - 0.2) / 0.057)))
+    lines = note_lines(said, width)
     below = numbers * (not own_axes) + (0.15 if axis_labels else 0.02)
     bottom = below + _LINE * (len(lines) + bool(keys)) + 0.08
     height = top + len(row_labels) * pitch + bottom
@@ -164,15 +165,7 @@ def panel_rows(
         figure.supxlabel(axis_labels[0], x=middle, y=(bottom - below + 0.01) / height, va="bottom")
         centre = (bottom + height - top) / 2 / height
         figure.supylabel(axis_labels[1], x=0.05 / width, y=centre)
-    for number, line in enumerate(reversed(lines)):
-        figure.text(
-            0.1 / width,
-            (0.05 + _LINE * number) / height,
-            line,
-            fontsize=SMALL,
-            color="0.3",
-            va="bottom",
-        )
+    write_notes(figure, lines)
     if keys:
         figure.legend(
             [*keys.values()],
@@ -186,11 +179,6 @@ def panel_rows(
             borderpad=0.1,
         )
     return figure, panels
-
-
-def shown_places(count: int, most: int = 6) -> list[int]:
-    """Return which of ``count`` rows or columns are drawn: the first, the last, some between."""
-    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))})
 
 
 def say_not_finite(axes: Axes, values: np.ndarray) -> None:

@@ -166,7 +166,7 @@ def spread(positions: Sequence[float], gap: float) -> np.ndarray:
 
 def height_for_labels(count: int, least: float) -> float:
     """Return a figure's height in inches at which :func:`label_line_ends` is not crowded."""
-    return max(least, (count * 0.21 + 0.6) / 0.75)
+    return max(least, (count * 0.19 + 0.6) / 0.75)
 
 
 def label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, MethodStyle]]) -> None:
@@ -187,7 +187,7 @@ def label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, MethodStyle]]
     figure = axes.get_figure(root=True)
     assert figure is not None
     height = 0.75 * figure.get_figheight()
-    levels = spread(list(starts[:, 1].clip(0, 1)), gap=0.18 / height)
+    levels = spread(list(starts[:, 1].clip(0, 1)), gap=0.16 / height)
     for (start_x, start_y), level, (_, _, style) in zip(starts, levels, ends, strict=True):
         start = min(max(start_y, 0), 1)
         leader = Line2D([start_x, 1.06], [start, level], color=style.color, linewidth=0.7)
@@ -205,11 +205,11 @@ def label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, MethodStyle]]
         axes.text(
             1.12,
             level,
-            style.label,
+            "\n".join(textwrap.wrap(style.label, 40)),
             transform=axes.transAxes,
             va="center_baseline",
             color=style.color,
-            fontsize=9,
+            fontsize=7.5,
             fontweight="bold",
         )
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from insituml.plots.arrays import mean_and_range, names_of
-from insituml.plots.method_style import method_styles
+from insituml.plots.arrays import every_nth, mean_and_band, names_of
+from insituml.plots.method_style import method_label, method_styles
+from insituml.plots.notes import diverged_notes, finish, spread_notes
+from insituml.plots.panel_rows import say_on_panel
 from insituml.plots.style import (
     MAX_WIDTH,
     MOST_BANDS,
+    SMALL,
     height_for_labels,
     label_line_ends,
     look,
@@ -32,12 +35,15 @@ def loss_history(
     title: str = "",
     window: int | None = None,
     log: bool = True,
+    unordered: Collection[str] = (),
+    notes: Sequence[str] = (),
+    spread: bool = True,
 ) -> Figure:
     """Draw each method's training loss over all steps, every other task shaded.
 
     The loss is smoothed by a centred running mean over ``window`` steps that stops at task
-    boundaries, so the jump to a new task stays sharp. A line is the mean over seeds, its band the
-    range from the lowest to the highest seed; more than ten methods have no bands.
+    boundaries, so the jump to a new task stays sharp. A line is the mean over seeds, its band one
+    standard deviation to either side; more than ten methods have no bands.
 
     Parameters
     ----------
@@ -56,6 +62,13 @@ def loss_history(
     log
         Logarithmic loss axis; linear between −1 and 1 where a loss, such as a negative
         log-likelihood, is not positive.
+    unordered
+        Methods that learn all tasks at once: the shaded tasks are not theirs, which the figure
+        says.
+    notes
+        Sentences below the figure, before its own.
+    spread
+        Whether the figure says what its bands are; not where these are of one seed by choice.
 
     Raises
     ------
@@ -84,18 +97,21 @@ def loss_history(
         raise ValueError(f"window must be at least 1 step, got {window}")
     styles = method_styles(arrays)
 
-    figure = Figure(figsize=(MAX_WIDTH, height_for_labels(len(arrays), 5.0)))
+    figure = Figure(figsize=(MAX_WIDTH, height_for_labels(len(arrays), 3.8)))
     axes = figure.add_subplot()
     if log and all((array[np.isfinite(array)] > 0).all() for array in arrays.values()):
         axes.set_yscale("log")
         plain_log_numbers(axes.yaxis)
     elif log:
         axes.set_yscale("symlog", linthresh=1)
-    narrowest = min(right - left for left, right in pairwise(edges)) / steps * 0.8 * MAX_WIDTH
-    crowded = 0.08 * max(len(name) for name in names) > narrowest
+    narrowest = min(right - left for left, right in pairwise(edges)) / steps * 0.68 * MAX_WIDTH
+    crowded = 0.062 * max(len(name) for name in names) > narrowest
+    named = every_nth(len(names), 10)
     for task, (left, right) in enumerate(pairwise(edges)):
         if task % 2:
             axes.axvspan(left, right, color="0.95", linewidth=0, zorder=0)
+        if task not in named:
+            continue
         axes.annotate(
             names[task],
             xy=((left + right) / 2, 1.0),
@@ -106,14 +122,14 @@ def loss_history(
             va="bottom",
             rotation=25 if crowded else 0,
             rotation_mode="anchor",
-            fontsize=8 if len(names) <= 12 else 6,
+            fontsize=SMALL,
             color="0.3",
         )
     ends = []
     spacing = max(1, steps // 10)
     for place, (name, array) in enumerate(arrays.items()):
         style = styles[name]
-        mean, low, high = mean_and_range(_smooth(array, edges, window))
+        mean, low, high = mean_and_band(_smooth(array, edges, window))
         where = np.arange(array.shape[1])
         if len(arrays) <= MOST_BANDS:
             axes.fill_between(where, low, high, color=style.color, alpha=0.12, linewidth=0)
@@ -122,11 +138,11 @@ def loss_history(
             mean,
             color=style.color,
             linestyle=style.linestyle,
-            linewidth=1.2,
+            linewidth=1.0,
             marker=style.marker,
             # Some ten markers a line, each line's at other steps than its neighbours'.
             markevery=(round((place + 0.5) / len(arrays) * spacing), spacing),
-            markersize=4,
+            markersize=3.5,
             label=style.label,
         )
         measured = np.flatnonzero(np.isfinite(mean))
@@ -135,10 +151,14 @@ def loss_history(
             ends.append((last, float(mean[last]), style))
     axes.set_xlim(0, steps)
     axes.grid(axis="y")
-    smoothed = f", running mean over {window} steps" if window > 1 else ""
+    smoothed = f",\nrunning mean over {window} steps" if window > 1 else ""
     axes.set(xlabel="training step", ylabel=f"{metric_label}{smoothed}")
-    if title:
-        figure.suptitle(title)
+    said = [*notes, *(spread_notes(arrays) if spread else diverged_notes(arrays))]
+    if at_once := [method_label(name) for name in arrays if name in unordered]:
+        said.append(f"On all tasks at once, not in the order shown: {', '.join(at_once)}.")
+    finish(figure, title, said)
+    if not ends:
+        say_on_panel(axes, "no finite value")
     label_line_ends(axes, ends)
     return settle(figure)
 

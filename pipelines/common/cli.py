@@ -76,6 +76,12 @@ class Invocation:
     def is_sweep(self) -> bool:
         return self.output != self.root
 
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment that the command chose; empty where it chose none."""
+        chosen = "experiment" in map(key_of, self.overrides)
+        return str(self.config.name) if chosen else ""
+
     def with_choice(self, group: str, name: str) -> Invocation:
         """Return the call with another file of a group, whose values are as they stand there.
 

@@ -20,10 +20,31 @@ from pipelines.results.tables import read_matrices
 
 # Learners see normalised data, whatever their kind: so are the errors of what they reconstruct.
 LABELS = {
-    "mse": "MSE (normalised)",
-    "l1": "mean absolute error (normalised)",
+    "mse": "normalised MSE",
+    "l1": "normalised mean absolute error",
     "nll": "negative log-likelihood [nats]",
 }
+OF_LEARNER = {"mse": "variance", "l1": "standard deviation"}
+STATISTICS = {
+    "first_task": "the first task's data",
+    "running": "the data up to each task",
+    "global": "all data",
+}
+
+
+def metric_label(metric: str) -> str:
+    """Return what figures and tables call an error."""
+    return LABELS.get(metric, metric)
+
+
+def unit_note(metric: str, manifest: Manifest) -> str:
+    """Say what an error of 1 is."""
+    split = manifest.configuration.get("split")
+    chosen = split.get("normalisation", "") if isinstance(split, Mapping) else ""
+    data = STATISTICS.get(chosen)
+    if metric not in OF_LEARNER or data is None:
+        return ""
+    return f"Normalised: 1 is the {OF_LEARNER[metric]} of {data}."
 
 
 def draw_figures(
@@ -51,20 +72,25 @@ def draw_figures(
     workers
         Processes that draw the methods' own figures; 0: this one.
     """
-    names, title = manifest.task_names, manifest.title
+    names, title = manifest.task_names, titled(summaries, manifest)
     # Methods that are compared share the model, and so the metric.
     metric = next(summary.metric for summary in summaries.values())
     matrices = {m: read_matrices(root, m, "loss_matrix.csv", metric) for m in summaries}
-    means = {m: matrix.mean(axis=0) for m, matrix in matrices.items()}
+    means = {m: mean_of_seeds(matrix) for m, matrix in matrices.items()}
     ordered = [m for m, summary in summaries.items() if summary.sequential]
-    error: dict[str, Any] = {"metric_label": LABELS.get(metric, metric)}
+    error: dict[str, Any] = {"metric_label": metric_label(metric)}
+    unit = unit_note(metric, manifest)
     scale = _scale(means, metric)
     drifts = _drifts(ordered, root)
-    drift_scale = {"vmax": max((float(np.nanmax(d)) for d in drifts.values()), default=None)}
+    seeds = len(next(iter(summaries.values())).seeds)
+    averaged = f"Mean over {seeds} seeds." if seeds > 1 else "One seed."
+    alike = "All methods' figures share one colour scale." if len(summaries) > 1 else ""
+    drift_scale = {"vmax": _largest(drifts.values()), "notes": [averaged, alike]}
     own = [
         (
             method,
-            (mean, {**error, **scale}),
+            f"{plots.method_label(method)} on {title}",
+            (mean, {**error, **scale, "notes": [averaged, unit, alike]}),
             (drifts.get(method), drift_scale),
             summaries[method],
             manifest,
@@ -85,21 +111,20 @@ def draw_figures(
     log = scale["log"]
     unordered = [m for m in summaries if m not in ordered]
     figures = {
-        "leaderboard": plots.leaderboard_figure(rows, title=title, **error),
-        "loss_matrices": plots.loss_matrix_grid(means, unordered=unordered, **scale, **shared),
+        "leaderboard": plots.leaderboard_figure(rows, title=title, notes=[unit], **error),
+        "loss_matrices": plots.loss_matrix_grid(
+            means, unordered=unordered, notes=[averaged, unit], **scale, **shared
+        ),
         "first_task_error": plots.first_task_error(
             {m: _final_alone(r) if m in unordered else r for m, r in matrices.items()},
             log=log,
             **shared,
         ),
+        "training_loss": _training_loss(summaries, root, names, title, metric),
     }
     if ordered:
         curves = {m: matrices[m] for m in ordered}
         figures["forgetting_curves"] = plots.forgetting_curves(curves, log=log, **shared)
-        histories, boundaries = _loss_histories({m: summaries[m] for m in ordered}, root)
-        figures["training_loss"] = plots.loss_history(
-            histories, task_boundaries=boundaries, task_names=names, title=title
-        )
     for name, figure in figures.items():
         plots.save(figure, folder / f"{name}.png")
     for future in pending:
@@ -108,8 +133,28 @@ def draw_figures(
         pool.shutdown()
 
 
+def titled(summaries: Mapping[str, Summary], manifest: Manifest) -> str:
+    """Return what figures call the comparison: by its experiment, and its data where those differ.
+
+    One stream may be learned in several experiments, such as toy8 and toy8_flow.
+    """
+    (experiment, *others) = sorted({summary.experiment for summary in summaries.values()})
+    if others or not experiment or experiment == manifest.name:
+        return manifest.title
+    if manifest.name in experiment:
+        return manifest.title.replace(manifest.name, experiment, 1)
+    return f"{experiment} ({manifest.title})"
+
+
+def mean_of_seeds(matrices: np.ndarray) -> np.ndarray:
+    """Return the mean over seeds; infinity where one diverged, NaN where one has no value."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(matrices).any(axis=0), np.inf, matrices.mean(axis=0))
+
+
 def draw_method(
     method: str,
+    heading: str,
     errors: tuple[np.ndarray, dict[str, Any]],
     drift: tuple[np.ndarray | None, dict[str, Any]],
     summary: Summary,
@@ -119,9 +164,8 @@ def draw_method(
 ) -> None:
     """Draw the figures of one method: loss matrix, latent drift, reconstructions or samples.
 
-    ``errors`` and ``drift`` are a matrix and the colour scale that methods share.
+    ``errors`` and ``drift`` are a matrix and what methods share: colour scale and notes.
     """
-    heading = f"{plots.method_label(method)} on {manifest.title}"
     shared: dict[str, Any] = {"task_names": manifest.task_names, "title": heading}
     matrix, scale = errors
     figure = plots.loss_matrix_heatmap(matrix, in_order=summary.sequential, **shared, **scale)
@@ -139,8 +183,14 @@ def _drifts(methods: Iterable[str], root: Path) -> dict[str, np.ndarray]:
     Others have no moment at which a task had just been learned.
     """
     found = {m: read_matrices(root, m, "latent_drift.csv", "latent_drift") for m in methods}
-    # The mean over seeds; where no task was learned yet, all are NaN alike.
-    return {m: drift.mean(axis=0) for m, drift in found.items() if drift.size}
+    # Where no task was learned yet, all seeds are NaN alike.
+    return {m: mean_of_seeds(drift) for m, drift in found.items() if not np.isnan(drift).all()}
+
+
+def _largest(arrays: Iterable[np.ndarray]) -> float | None:
+    """Return the largest finite value of several arrays; None where there is none."""
+    finite = [array[np.isfinite(array)] for array in arrays]
+    return max((float(values.max()) for values in finite if values.size), default=None)
 
 
 def _final_alone(matrices: np.ndarray) -> np.ndarray:
@@ -150,20 +200,38 @@ def _final_alone(matrices: np.ndarray) -> np.ndarray:
     return final
 
 
-def _loss_histories(
-    summaries: Mapping[str, Summary], root: Path
-) -> tuple[dict[str, np.ndarray], list[int]]:
-    """Return the training losses of the first seed, and where tasks begin.
+def _training_loss(
+    summaries: Mapping[str, Summary], root: Path, names: Sequence[str], title: str, metric: str
+) -> plots.Figure:
+    """Draw the training losses of the first seed.
 
-    A method that repeats earlier tasks takes more steps than the others, and is left out.
+    A method that repeats earlier tasks takes more steps than the others, and is left out; one that
+    learns all at once has steps, but no tasks of its own.
     """
-    steps = min(summary.task_steps for summary in summaries.values())
+    ordered = [summary for summary in summaries.values() if summary.sequential]
+    steps = min(summary.task_steps for summary in ordered or summaries.values())
+    if not ordered:
+        names = [f"part {k + 1} of {len(steps)}" for k in range(len(steps))]
     histories = {
         method: map_npy(root / "evaluations" / method / "loss_history.npy")[None]
         for method, summary in summaries.items()
         if summary.task_steps == steps
+        or (not summary.sequential and summary.task_steps[-1] == steps[-1])
     }
-    return histories, steps[:-1]
+    seed = min(next(iter(summaries.values())).seeds, key=int)
+    notes = [f"Seed {seed} alone, with what a method adds to the loss."]
+    if longer := [plots.method_label(m) for m in summaries if m not in histories]:
+        notes.append(f"Left out, as they take other steps: {', '.join(longer)}.")
+    return plots.loss_history(
+        histories,
+        task_boundaries=steps[:-1],
+        task_names=names,
+        title=title,
+        metric_label=f"training loss ({metric_label(metric)})",
+        unordered=[m for m in histories if ordered and not summaries[m].sequential],
+        notes=notes,
+        spread=False,
+    )
 
 
 def _examples(
@@ -199,7 +267,14 @@ def _scale(means: dict[str, np.ndarray], metric: str) -> dict[str, Any]:
     Logarithmic, but for a likelihood: that may be negative, and is so bad on tasks not yet seen
     that the scale ends at the worst value on tasks that were.
     """
-    low = float(min(matrix.min() for matrix in means.values()))
+    shown = np.concatenate([matrix.ravel() for matrix in means.values()])
+    finite = shown[np.isfinite(shown)]
+    if not finite.size:
+        return {"vmin": None, "vmax": None, "log": False}
+    low = float(finite.min())
     log = metric != "nll" and low > 0
-    shown = [m if log else m[np.tril_indices(len(m))] for m in means.values()]
-    return {"vmin": low, "vmax": float(max(values.max() for values in shown)), "log": log}
+    if not log:
+        learned = np.concatenate([m[np.tril_indices(len(m))] for m in means.values()])
+        learned = learned[np.isfinite(learned)]
+        finite = learned if learned.size else finite
+    return {"vmin": low, "vmax": float(finite.max()), "log": log}

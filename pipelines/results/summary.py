@@ -41,6 +41,8 @@ class Summary:
         Numbers by name of the metric, over seeds and of each seed; None where one has no meaning.
     files
         SHA-256 of the tables and arrays beside it, by name.
+    experiment
+        Name of the experiment that it was trained in; empty where none was chosen.
     """
 
     method: str
@@ -54,6 +56,7 @@ class Summary:
     mean: dict[str, float | None]
     seeds: dict[str, dict[str, float | None]]
     files: dict[str, str]
+    experiment: str = ""
 
     def write(self, folder: Path) -> None:
         """Write ``summary.json`` into a folder."""

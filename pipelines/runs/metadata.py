@@ -31,6 +31,8 @@ class RunMetadata:
         Steps of the optimizer so far, and the loss of each.
     memory_bytes
         What the method keeps from task to task.
+    experiment
+        That the run belongs to; empty where none was chosen.
     """
 
     identity: Identity
@@ -43,6 +45,7 @@ class RunMetadata:
     steps: int = 0
     loss_history: list[float] = field(default_factory=list)
     memory_bytes: int = 0
+    experiment: str = ""
 
     @classmethod
     def of(cls, recipe: Recipe, method: Method, manifest: Node) -> Self:
@@ -53,6 +56,7 @@ class RunMetadata:
             sequential=method.sequential,
             keeps_all_data=method.keeps_all_data,
             is_bound=method.is_bound,
+            experiment=recipe.experiment,
         )
 
     def to_plain(self) -> Node:
@@ -63,5 +67,6 @@ class RunMetadata:
     @classmethod
     def from_plain(cls, plain: Node) -> Self:
         """Return what :meth:`to_plain` came from."""
+        plain = {"experiment": "", **plain}  # earlier ones did not name it
         own = {key: plain[key] for key in cls.__dataclass_fields__ if key != "identity"}
         return cls(identity=Identity.of_metadata(plain), **own)

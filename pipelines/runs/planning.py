@@ -62,6 +62,7 @@ def recipes_of(
             seed=seed,
             training=settings,
             data_fingerprint=data_fingerprint,
+            experiment=call.experiment,
             **sections,
         )
         for seed in seeds

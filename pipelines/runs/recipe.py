@@ -35,6 +35,8 @@ class Recipe:
         How to train; of section ``training`` what weights depend on, and of ``transit``.
     data_fingerprint
         Of the stream.
+    experiment
+        What the figures call it, empty where none was chosen; no weight depends on it.
     """
 
     method_name: str
@@ -44,6 +46,7 @@ class Recipe:
     optimizer: Node
     training: Node
     data_fingerprint: str
+    experiment: str = ""
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.task_files import facts_of, read_tasks
 from pipelines.evaluate import evaluate_method
 from pipelines.plot import SECTIONS, compare, main
-from pipelines.results.figures import _scale
+from pipelines.results.figures import _scale, titled
 from pipelines.results.summary import Summary, read_summary
 from pipelines.results.tables import leaderboard, read_matrices, read_summaries
 from pipelines.runs.identity import Identity
@@ -294,6 +295,37 @@ def test_colours_of_a_likelihood_end_at_the_worst_of_what_was_learned() -> None:
     assert _scale(never_good, "nll") == {"vmin": 8.0, "vmax": 25.0, "log": False}
 
 
+def test_colours_end_at_finite_values() -> None:
+    matrix = np.array([[0.5, np.inf], [np.nan, 2.0]])
+    assert _scale({"naive": matrix}, "mse") == {"vmin": 0.5, "vmax": 2.0, "log": True}
+    assert _scale({"naive": matrix * np.nan}, "mse") == {"vmin": None, "vmax": None, "log": False}
+
+
+@pytest.mark.parametrize(
+    "experiment, data, in_transit, title",
+    [
+        ("toy8_flow", "toy8", False, "toy8_flow"),
+        ("toy8", "toy8", False, "toy8"),
+        ("", "toy8", False, "toy8"),
+        ("toy8_flow", "toy8", True, "toy8_flow in transit"),
+        ("wake_study", "my_wake", False, "wake_study (my_wake)"),
+    ],
+)
+def test_figures_are_titled_by_the_experiment(experiment, data, in_transit, title, points) -> None:
+    manifest = replace(points.manifest, name=data, in_transit=in_transit)
+    one = replace(summary({"0": 1.0}), experiment=experiment)
+    assert titled({"naive": one, "ewc": one}, manifest) == title
+    other = replace(one, experiment="another")
+    assert titled({"naive": one, "ewc": other}, manifest) == manifest.title
+
+
+def test_the_experiment_that_was_chosen_travels_with_the_runs(root, tools, make_run) -> None:
+    assert tools.invoke(root, ["model"]).experiment == ""
+    assert tools.invoke(root, ["model"], "experiment=toy8_flow").experiment == "toy8_flow"
+    train(root, make_run, ("naive",), seeds=(0,), experiment="toy8_flow")
+    assert evaluate(root, ("naive",))["naive"].experiment == "toy8_flow"
+
+
 def test_evaluations_of_other_data_are_not_drawn(root, tools) -> None:
     tools.make_stream(tools.points_data(tasks=2), root)
     with pytest.raises(UserError, match=r"evaluations are of other data .* run `dvc repro`"):
@@ -397,9 +429,26 @@ def test_drifts_of_one_comparison_share_their_colours(root, monkeypatch) -> None
     ]
     assert "joint" in labels
     assert len(set(level.get_ydata())) == 1
-    assert drawn["first_task_error"].axes[0].get_ylabel().startswith("MSE (normalised)")
+    assert drawn["first_task_error"].axes[0].get_ylabel().startswith("normalised MSE")
     titles = [axes.get_title() for axes in drawn["loss_matrices"].axes]
     assert "joint, by parts" in titles
+
+    def said(name: str) -> str:
+        return " ".join(reversed([text.get_text() for text in drawn[name].texts]))
+
+    # What is averaged, what 1 is, and that scales are shared, stands on the figures.
+    unit = "Normalised: 1 is the variance of the first task's data."
+    for name in ("loss_matrix_naive", "loss_matrices", "leaderboard"):
+        assert unit in said(name)
+        assert "3 seeds" in said(name)
+    for name in ("latent_drift_naive", "loss_matrix_joint"):
+        assert "All methods' figures share one colour scale." in said(name)
+    # Joint's training is there, and said to have another order; its matrix has no diagonal.
+    assert {line.get_label() for line in drawn["training_loss"].axes[0].lines} >= {"joint", "naive"}
+    assert "Seed 0 alone" in said("training_loss")
+    assert "On all tasks at once, not in the order shown: joint." in said("training_loss")
+    assert "Outlined" not in said("loss_matrix_joint")
+    assert "Outlined" not in said("reconstructions_joint")
 
 
 def test_a_method_that_takes_more_steps_is_left_out_of_the_training_loss(
@@ -418,6 +467,8 @@ def test_a_method_that_takes_more_steps_is_left_out_of_the_training_loss(
     compare(methods, tmp_path, tmp_path, Tracker())
     assert [t.get_text() for t in drawn["training_loss"].axes[0].texts][-1] == "naive"
     assert len(drawn["training_loss"].axes[0].lines) == 1
+    said = " ".join(reversed([text.get_text() for text in drawn["training_loss"].texts]))
+    assert "Left out, as they take other steps: cumulative." in said
     board = pd.read_csv(tmp_path / "results/leaderboard.csv").set_index("method")
     assert list(board.loc["cumulative", ["is_bound", "keeps_all_data"]]) == [True, True]
     assert not np.isnan(board.loc["cumulative", "forgetting"])

@@ -17,12 +17,13 @@ def test_lines_are_the_means_from_when_a_task_was_learned() -> None:
             np.testing.assert_allclose(line.get_ydata(), matrix[:, task:, task].mean(axis=0))
 
 
-def test_bands_span_the_seeds() -> None:
+def test_bands_are_one_standard_deviation() -> None:
     axes = plots.forgetting_curves(MATRICES).axes[0]
     vertices = axes.collections[0].get_paths()[0].vertices
     column = MATRICES["naive"][:, :, 0]
-    assert vertices[:, 1].min() == pytest.approx(column.min(axis=0).min())
-    assert vertices[:, 1].max() == pytest.approx(column.max(axis=0).max())
+    mean, spread = column.mean(axis=0), column.std(axis=0, ddof=1)
+    assert vertices[:, 1].min() == pytest.approx((mean - spread).min())
+    assert vertices[:, 1].max() == pytest.approx((mean + spread).max())
 
 
 def test_panels_share_axes_and_are_named() -> None:
@@ -57,7 +58,7 @@ def test_first_task_axes_are_labelled() -> None:
         MATRICES, task_names=["a", "b", "c", "d"], metric_label="MSE", log=True
     ).axes[0]
     assert axes.get_xlabel() == "trained through task"
-    assert axes.get_ylabel() == "MSE on the first task (a)"
+    assert axes.get_ylabel() == "MSE on\nthe first task (a)"
     assert axes.get_yscale() == "log"
 
 
@@ -85,6 +86,59 @@ def test_labels_stand_in_the_order_of_the_ends() -> None:
     texts = plots.first_task_error(matrices).axes[0].texts
     heights = [text.get_position()[1] for text in texts]
     assert np.diff(heights).min() > 0.02
+
+
+def said(figure) -> str:
+    return " ".join(reversed([text.get_text() for text in figure.texts]))
+
+
+@pytest.mark.parametrize("draw", [plots.forgetting_curves, plots.first_task_error])
+def test_the_spread_is_explained(draw) -> None:
+    assert "Lines are means over 3 seeds, bands ± one standard deviation." in said(draw(MATRICES))
+    one = {name: matrix[:1] for name, matrix in MATRICES.items()}
+    assert "One seed: there is no spread to show." in said(draw(one))
+    mixed = {**one, "naive": MATRICES["naive"]}
+    assert "over 1 to 3 seeds" in said(draw(mixed))
+
+
+def test_of_many_methods_no_band_is_drawn_and_this_is_said() -> None:
+    many = {f"method_{k}": MATRICES["naive"] for k in range(11)}
+    figure = plots.first_task_error(many)
+    assert not figure.axes[0].collections
+    assert "of so many methods no spread is drawn" in said(figure)
+
+
+@pytest.mark.parametrize("draw", [plots.forgetting_curves, plots.first_task_error])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_diverged_is_said(draw, value) -> None:
+    broken = {**MATRICES, "ewc": np.full((3, 4, 4), value), "agem": MATRICES["agem"].copy()}
+    broken["agem"][1] = value
+    words = said(draw(broken))
+    assert "EWC has no finite value." in words
+    assert "A-GEM is not finite in 1 of 3 seeds: left out of its mean." in words
+    assert "naive" not in words
+    alone = draw({"ewc": np.full((3, 4, 4), value)})
+    assert "no finite value" in [text.get_text() for axes in alone.axes for text in axes.texts]
+
+
+def test_a_level_is_said_to_be_one() -> None:
+    joint = np.full((3, 4, 4), np.nan)
+    joint[:, -1] = 0.2
+    words = said(plots.first_task_error({**MATRICES, "joint": joint}))
+    assert "Measured once, at the end, and drawn as a level: joint." in words
+    assert "finite" not in words
+
+
+def test_of_many_tasks_ten_are_drawn() -> None:
+    figure = plots.forgetting_curves({"ewc": RNG.uniform(1, 2, size=(2, 30, 30))})
+    assert len(figure.axes[0].lines) == len(figure.legends[0].get_texts()) == 10
+    assert "10 of 30 tasks are drawn." in said(figure)
+
+
+def test_one_task_is_a_point() -> None:
+    figure = plots.forgetting_curves({"ewc": np.ones((2, 1, 1))})
+    assert "There is one task: nothing could be forgotten." in said(figure)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0"]
 
 
 @pytest.mark.parametrize("draw", [plots.forgetting_curves, plots.first_task_error])

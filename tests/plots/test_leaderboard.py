@@ -40,7 +40,7 @@ ROWS = [
 
 
 def table(text: str) -> list[list[str]]:
-    lines = text.strip().splitlines()
+    lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
@@ -189,14 +189,69 @@ def test_figure_writes_costs_and_dashes() -> None:
     assert [text.get_text() for text in axes[3].texts] == ["–", "3 MiB", "1 MiB", "0 B", "1 MiB"]
 
 
-def test_figure_says_what_the_bars_are() -> None:
-    def legend(rows: list[dict[str, Any]]) -> list[str]:
-        return [text.get_text() for text in plots.leaderboard_figure(rows).legends[0].get_texts()]
+def without_spread(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: None if k.endswith("_std") else v for k, v in r.items()} for r in rows]
 
+
+def test_figure_says_what_lines_and_bars_are() -> None:
+    figure = plots.leaderboard_figure(ROWS, notes=["Normalised."])
     ends = ["naive: nothing done against forgetting", "joint: all tasks at once"]
-    assert sorted(legend(ROWS)) == sorted(ends)  # how many seeds is not known
-    seeds = [{**r, "seeds": 3} for r in ROWS]
-    assert legend(seeds)[-1] == "± standard deviation over 3 seeds"
+    assert sorted(text.get_text() for text in figure.legends[0].get_texts()) == sorted(ends)
+
+    def said(rows: list[dict[str, Any]]) -> str:
+        return " ".join(reversed([t.get_text() for t in plots.leaderboard_figure(rows).texts]))
+
+    assert "means over seeds, bars ± one standard deviation" in said(ROWS)  # number not known
+    assert "means over 3 seeds, bars" in said([{**r, "seeds": 3} for r in ROWS])
+    one = without_spread(ROWS)
+    assert "One seed: there is no spread to show." in said(one)
+    containers = plots.leaderboard_figure(one).axes[0].containers
+    assert not any(box.has_xerr for box in containers)
+    assert "Normalised." in figure.texts[0].get_text()
+
+
+def test_markdown_says_what_its_numbers_are() -> None:
+    def caption(rows: list[dict[str, Any]], **label: str) -> str:
+        return plots.leaderboard_markdown(rows, **label).splitlines()[-1]
+
+    told = caption([{**r, "seeds": 3} for r in ROWS], metric_label="normalised MSE")
+    assert told.startswith("Errors: normalised MSE. Mean ± standard deviation over 3 seeds.")
+    assert caption(without_spread(ROWS)).startswith("One seed: no spread is known")
+
+
+@pytest.mark.parametrize("lead, bold", [(0.1, True), (0.02, True), (0.014, False), (0.0, False)])
+def test_only_a_lead_beyond_the_spread_is_bold(lead: float, bold: bool) -> None:
+    """Both spreads are 0.01: together √2 of that."""
+    rows = [row("naive", 0.9), row("ewc", 0.5), row("agem", 0.5 + lead), row("gem", 0.8)]
+    cells = table(plots.leaderboard_markdown(rows))
+    assert ("**" in cells[2][1]) == bold
+    assert not any("**" in line[1] for line in cells[3:])
+
+
+def test_who_is_no_better_than_nothing_done_is_not_bold() -> None:
+    rows = [row("naive", 0.3), row("ewc", 0.5), row("agem", 0.7)]
+    assert not any("**" in line[1] for line in table(plots.leaderboard_markdown(rows))[2:])
+
+
+def test_of_one_seed_no_error_is_bold() -> None:
+    cells = table(plots.leaderboard_markdown(without_spread(ROWS)))
+    assert not any("**" in cell for line in cells[2:] for cell in line[1:4])
+    assert any("**" in line[4] for line in cells[2:])  # what is kept has no spread
+
+
+def test_diverged_values_are_said() -> None:
+    rows = [*ROWS, row("gpm", float("inf"))]
+    cells = table(plots.leaderboard_markdown(rows))
+    assert cells[6][:2] == ["GPM", "∞"]
+    figure = plots.leaderboard_figure(rows)
+    assert "∞" in [text.get_text() for text in figure.axes[0].texts]
+    assert "∞: not finite, diverged." in " ".join(text.get_text() for text in figure.texts)
+
+
+def test_panels_that_tell_nothing_are_left_out() -> None:
+    alone = [row("naive", 0.3, forgetting=0.0, gap_closed=None, memory_bytes=0)]
+    figure = plots.leaderboard_figure(alone)
+    assert [axes.get_title() for axes in figure.axes] == ["final average error"]
 
 
 def test_a_gap_far_below_zero_is_a_number_at_the_edge() -> None:
@@ -208,7 +263,7 @@ def test_a_gap_far_below_zero_is_a_number_at_the_edge() -> None:
 def test_all_unknown() -> None:
     nothing = dict.fromkeys(row("x", None), None) | {"method": "x", "is_bound": False}
     figure = plots.leaderboard_figure([nothing])
-    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["–"] * 4
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["–"]
     assert table(plots.leaderboard_markdown([nothing]))[2] == ["x", *["–"] * 4]
 
 

@@ -75,8 +75,13 @@ def test_what_is_not_learned_in_order_has_parts_and_no_diagonal() -> None:
     assert [axes.get_title() for axes in figure.axes[:2]] == ["EWC", "joint, by parts"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names
     assert [len(axes.patches) for axes in figure.axes[:2]] == [3, 0]
+    short = ["1/3", "2/3", "3/3"]
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == short
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert "Rows 1/3 to 3/3 are parts of the training on all tasks at once." in said
     figure = plots.loss_matrix_grid({"joint": MATRIX}, unordered=["joint"])
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == parts
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == short
+    assert figure.get_supylabel() == "part of the training"
 
 
 def test_missing_cells_are_hatched_and_dashed() -> None:
@@ -87,6 +92,19 @@ def test_missing_cells_are_hatched_and_dashed() -> None:
     texts = cell_texts(figure.axes[0])
     assert texts[0, 1] == texts[0, 2] == "–"
     assert "nan" not in "".join(texts.values())
+
+
+def test_diverged_cells_are_said() -> None:
+    matrix = MATRIX.copy()
+    matrix[2, 0] = np.inf
+    for figure in (
+        plots.loss_matrix_heatmap(matrix, log=True),
+        plots.loss_matrix_grid({"ewc": matrix}),
+    ):
+        assert cell_texts(figure.axes[0])[2, 0] == "∞"
+        assert "∞: not finite" in " ".join(text.get_text() for text in figure.texts)
+        low, high = figure.axes[0].images[0].get_clim()
+        assert np.isfinite([low, high]).all()
 
 
 def test_the_colour_scale_is_the_one_handed_in() -> None:

@@ -43,7 +43,7 @@ def test_axes_are_labelled_and_the_smoothing_is_told() -> None:
         {"ewc": history}, task_boundaries=[250], metric_label="MSE", task_names=["a", "b"]
     ).axes[0]
     assert axes.get_xlabel() == "training step"
-    assert axes.get_ylabel() == "MSE, running mean over 5 steps"
+    assert axes.get_ylabel() == "MSE,\nrunning mean over 5 steps"
     assert axes.get_yscale() == "log"
 
 
@@ -56,6 +56,28 @@ def test_losses_that_are_not_positive_stay_in_sight() -> None:
     assert high > 300
     linear = plots.loss_history({"ewc": history}, task_boundaries=[2], log=False).axes[0]
     assert linear.get_yscale() == "linear"
+
+
+def test_notes_say_how_to_read_the_lines() -> None:
+    histories = {"ewc": np.ones((2, 40)), "joint": np.ones((2, 40))}
+    figure = plots.loss_history(
+        histories, task_boundaries=[20], unordered=["joint"], notes=["Seed 3 alone."]
+    )
+    said = " ".join(reversed([text.get_text() for text in figure.texts]))
+    assert "Seed 3 alone. Lines are means over 2 seeds, bands ± one standard deviation." in said
+    assert "On all tasks at once, not in the order shown: joint." in said
+    histories["ewc"] = np.full((2, 40), np.nan)
+    figure = plots.loss_history(histories, task_boundaries=[20], spread=False)
+    said = " ".join(reversed([text.get_text() for text in figure.texts]))
+    assert said == "EWC has no finite value."
+
+
+def test_of_many_tasks_some_are_named() -> None:
+    axes = plots.loss_history({"ewc": np.ones((1, 300))}, task_boundaries=range(10, 300, 10)).axes[
+        0
+    ]
+    named = [text.get_text() for text in axes.texts if text.get_text().isdigit()]
+    assert named == [str(k) for k in range(0, 30, 3)]
 
 
 def test_histories_may_differ_in_length() -> None:
