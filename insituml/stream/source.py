@@ -130,6 +130,8 @@ class FieldStream:
 
     def describe(self) -> Description:
         units = units_of(self.source)
+        if len(self.source.iteration_numbers) == 0:
+            raise ValueError(f"{type(self.source).__name__} has no iterations; nothing to learn")
         return Description(
             components=tuple(self.source.components),
             unit=joint_unit(units),

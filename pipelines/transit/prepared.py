@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from insituml.stream import Description
 
 
+MOST_ITERATIONS = 1_000_000
+"""That tasks are laid out for."""
+
+
 @dataclass(frozen=True)
 class StreamedTasks:
     """How a stream becomes tasks.
@@ -153,11 +157,19 @@ def streamed_tasks(data: Data, transit: Transit, description: Description) -> St
 def _iterations(transit: Transit) -> range | None:
     if transit.iterations is None:
         return None
+    from insituml.data.windows import LARGEST_ITERATION
+
     first, last, period = transit.iterations
-    if period < 1 or last <= first:
+    if period < 1 or not 0 <= first < last:
         raise UserError(
             f"transit.iterations is {transit.iterations}; expected [first,last,period], such "
             "as [0,5000,100]"
+        )
+    if last > LARGEST_ITERATION or (count := (last - first) // period + 1) > MOST_ITERATIONS:
+        raise UserError(
+            f"transit.iterations is {transit.iterations}, "
+            + (f"{count:,} iterations" if last <= LARGEST_ITERATION else "beyond 64-bit integers")
+            + f"; expected at most {MOST_ITERATIONS:,} iterations: give the period of the output"
         )
     return range(first, last + 1, period)
 

@@ -154,3 +154,10 @@ def test_what_is_no_iteration_ends_the_stream(number: Any, error: type[Exception
     step = Step(number, 0.0, np.zeros((2, 3), np.float32))
     with pytest.raises(error, match="an iteration has the number"):
         list(checked([step], FieldStream(Odd(None)).describe()))
+
+
+def test_one_without_iterations_is_refused() -> None:
+    source = Odd(None)
+    source.iteration_numbers = ()
+    with pytest.raises(ValueError, match="Odd has no iterations"):
+        FieldStream(source).describe()
