@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 Batch = tuple[torch.Tensor, ...]
 """The inputs, then labels or conditions where there are any; first dimension: samples."""
@@ -32,9 +34,66 @@ class Task:
 
 
 def joined(batch: Batch, more: Batch) -> Batch:
-    """Return one batch of both, ``more`` at the end and taken to the first's device and dtype."""
+    """Return one batch of both, ``more`` at the end and taken to the first's device.
+
+    Raises
+    ------
+    ValueError
+        If columns differ in number or shape, or no dtype holds the values of both exactly.
+    """
+    check_same_columns(batch, more)
     # From page-locked memory the copy to a device need not wait.
-    return tuple(
-        torch.cat([new, old.to(new, non_blocking=old.is_pinned())])
+    moved = [
+        old.to(new.device, non_blocking=old.is_pinned())
         for new, old in zip(batch, more, strict=True)
+    ]
+    return tuple(concatenated([new, old]) for new, old in zip(batch, moved, strict=True))
+
+
+def check_same_columns(batch: Batch, more: Batch) -> None:
+    """Raise ValueError unless both have columns of the same shapes, samples aside."""
+    ours, theirs = ([tuple(c.shape[1:]) for c in columns] for columns in (batch, more))
+    if ours != theirs:
+        raise ValueError(
+            f"samples of shapes {theirs} cannot follow samples of shapes {ours}; expected the same "
+            "columns in every task"
+        )
+
+
+def concatenated(parts: Sequence[Tensor]) -> Tensor:
+    """Join columns in a dtype that holds all their values exactly.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    dtype = parts[0].dtype
+    for part in parts[1:]:
+        dtype = torch.promote_types(dtype, part.dtype)
+    return torch.cat([exactly(part, dtype) for part in parts])
+
+
+def exactly(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return values in another dtype, if none of them changes.
+
+    Raises
+    ------
+    ValueError
+        Naming both dtypes.
+    """
+    if values.dtype == dtype:
+        return values
+    if dtype.is_complex or not values.is_complex():
+        cast = values.to(dtype)
+        real = cast.real if dtype.is_complex and not values.is_complex() else cast
+        back = real.to(values.dtype)
+        same = (back == values) | ((back != back) & (values != values))
+        if not values.is_complex():
+            same &= (real < 0) == (values < 0)  # there and back, integers wrap around
+        if bool(same.all()):
+            return cast
+    raise ValueError(
+        f"values of {values.dtype} arrived where {dtype} is stored, which would change them; give "
+        "all samples of a stream the same dtype"
     )

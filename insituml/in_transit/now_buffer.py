@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from insituml.data.task import Batch
+from insituml.data.task import Batch, exactly
 
 
 class NowBuffer:
@@ -56,7 +56,8 @@ class NowBuffer:
         Raises
         ------
         ValueError
-            If more samples arrive than there is room for at all, or with other shapes than before.
+            If more samples arrive than there is room for at all, with other shapes than before, or
+            with values that the dtype of those before does not hold.
         """
         count = len(samples[0])
         if count > self.capacity:
@@ -74,7 +75,7 @@ class NowBuffer:
         leaving = self._pop(max(0, self._count + count - self.capacity))
         rows = (self._oldest + self._count + torch.arange(count)) % self.capacity
         for column, new in zip(self._columns, samples, strict=True):
-            column[rows] = new
+            column[rows] = exactly(new, column.dtype)
         self._count += count
         return leaving
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml.data.task import Batch
+from insituml.data.task import Batch, exactly
 
 Places = Tensor | slice
 
@@ -59,6 +59,9 @@ class SampleStorage:
                 f"capacity is {capacity} and capacity_bytes {capacity_bytes}; expected exactly "
                 "one of them, a number of samples or of bytes"
             )
+        for name, value in (("capacity", capacity), ("capacity_bytes", capacity_bytes)):
+            if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__")):
+                raise ValueError(f"{name} is {value!r}; expected a whole number")
         if capacity is not None and capacity < 1:
             raise ValueError(f"capacity is {capacity}; expected 1 sample or more")
         if dtype is not None and dtype not in STORED_AS:
@@ -81,7 +84,7 @@ class SampleStorage:
         Raises
         ------
         ValueError
-            If not one row fits into ``capacity_bytes``.
+            If not one row fits into ``capacity_bytes``, or all rows not into memory.
         """
         if not self._is_placed:
             device = self._device or samples[0].device
@@ -89,9 +92,8 @@ class SampleStorage:
                 self._arrived_as = [t.dtype for t in samples]
                 dtypes = [self._stored_dtype(t.dtype) for t in samples]
                 rows = self._rows_for([t.shape[1:] for t in samples], dtypes)
-                # Zeros, not what the memory held: unused rows are part of a checkpoint's bytes.
                 self.columns = [
-                    torch.zeros((rows, *t.shape[1:]), dtype=dtype, device=device)
+                    _zeros((rows, *t.shape[1:]), dtype, device)
                     for t, dtype in zip(samples, dtypes, strict=True)
                 ]
             # A loaded checkpoint's rows lie where it was read.
@@ -118,10 +120,15 @@ class SampleStorage:
         Raises
         ------
         ValueError
-            If the samples' shapes differ from those stored before, or a value is too large for
-            float16. (On a GPU, where looking would mean to wait, it becomes infinite instead.)
+            If the samples' shapes differ from those stored before, or if their dtypes do and a
+            value would change; or if a value is too large for float16. (On a GPU, where looking
+            would mean to wait, it becomes infinite instead.)
         """
         self.allocate(samples)
+        if len({len(column) for column in samples}) > 1:
+            raise ValueError(
+                f"columns of {[len(c) for c in samples]} samples arrived; expected one row each"
+            )
         expected = [tuple(column.shape[1:]) for column in self.columns]
         arrived = [tuple(t.shape[1:]) for t in samples]
         if arrived != expected:
@@ -130,11 +137,14 @@ class SampleStorage:
                 "use one memory per stream"
             )
         rows, chosen = _simplest(rows), _simplest(slice(None) if chosen is None else chosen)
-        for column, values in zip(self.columns, samples, strict=True):
-            values = _taken(values.detach(), chosen)
+        ready = []
+        for column, values, arrives in zip(self.columns, samples, self._arrived_as, strict=True):
+            values = exactly(_taken(values.detach(), chosen), arrives)
             stored = values.to(column)
             if stored.dtype == torch.float16 and not stored.is_cuda:
                 _check_range(values, stored)
+            ready.append(stored)
+        for column, stored in zip(self.columns, ready, strict=True):
             if isinstance(rows, slice):
                 column[rows] = stored  # several times as fast as by index
             else:
@@ -205,6 +215,18 @@ class SampleStorage:
                 "least that much"
             )
         return self._capacity_bytes // row
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Zeros, not what the memory held: unused rows are part of a checkpoint's bytes.
+    try:
+        return torch.zeros(shape, dtype=dtype, device=device)
+    except (RuntimeError, MemoryError) as error:
+        needed = math.prod(shape) * dtype.itemsize
+        raise ValueError(
+            f"{shape[0]} samples of shape {shape[1:]} need {needed:.3g} bytes on {device}, which "
+            "there are not; use a smaller capacity"
+        ) from error
 
 
 def draw_without_replacement(count: int, size: int, generator: torch.Generator) -> Tensor:

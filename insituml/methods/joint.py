@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
-
-from insituml.data.task import Task
+from insituml.data.task import Task, check_same_columns, concatenated
 from insituml.methods.base import Method
 
 
@@ -24,8 +22,10 @@ class Joint(Method):
     learns_in_transit = False
 
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
+        for task in tasks:
+            check_same_columns(tasks[0].train, task.train)
         columns = zip(*(task.train for task in tasks), strict=True)
-        train = tuple(torch.cat(column) for column in columns)
+        train = tuple(concatenated(column) for column in columns)
         for k, task in enumerate(tasks):
             share = (k + 1) * epochs // len(tasks) - k * epochs // len(tasks)
             yield Task(k, f"all tasks, part {k + 1} of {len(tasks)}", train, task.test), share

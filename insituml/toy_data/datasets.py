@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, TensorDataset, get_worker_info
 
@@ -14,6 +15,9 @@ from insituml.toy_data.motion import (
     shift_labels,
     shift_points,
 )
+
+_ELEMENTWISE = (shift_points, shift_labels)
+"""Functions that give the same for all samples at once as for one after the other."""
 
 
 class TimeDependentDataset:
@@ -40,7 +44,10 @@ class TimeDependentDataset:
     def step(self) -> None:
         """Move points and labels on by ``dt``, and ``time`` with them."""
         X, Y = self.tensors
-        self.tensors = (self.time_x_func(X, self.dt), self.time_y_func(Y, self.dt))
+        self.tensors = (
+            _moved(X, self.time_x_func, self.dt),
+            _moved(Y, self.time_y_func, self.dt),
+        )
         self.time += self.dt
 
 
@@ -56,9 +63,10 @@ class TimeDependentTensorDataset(TimeDependentDataset, TensorDataset):
     Y
         Labels at time 0, shape ``(npoints, nlabels)``.
     time_x_func
-        Moves the points by a time difference: ``f(X, dt)`` returns a new tensor. Default: X + dt.
+        Moves one point by a time difference: ``f(x, dt)`` is called with each x of shape
+        ``(ndim,)`` and returns a new tensor. Default: x + dt.
     time_y_func
-        The same for the labels. Default: dt is added to the entries that are not zero.
+        The same for one label. Default: dt is added to the entries that are not zero.
     dt
         Time difference of one step.
 
@@ -81,6 +89,12 @@ class TimeDependentIterDataset(TimeDependentDataset, IterableDataset):
         worker = get_worker_info()
         share = slice(None) if worker is None else slice(worker.id, None, worker.num_workers)
         return zip(*(tensor[share] for tensor in self.tensors), strict=True)
+
+
+def _moved(samples: Tensor, function: TimeFunc, dt: float) -> Tensor:
+    if function in _ELEMENTWISE or len(samples) == 0:
+        return function(samples, dt)
+    return torch.stack([torch.as_tensor(function(sample, dt)) for sample in samples])
 
 
 def tdds_gen(

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-TimeFunc = Callable[[Tensor, float], Tensor]
+Time = Any
+"""A number, or a tensor of one."""
+TimeFunc = Callable[[Tensor, Time], Tensor]
 """Array and time (or time difference) to a new array; it must not write to the one it gets."""
 
 DEFAULT_TIME = tuple(np.linspace(0, 10, 10).tolist())
 
 
-def shift_points(X: Tensor, t: float) -> Tensor:
+def shift_points(X: Tensor, t: Time) -> Tensor:
     """Return X + t: the points move along the diagonal."""
     return X + t
 
 
-def shift_labels(Y: Tensor, t: float) -> Tensor:
+def shift_labels(Y: Tensor, t: Time) -> Tensor:
     """Return Y with t added to the entries that are not zero."""
     return torch.where(Y != 0, Y + t, Y)
 
@@ -44,7 +47,8 @@ def td_gen(
     Y
         Labels, shape ``(npoints, nlabels)``.
     time_x_func
-        Moves the points: ``f(X, t)``, t a Python float; returns a new tensor. Default: X + t.
+        Moves the points: ``f(X, t)``, t an element of ``time`` (of a tensor a tensor) or a
+        difference of two; returns a new tensor. Default: X + t.
     time_y_func
         The same for the labels. Default: t is added to the entries that are not zero.
     time_func_mode
@@ -66,7 +70,7 @@ def td_gen(
         call, not by the first step.
     """
     check_same_length(X, Y)
-    times = (float(t) for t in time)
+    times = iter(time)
     if time_func_mode == "abs":
         return ((time_x_func(X, t), time_y_func(Y, t)) for t in times)
     elif time_func_mode == "rel":
@@ -138,7 +142,7 @@ def check_same_length(X: Tensor, Y: Tensor) -> None:
 
 
 def _relative(
-    X: Tensor, Y: Tensor, time_x_func: TimeFunc, time_y_func: TimeFunc, times: Iterator[float]
+    X: Tensor, Y: Tensor, time_x_func: TimeFunc, time_y_func: TimeFunc, times: Iterator[Time]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     before = None
     for t in times:

@@ -1,5 +1,6 @@
 """The toy data: where the clusters are, how they move, and that nothing else does."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
@@ -18,6 +19,7 @@ from insituml.toy_data.generate import (
     tdds_arrays,
     tdds_gen,
 )
+from insituml.toy_data.motion import shift_labels, shift_points
 
 A = 2.4142
 CLOCKWISE = torch.tensor(
@@ -239,11 +241,56 @@ def test_what_the_functions_are_called_with():
             return 2 * X
 
         list(td_gen(X, Y, double, lambda Y, t: Y, mode, time=[1, 1.5, 4]))
-        assert all(type(t) is float for _, t in seen)
         return seen
 
     assert calls("abs") == [(1, 1.0), (1, 1.5), (1, 4.0)]
     assert calls("rel") == [(1, 0.5), (2, 2.5)]
+
+
+@pytest.mark.parametrize("mode", ["rel", "abs"])
+@pytest.mark.parametrize(
+    "time, kind",
+    [
+        (torch.linspace(0, 3, 4), torch.Tensor), (torch.arange(4), torch.Tensor),
+        (np.linspace(0, 3, 4), np.float64), ([0.0, 1.0, 2.0, 3.0], float), (range(4), int),
+    ],
+)  # fmt: skip
+def test_functions_get_elements_of_the_time_that_was_given(XY, mode, time, kind):
+    def turn(X, t):
+        assert isinstance(t, kind)
+        return X + torch.sin(2 * t) if kind is torch.Tensor else X + t
+
+    expected = [float(t) for t in time]
+    X_t, _ = td_arrays(*XY, turn, lambda Y, t: Y, mode, time)
+    assert len(X_t) == len(expected)
+    if mode == "abs":
+        moved = [np.sin(2 * t) if kind is torch.Tensor else t for t in expected]
+        torch.testing.assert_close(X_t, torch.stack([XY[0] + float(m) for m in moved]))
+
+
+@both_datasets
+def test_functions_of_a_data_set_get_one_sample(XY, dataset):
+    X, Y = XY
+
+    def turned(x, t):
+        assert x.shape == X.shape[1:]
+        return torch.tensor([x[0] + t, x[1]])
+
+    ds = dataset(X, Y, turned, lambda y, t: y * (y.argmax() + t), dt=0.5)
+    ds.step()
+    ds.step()
+    torch.testing.assert_close(ds.tensors[0], X + torch.tensor([1.0, 0.0]))
+    factors = [float((y.argmax() + 0.5) ** 2) for y in Y]
+    torch.testing.assert_close(ds.tensors[1], Y * torch.tensor(factors)[:, None])
+
+
+@both_datasets
+def test_the_default_functions_give_the_same_sample_by_sample(XY, dataset):
+    whole, single = dataset(*XY), dataset(*XY, lambda x, t: shift_points(x, t),
+                                          lambda y, t: shift_labels(y, t))  # fmt: skip
+    whole.step()
+    single.step()
+    assert all(map(torch.equal, whole.tensors, single.tensors))
 
 
 def test_the_first_relative_step_is_untouched(XY):

@@ -18,8 +18,9 @@ class SubDataset(Dataset[tuple[Any, ...]]):
     ----------
     dataset
         Map-style: has ``len`` and returns ``(input, label, ...)`` by index. Labels are taken from
-        its ``targets`` or ``labels``, passed through its ``target_transform`` if it has one;
-        without them every item is read once, here.
+        its ``targets`` or ``labels`` where that is a list, an array or a tensor of one whole number
+        for each item, passed through its ``target_transform`` if it has one; otherwise (names of
+        classes, a mapping, a method) every item is read once, here.
     labels
         The labels to keep, as the data set returns them.
     target_transform
@@ -29,7 +30,7 @@ class SubDataset(Dataset[tuple[Any, ...]]):
     Raises
     ------
     ValueError
-        If a label is no single number, or there are not as many labels as items.
+        If a label is no single number.
 
     Examples
     --------
@@ -66,18 +67,23 @@ class SubDataset(Dataset[tuple[Any, ...]]):
 
 def _labels_of(dataset: Any) -> list[int]:
     for name in ("targets", "labels"):
-        given = getattr(dataset, name, None)
-        if given is None:
+        labels = _one_each(getattr(dataset, name, None), len(dataset))
+        if labels is None:
             continue
-        if len(given) != len(dataset):
-            raise ValueError(
-                f"{type(dataset).__name__}.{name} has {len(given)} labels for {len(dataset)} "
-                "items; expected one for each"
-            )
-        plain = given.tolist() if isinstance(given, Tensor | np.ndarray) else given
         transform = getattr(dataset, "target_transform", None)
-        return [_number(label if transform is None else transform(label)) for label in plain]
+        return [_number(label if transform is None else transform(label)) for label in labels]
     return [_number(dataset[index][1]) for index in range(len(dataset))]
+
+
+def _one_each(given: Any, count: int) -> list[Any] | None:
+    """Return a list of one whole number for each item; None for anything else of that name."""
+    plain = given.tolist() if isinstance(given, Tensor | np.ndarray) else given
+    if not isinstance(plain, list | tuple) or len(plain) != count:
+        return None
+    try:
+        return [operator.index(label) for label in plain]
+    except TypeError:  # names, one-hot rows: what the items say may still be a number
+        return None
 
 
 def _number(label: Any) -> int:

@@ -101,10 +101,34 @@ def test_what_is_no_label() -> None:
         SubDataset(one_hot, [1])
     with pytest.raises(ValueError, match="expected one whole number"):
         SubDataset(Items(LABELS), ["2"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("name", ["targets", "labels"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"paper": 0, "glass": 2}, {k: k for k in range(8)}, ["a", "b"], list("abcdefgh"), [1, 2],
+        torch.eye(8), np.eye(8), np.zeros(8), torch.zeros(3, dtype=torch.int64), lambda: LABELS,
+        "abcdefgh", 8, {2, 4}, range(3), iter([1]), [[1]] * 8, [None] * 8, torch.tensor(2),
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_labels_is_left_to_the_items(name: str, value) -> None:
     dataset = Items(LABELS)
-    dataset.targets = [1, 2]  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match=r"Items\.targets has 2 labels for 8 items"):
-        SubDataset(dataset, [1])
+    setattr(dataset, name, value)
+    assert SubDataset(dataset, [2]).indices == SubDataset(Items(LABELS), [2]).indices
+    nested = torch.utils.data.ConcatDataset([dataset, torch.utils.data.Subset(dataset, [0, 1])])
+    assert len(SubDataset(nested, set(LABELS))) == 10
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor, lambda v: np.array(v, "u1")])
+def test_a_list_of_labels_spares_the_items(make) -> None:
+    class Unread(Items):
+        def __getitem__(self, index: int):
+            raise AssertionError("an item was read")
+
+    dataset = Unread(LABELS)
+    dataset.targets = make(LABELS)  # type: ignore[attr-defined]
+    assert SubDataset(dataset, [2]).indices == SubDataset(Items(LABELS), [2]).indices
 
 
 def test_other_names_are_unknown() -> None:
