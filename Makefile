@@ -1,5 +1,7 @@
 # insituml: `make help` lists the targets.
-PYTHON ?= python3.11
+# The first that there is; `make PYTHON=...` names another.
+PYTHONS := python3.11 python3.12 python3.13 python3
+PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell command -v $(name) 2>/dev/null)) python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -23,8 +25,10 @@ help: ## list the targets
 setup: $(READY) ## create .venv and install everything, exact versions
 
 $(READY): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 ..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11, which is needed: make PYTHON=/path/to/python3.12 ..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "error: $(PYTHON) cannot make the environment $(VENV) (see above); on Debian and Ubuntu, install python3-venv"; exit 2; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "error: the environment $(VENV) is not whole; remove it (rm -r $(VENV)) and run make again"; exit 2; }
 	@echo "installing into $(VENV) (about 2 GB, a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'

@@ -12,6 +12,7 @@ from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.known_model import know_model
 from pipelines.common.output import new_folder
 from pipelines.common.task_files import read_tasks
+from pipelines.runs.ambient import ambient_seed
 from pipelines.runs.identity import Identity
 from pipelines.runs.seeds import seed_folders, trained_learners
 
@@ -82,7 +83,8 @@ def _evaluate_into(
         untrained, *learners = trained_learners(folder, name, seed, files, first)
         first = first or Identity.of_metadata(untrained.metadata)
         metadata = learners[-1].metadata
-        result = _evaluate_seed(untrained, learners, files.tasks())
+        with ambient_seed(0):  # of models that draw numbers in evaluation too
+            result = _evaluate_seed(untrained, learners, files.tasks())
         metric, numbers = result.metric, result.numbers
         losses += _long(result.matrices, name, seed, first_row=-1)
         drifts += _long({"latent_drift": result.drift}, name, seed, first_row=0)

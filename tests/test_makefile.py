@@ -1,0 +1,87 @@
+"""`make` says in one line why it cannot make an environment, and leaves no half one behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "a project"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def script(file: Path, body: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{body}\n")
+    file.chmod(0o755)
+    return file
+
+
+def make(project: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        ["make", *arguments],
+        cwd=project,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    "body, said",
+    [
+        (None, "error: no {python}; Python 3.11 or newer is needed"),
+        ("exit 1", "error: {python} is older than Python 3.11"),
+        (
+            'case "$2" in venv) mkdir -p .venv/bin; exit 1;; esac',
+            "error: {python} cannot make the environment .venv (see above); on Debian",
+        ),
+    ],
+)
+def test_what_is_missing_is_said(body, said, project, tmp_path) -> None:
+    python = tmp_path / "pythons/python3.11"
+    if body is not None:
+        script(python, body)
+    code, output = make(project, "setup", f"PYTHON={python}")
+    assert code == 2
+    assert said.format(python=python) in output
+    assert not (project / ".venv").exists()
+
+
+def test_an_environment_without_pip_is_named(project) -> None:
+    script(project / ".venv/bin/python", "exit 1")
+    code, output = make(project, "setup")
+    assert code == 2
+    assert "error: the environment .venv is not whole; remove it" in output
+
+
+def test_the_first_python_that_there_is_is_taken(project, tmp_path) -> None:
+    folder = tmp_path / "bin"
+    taken = script(folder / "python3.12", "exit 1")
+    for tool in ("make", "sh", "test"):
+        if found := shutil.which(tool):
+            (folder / tool).symlink_to(found)
+    code, output = make(project, "setup", PATH=str(folder))
+    assert code == 2
+    assert f"error: {taken} is older" in output
+
+
+def test_help_needs_nothing(project) -> None:
+    code, output = make(project, "help")
+    assert code == 0
+    assert "make repro" in output
