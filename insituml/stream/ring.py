@@ -18,7 +18,7 @@ from insituml.stream.events import (
     Stalled,
 )
 from insituml.stream.ring_writer import produce
-from insituml.stream.slots import Slots, bytes_of
+from insituml.stream.slots import Slots, bytes_of, check_room
 from insituml.stream.source import Description, Source
 
 POLICIES = ("block", "drop")
@@ -110,6 +110,16 @@ class RingSource:
         """Bytes of shared memory, whatever the producer does: slots × step."""
         return bytes_of(self.slots, self.describe().columns)
 
+    def check_room(self) -> None:
+        """Ask for the shared memory that the slots need, before anything is written.
+
+        Raises
+        ------
+        MemoryError
+            Saying how much they need and how much there is.
+        """
+        check_room(self.slots, self.describe().columns)
+
     def ready(self) -> bool:
         """Return whether the next event is there: asking for it would not wait."""
         return self._child is None or self._child.has_spoken()
@@ -197,6 +207,9 @@ class RingSource:
             return ProducerDied(child.how_it_ended()), None
         if message is None:
             return Stalled(self.stall_timeout), None
+        if message[0] == "attached":
+            slots.forget_name()
+            return self._next(child, slots)
         if message[0] == "step":
             _, slot, rows, iteration, time, metadata = message
             columns = slots.read(slot, rows)

@@ -23,9 +23,9 @@ def produce(
 ) -> None:
     """Run in the child process: describe, wait for the start, then feed the slots.
 
-    Messages sent: ``("described", Description)`` or ``("failed", reason)``; then ``("step", slot,
-    rows of each column, iteration, time, metadata)``, ``("dropped", Gap, number of steps)`` and
-    ``("event", event)``.
+    Messages sent: ``("described", Description)`` or ``("failed", reason)``; then ``("attached",)``
+    once the slots are open here, ``("step", slot, rows of each column, iteration, time,
+    metadata)``, ``("dropped", Gap, number of steps)`` and ``("event", event)``.
     Received: ``(name of the slots, after)``, then the numbers of slots that are free again.
     """
     end_with_parent()
@@ -43,6 +43,7 @@ def produce(
     slots = Slots(count, description.columns, name)
     writer = _Writer(slots, told, tells, policy)
     try:
+        writer.send("attached")
         for event in checked(source.events(after), description):
             writer.put(event)
             if isinstance(event, Ending):

@@ -1,9 +1,17 @@
-"""A fixed number of steps in memory that two processes share."""
+"""A fixed number of steps in memory that two processes share.
+
+Its name is taken away as soon as both have it: what has no name cannot be left behind. While it has
+one, its maker holds a lock on it, so that what a killed process left in between is known by the
+lock that nobody holds, and cleared away by the next.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import math
 import os
+import secrets
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +25,7 @@ from insituml.data.step import Step
 ColumnShapes = Mapping[str, tuple[tuple[int, ...], str]]
 """Shape and dtype by name, as :attr:`insituml.stream.Description.columns` says."""
 SHARED_MEMORY_FOLDER = Path("/dev/shm")
+PREFIX = "insituml-"
 
 
 class _Memory(SharedMemory):
@@ -49,8 +58,8 @@ class Slots:
     def __init__(self, count: int, columns: ColumnShapes, name: str | None = None) -> None:
         size = bytes_of(count, columns)
         if name is None:
-            _check_room(size)
-        self._memory = _Memory(name=name, create=name is None, size=size)
+            check_room(count, columns)
+        self._memory = _made(size, count) if name is None else _Memory(name=name)
         self.name = self._memory.name
         assert self._memory.buf is not None
         self.count = count
@@ -78,10 +87,14 @@ class Slots:
         """Return views of a slot's columns, of so many rows each."""
         return {name: column[slot, : rows[name]] for name, column in self.columns.items()}
 
-    def close(self) -> None:
-        """Remove the name, if these slots were made here, and let go of the memory."""
+    def forget_name(self) -> None:
+        """Remove the name, if these slots were made here: nobody else can open them any more."""
         if self._unlink is not None:
             self._unlink()
+
+    def close(self) -> None:
+        """Remove the name, if these slots were made here, and let go of the memory."""
+        self.forget_name()
         self.columns.clear()
         with suppress(BufferError):  # a consumer still holds a step: unmapped with it
             self._memory.close()
@@ -97,14 +110,57 @@ def _aligned(shape: tuple[int, ...], dtype: str) -> int:
     return -(-math.prod(shape) * np.dtype(dtype).itemsize // 8) * 8
 
 
-def _check_room(size: int) -> None:
-    """Refuse what would end the writing process with a bus error later."""
+def check_room(count: int, columns: ColumnShapes) -> None:
+    """Refuse more slots than there is shared memory for.
+
+    Raises
+    ------
+    MemoryError
+        Saying how much they need and how much there is.
+    """
     if not SHARED_MEMORY_FOLDER.is_dir():  # not Linux: nothing to ask
         return
     state = os.statvfs(SHARED_MEMORY_FOLDER)
     free = state.f_bavail * state.f_frsize
-    if size > free:
-        raise MemoryError(
-            f"the slots need {size:,} bytes of shared memory, {SHARED_MEMORY_FOLDER} has {free:,}: "
-            "use fewer slots or smaller fields, or give it more (docker run --shm-size)"
-        )
+    if bytes_of(count, columns) > free:
+        raise _no_room(count, bytes_of(count, columns), f"has {free:,}")
+
+
+def clear_left_over() -> None:
+    """Delete what killed processes left in shared memory: what nobody holds a lock on."""
+    if not SHARED_MEMORY_FOLDER.is_dir():
+        return
+    for file in SHARED_MEMORY_FOLDER.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # held, of another user, or gone already
+            descriptor = os.open(file, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _made(size: int, count: int) -> _Memory:
+    """Return new memory, every page of which is there: a page that is not ends who writes to it."""
+    clear_left_over()
+    memory = _Memory(name=f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}", create=True, size=size)
+    try:
+        descriptor: int = memory._fd  # type: ignore[attr-defined]
+        with suppress(OSError):  # a system without locks in shared memory
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        memory.close()
+        memory.unlink()
+        if error.errno in (errno.ENOSPC, errno.ENOMEM):
+            raise _no_room(count, size, "has less") from error
+        raise
+    return memory
+
+
+def _no_room(count: int, size: int, there: str) -> MemoryError:
+    return MemoryError(
+        f"{count} slots need {size:,} bytes of shared memory, {SHARED_MEMORY_FOLDER} {there}: "
+        "use fewer slots or smaller fields, or give it more (docker run --shm-size)"
+    )
