@@ -5,54 +5,68 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipelines.common.errors import UserError
 from pipelines.common.failures import EXTERNAL
+from pipelines.common.locking import held, was_held
+
+NEW, OLD, LOCK = "new", "old", "lock"
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path, *, patience: float = 0.0) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``target`` when the block ends well.
 
-    What was there before stays until then, and stays for good if the block fails.
+    What was there before stays until then, and stays for good if the block fails. What killed
+    processes left beside it is cleared away.
+
+    Parameters
+    ----------
+    target
+        The folder to make.
+    patience
+        Seconds to wait where another process is making the same one.
 
     Raises
     ------
     UserError
-        If ``target``, or what should hold it, is a file.
+        If ``target``, or what should hold it, is a file, or another process makes the same one.
     """
-    with new_folders(target) as (made,):
+    with new_folders(target, patience=patience) as (made,):
         yield made
 
 
 @contextmanager
-def new_folders(*targets: Path) -> Iterator[list[Path]]:
+def new_folders(*targets: Path, patience: float = 0.0) -> Iterator[list[Path]]:
     """Do the same for several folders: all of them are replaced, or none."""
     targets = tuple(t.resolve() if t.is_symlink() and t.exists() else t for t in targets)
     for target in targets:
         check_replaceable(target)
     parents = [parent for target in targets for parent in _made(target.parent)]
-    unfinished, old = ([_beside(t, end) for t in targets] for end in ("new", "old"))
+    unfinished, old = ([_beside(t, end) for t in targets] for end in (NEW, OLD))
     try:
-        for target, new, previous in zip(targets, unfinished, old, strict=True):
-            if previous.exists() and not target.exists():  # killed between the renames below
-                previous.replace(target)
-            for left_over in (new, previous):
-                shutil.rmtree(left_over, ignore_errors=True)
-            new.mkdir()
-        yield unfinished
-        _swap(targets, unfinished, old)
+        with ExitStack() as stack:
+            for target in sorted(targets):  # in one order, so that no two wait for each other
+                lock = held(_beside(target, LOCK), str(target), patience=patience)
+                stack.enter_context(lock)
+            for target in targets:
+                _tidy(target.parent, but=targets)
+                _recover(target)
+            try:
+                for new in unfinished:
+                    new.mkdir()
+                yield unfinished
+                _swap(targets, unfinished, old)
+            finally:
+                for folder in (*unfinished, *old):
+                    shutil.rmtree(folder, ignore_errors=True)
     except BaseException:
-        for folder in unfinished:
-            shutil.rmtree(folder, ignore_errors=True)
         for parent in parents:
             with suppress(OSError):  # another command has put something there
                 parent.rmdir()
         raise
-    for folder in old:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _swap(targets: tuple[Path, ...], unfinished: list[Path], old: list[Path]) -> None:
@@ -69,6 +83,52 @@ def _swap(targets: tuple[Path, ...], unfinished: list[Path], old: list[Path]) ->
         for now, before in reversed(moved):
             now.replace(before)
         raise
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a whole folder, if there is any."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder so that a process that is killed meanwhile leaves no half of it."""
+    aside = _beside(folder, OLD)
+    remove(aside)
+    folder.replace(aside)
+    remove(aside)
+
+
+def clear_place(folder: Path, *parts: str) -> None:
+    """Make ``folder`` and its ``parts`` ready to be written: folders, not files of these names."""
+    remove(_beside(folder, OLD))
+    for place in (folder, *(folder / part for part in parts)):
+        if os.path.lexists(place) and not place.is_dir():
+            remove(place)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _recover(target: Path) -> None:
+    """Undo what a killed process left: results that it had moved away come back."""
+    old = _beside(target, OLD)
+    if old.exists() and not target.exists():  # killed between two renames
+        old.replace(target)
+    for left_over in (_beside(target, NEW), old):
+        remove(left_over)
+
+
+def _tidy(folder: Path, but: tuple[Path, ...]) -> None:
+    """Clear away what killed processes left of other results in a folder.
+
+    Each left its lock, which names it: no other hidden files are touched.
+    """
+    for lock in folder.glob(f".*.{LOCK}"):
+        target = lock.with_name(lock.name[1 : -len(LOCK) - 1])
+        if target not in but and was_held(lock):
+            with suppress(UserError), held(lock, str(target)):
+                _recover(target)
 
 
 def _beside(target: Path, end: str) -> Path:

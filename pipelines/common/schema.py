@@ -14,6 +14,8 @@ LARGEST = 10**12
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
 CountOrZero = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=2_000_000, allow_inf_nan=False)]
+"""At most 23 days: no longer can the system be asked to wait."""
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[\w.-]*\w[\w.-]*$")]
@@ -56,7 +58,10 @@ class Transit(Section):
 
     folder: str
     methods: Annotated[list[Name], Field(min_length=1), EachOnce] | None
-    iterations: Annotated[list[int], Field(min_length=3, max_length=3)] | None
+    iterations: (
+        Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=3, max_length=3)]
+        | None
+    )
     slots: Annotated[int, Field(strict=True, ge=2, le=LARGEST)]
     policy: Literal["block", "drop"]
     batches_per_iteration: Count
@@ -69,8 +74,8 @@ class Transit(Section):
     on_bad_iteration: Literal["skip", "fail"]
     batches_after_death: CountOrZero
     checkpoint_every: Count
-    open_timeout: Positive
-    stall_timeout: Positive
+    open_timeout: Seconds
+    stall_timeout: Seconds
 
 
 class Split(Section):
@@ -120,10 +125,10 @@ class Produce(Section):
     """How a field is streamed to another process; the writer checks the queue itself."""
 
     output: Text
-    queue_limit: Annotated[int, Field(strict=True, le=LARGEST)]
+    queue_limit: Annotated[int, Field(strict=True, le=10**9)]
     policy: str
     wait_for_reader: bool
-    open_timeout: Positive | None
+    open_timeout: Seconds | None
     delay: Annotated[float, Field(ge=0, le=86_400)]
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.output import new_folder
+from pipelines.common.errors import UserError
+from pipelines.common.locking import held
+from pipelines.common.output import discard, new_folder
 
 
 def test_the_old_stays_until_the_new_is_whole(tmp_path: Path) -> None:
@@ -45,3 +47,53 @@ def test_what_a_killed_process_left_is_no_part_of_it(tmp_path: Path) -> None:
     with new_folder(tmp_path / "results") as made:
         assert list(made.iterdir()) == []
     assert [f.name for f in tmp_path.iterdir()] == ["results"]
+
+
+def dead_lock(file: Path) -> None:
+    file.write_text('{"pid": 1, "since": "2026-01-01 00:00:00", "command": "python"}')
+
+
+def test_what_a_killed_process_left_of_other_results_is_cleared_away_too(tmp_path: Path) -> None:
+    for name in (".a.new", ".b.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    dead_lock(tmp_path / ".a.lock")
+    dead_lock(tmp_path / ".b.lock")
+    for name in (".mine.old", ".mine.lock", ".bashrc.new"):  # nobody's but the user's
+        (tmp_path / name).touch()
+    with new_folder(tmp_path / "c"):
+        pass
+    left = {"b", "c", ".mine.old", ".mine.lock", ".bashrc.new"}
+    assert {f.name for f in tmp_path.iterdir()} == left
+    assert (tmp_path / "b" / "x").exists()
+
+
+def test_two_that_make_the_same_collide_in_words(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "a") as made:
+        again = new_folder(tmp_path / "a")
+        with pytest.raises(UserError, match="a is being written by process"), again:
+            pass
+        with new_folder(tmp_path / "b"):  # another one is no matter
+            pass
+        (made / "x").touch()
+    assert {f.name for f in tmp_path.iterdir()} == {"a", "b"}
+    assert [f.name for f in (tmp_path / "a").iterdir()] == ["x"]
+    with held(tmp_path / ".c.lock", "c"), new_folder(tmp_path / "a"):  # alive: left alone
+        assert (tmp_path / ".c.lock").exists()
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(UserError, match="a is a file"), new_folder(tmp_path / "a"):
+        pass
+    with pytest.raises(UserError, match="a is a file"), new_folder(tmp_path / "a/b"):
+        pass
+    assert (tmp_path / "a").read_text() == "mine"
+    assert [f.name for f in tmp_path.iterdir()] == ["a"]
+
+
+def test_discarding_leaves_nothing(tmp_path: Path) -> None:
+    for name in ("a", ".a.old"):
+        (tmp_path / name / "b").mkdir(parents=True)
+    discard(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
