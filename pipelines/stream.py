@@ -5,7 +5,6 @@ The results lie below ``transit/``, laid out as those of the file pipeline.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,19 @@ from typing import TYPE_CHECKING
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.fitting import data_of
-from pipelines.common.output import new_folder
+from pipelines.common.locking import held
+from pipelines.common.output import clear_place, discard
 from pipelines.common.schema import Data, Training, Transit, validate
-from pipelines.runs.planning import PARTIAL, check_device, recipes_of
+from pipelines.runs.planning import PARTIAL, TASKS, check_device, recipes_of
 from pipelines.runs.worker import settings_of
+from pipelines.transit.publishing import DIED, LOG, STALLED, exit_code, finish
+
+__all__ = ["DIED", "LOG", "STALLED", "finish", "learn", "main", "plan"]
 
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
     from insituml.in_transit import Arrivals
-    from insituml.stream import Description, Ending, RingSource
+    from insituml.stream import Description, RingSource
     from pipelines.results.summary import Summary
     from pipelines.runs.recipe import Recipe
     from pipelines.runs.run import Run
@@ -38,12 +41,6 @@ RESULT_KEYS = (
     "task_samples",
 )
 """Settings of the stream that weights depend on, beside its samples."""
-LOG = "transit.json"
-"""What a stream brought, beside the checkpoints of each method."""
-WAITING = "waiting.json"
-"""How long it took, among the timings."""
-DIED, STALLED = 3, 4
-"""Exit codes of a stream that did not finish."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +68,12 @@ def plan(call: Invocation) -> Plan:
         For any wrong key or value, or if no producer comes.
     """
     from insituml.stream import NoProducerError
+    from pipelines.transit.folder import stream_folder
     from pipelines.transit.source import open_ring
 
     data = data_of(call)
     transit = validate(Transit, call.section("transit"), "transit")
+    stream_folder(call.output, transit.folder)
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
     calls = _calls(call, transit)
@@ -113,9 +112,12 @@ def _plan(
 ) -> Plan:
     from pipelines.runs.identity import fingerprint
     from pipelines.runs.run import Run
-    from pipelines.transit.loop import RESUME
     from pipelines.transit.prepared import streamed_tasks
 
+    try:
+        ring.check_room()
+    except MemoryError as error:
+        raise UserError(f"transit.slots is {transit.slots}: {error}") from error
     tasks = streamed_tasks(data, transit, ring.describe())
     settings = settings_of(training.model_dump())
     # How often each iteration is trained on is the stream's matter, not a number of epochs.
@@ -127,10 +129,8 @@ def _plan(
             call, tasks.facts, settings, tasks.fingerprint, training.seeds, tasks.example()
         )
     folder = PARTIAL / f"stream-{fingerprint([r.identity().fingerprint for r in recipes])}"
-    if not (folder / RESUME).exists():  # what was left before there was anything to go on from
-        shutil.rmtree(folder, ignore_errors=True)
     arrivals = tasks.arrivals(folder)
-    runs = [Run(r, folder / "tasks", folder / r.method_name / f"seed_{r.seed}") for r in recipes]
+    runs = [Run(r, folder / TASKS, folder / r.method_name / f"seed_{r.seed}") for r in recipes]
     _say_how_much(tasks, arrivals, transit, len(runs))
     return Plan(ring, tasks, arrivals, transit, runs, folder)
 
@@ -166,7 +166,8 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     from pipelines.transit.loop import StreamTraining
 
     pin(plan.runs[0].recipe.training["threads"])
-    write_manifest(plan.folder / "tasks", plan.manifest([], {}))  # for who looks at it meanwhile
+    clear_place(plan.folder, TASKS)
+    write_manifest(plan.folder / TASKS, plan.manifest([], {}))  # for who looks at it meanwhile
     try:
         with plan.ring, tracker.training(plan.runs):
             training = StreamTraining(
@@ -179,69 +180,10 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
                 plan.folder,
             )
             training.follow()
-    except (NoProducerError, ValueError) as error:
+    except (NoProducerError, ValueError, MemoryError) as error:
         raise UserError(str(error)) from error
     print(f"stream: {training.log.summary()}", flush=True)
     return training, exit_code(training.ending)
-
-
-def exit_code(ending: Ending) -> int:
-    """Return what the command says to who called it about how its stream ended."""
-    from insituml.stream import ProducerDied, Stalled
-
-    return {ProducerDied: DIED, Stalled: STALLED}.get(type(ending), 0)
-
-
-def finish(plan: Plan, training: StreamTraining, output: Path) -> list[str]:
-    """Copy what was trained to ``output``; return the methods of which all seeds are whole.
-
-    Parameters
-    ----------
-    plan, training
-        After the stream has ended.
-    output
-        Gets ``data/tasks``, ``runs/`` and ``timings/``.
-
-    Raises
-    ------
-    UserError
-        If there is nothing to evaluate.
-    """
-    from insituml.atomic_file import write_json
-    from pipelines.runs.publish import publish
-
-    done = training.whole[0]
-    if not done.ended_tasks:
-        raise UserError(
-            f"{training.log.ending} before any task had both an iteration to train on and one held "
-            "out: there is nothing to evaluate",
-            exit_code(training.ending) or UserError.code,
-        )
-    manifest = training.manifest()
-    _write_held_out(plan, manifest, done.ended_tasks, output / "data/tasks")
-    log = {**training.log.content(), "tasks": manifest.to_plain()["tasks"]}
-    broken = {run.run.recipe.method_name for run in training.runs if run not in training.whole}
-    names = dict.fromkeys(run.recipe.method_name for run in plan.runs)
-    methods = [name for name in names if name not in broken]
-    for method in methods:
-        runs = [run for run in plan.runs if run.recipe.method_name == method]
-        publish(runs, output, {LOG: log})
-    write_json(output / "timings" / WAITING, training.log.times())
-    return methods
-
-
-def _write_held_out(plan: Plan, manifest: Manifest, tasks: Sequence[int], folder: Path) -> None:
-    """Write the held-out samples as the split stage lays them out, tasks numbered on."""
-    import numpy as np
-
-    from insituml.data.task_files import task_folder, write_manifest, write_part
-
-    with new_folder(folder) as made:
-        for k, task in enumerate(tasks):
-            write_part(made, k, "test", plan.arrivals.held_out.samples(task))
-            for name, array in plan.tasks.cutter.task_arrays(task).items():
-                np.save(task_folder(made, k) / f"{name}.npy", array)
-        write_manifest(made, manifest)
 
 
 def evaluate(
@@ -260,7 +202,8 @@ def evaluate(
     numbers = {key: [value] for key, value in training.log.numbers().items()}
     for run in training.whole:
         tracker.evaluated(run.run.recipe.identity(), numbers)
-        tracker.timed(run.run, run.run.timing()["seconds_per_step"])
+        if (seconds := run.run.timing()["seconds_per_step"]) is not None:
+            tracker.timed(run.run, seconds)
     print(compare(comparable(root, methods[0]), root, root, tracker, os.cpu_count() or 1))
     tracker.close()
     return summaries
@@ -268,17 +211,21 @@ def evaluate(
 
 def main(call: Invocation) -> float | None:
     from pipelines.tracking.opening import open_tracker
+    from pipelines.transit.folder import stream_folder
 
     tracker = open_tracker(call.section("tracking"))
     prepared = plan(call)
-    training, code = learn(prepared, tracker)
-    root = call.output / prepared.transit.folder
-    methods = finish(prepared, training, root)
-    if not methods:
-        raise UserError("every method diverged with one of its seeds: there is nothing to compare")
-    summaries = evaluate(methods, training, root, tracker)
-    if not code:  # else the same command goes on when the producer is back
-        shutil.rmtree(prepared.folder)
+    root = stream_folder(call.output, prepared.transit.folder)
+    with prepared.ring, held(prepared.folder.with_suffix(".lock"), f"{prepared.folder}"):
+        training, code = learn(prepared, tracker)
+        methods = finish(prepared, training, root)
+        if not methods:
+            raise UserError(
+                "every method diverged with one of its seeds: there is nothing to compare"
+            )
+        summaries = evaluate(methods, training, root, tracker)
+        if not code:  # else the same command goes on when the producer is back
+            discard(prepared.folder)
     learned, planned = len(training.whole[0].ended_tasks), len(prepared.tasks.windows)
     if learned < planned:
         print(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
-from pipelines.common.output import check_replaceable
+from pipelines.common.output import check_replaceable, clear_place, discard
 from pipelines.common.schema import Training, validate
 from pipelines.common.task_files import facts_of, read_tasks
 from pipelines.runs.planning import PARTIAL, check_device, recipes_of
@@ -91,20 +90,39 @@ def train_method(
     tracker
         Hears of every loss.
     """
+    from pipelines.common.locking import held
+
+    clear_place(runs[0].folder.parent)
+    with ExitStack() as stack:
+        for run in runs:
+            lock = run.folder.with_name(f"{run.folder.name}.lock")
+            stack.enter_context(held(lock, f"{run.recipe.name} in {run.folder}"))
+            clear_place(run.folder)
+        _train_locked(runs, workers, threads, output, tracker)
+    # Seeds of an earlier, interrupted call may still lie there: their work is kept.
+    with suppress(OSError):
+        runs[0].folder.parent.rmdir()
+
+
+def _train_locked(
+    runs: list[Run], workers: int, threads: int, output: Path, tracker: Tracker
+) -> None:
     from tqdm import tqdm
 
     from insituml.training import TaskRecord
     from pipelines.runs.listener import Listener
     from pipelines.runs.pool import train_all
     from pipelines.runs.publish import publish
+    from pipelines.runs.worker import drop_damaged
 
     name = runs[0].recipe.method_name
     tasks = len(read_tasks(runs[0].tasks).manifest.tasks)
     listener = Listener("train", tracker)
-    done = sum(run.finished_tasks() for run in runs)
     for run in runs:
+        drop_damaged(run)
         if finished := run.finished_tasks():
             print(f"train: {run.recipe.name} resumes after {finished} of {tasks} tasks")
+    done = sum(run.finished_tasks() for run in runs)
     with tqdm(
         total=len(runs) * tasks, initial=done, desc=f"train {name}", unit="task", disable=None
     ) as bar:
@@ -120,13 +138,11 @@ def train_method(
         with tracker.training(runs):
             train_all(runs, workers, threads, listen)
             for run in runs:
-                tracker.timed(run, run.timing()["seconds_per_step"])
+                if (seconds := run.timing()["seconds_per_step"]) is not None:
+                    tracker.timed(run, seconds)
     publish(runs, output)
     for run in runs:
-        shutil.rmtree(run.folder)
-    # Seeds of an earlier, interrupted call may still lie there: their work is kept.
-    if not any(runs[0].folder.parent.iterdir()):
-        runs[0].folder.parent.rmdir()
+        discard(run.folder)
 
 
 def _leave_nothing_empty(folder: Path) -> None:

@@ -149,6 +149,7 @@ class Arrivals:
             "normalisation": scale and {"mean": scale.mean.tolist(), "std": scale.std.tolist()},
             "times": list(self.times.items()),
             "origins": list(self.origins.items()),
+            "held_out": self.held_out.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -158,6 +159,8 @@ class Arrivals:
             self.normalisation = Normalisation(np.array(scale["mean"]), np.array(scale["std"]))
         self.times = dict(state["times"])
         self.origins = {number: tuple(origin) for number, origin in state["origins"]}
+        if self.held_out.folder is not None:
+            self.held_out.load_state_dict(state["held_out"])
 
     def _arrival(self, iteration: int, columns: Columns) -> Arrival:
         assert self.normalisation is not None

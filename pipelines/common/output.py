@@ -59,8 +59,10 @@ def new_folders(*targets: Path, patience: float = 0.0) -> Iterator[list[Path]]:
                     new.mkdir()
                 yield unfinished
                 _swap(targets, unfinished, old)
+                for folder in old:
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
-                for folder in (*unfinished, *old):
+                for folder in unfinished:
                     shutil.rmtree(folder, ignore_errors=True)
     except BaseException:
         for parent in parents:
@@ -79,7 +81,7 @@ def _swap(targets: tuple[Path, ...], unfinished: list[Path], old: list[Path]) ->
         for new, target in zip(unfinished, targets, strict=True):
             new.replace(target)
             moved.append((target, new))
-    except OSError:
+    except BaseException:  # Ctrl-C too
         for now, before in reversed(moved):
             now.replace(before)
         raise

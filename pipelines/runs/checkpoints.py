@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.common.node import Node
+from pipelines.common.output import remove
+from pipelines.runs.identity import Identity
 from pipelines.runs.metadata import RunMetadata
 from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
     from insituml.training import EpochRecord, TaskRecord
+
+
+class UnusableCheckpointError(ValueError):
+    """A run cannot go on from a file: it is missing, damaged, or not what it should be."""
+
 
 RunReport = Callable[[Run, Any], None]
 """Called with a run and each record of its trainer."""
@@ -66,6 +73,17 @@ class RunCheckpoints:
             metadata={**self.metadata.to_plain(), **more},
         )
 
+    def ensure_initial(self) -> None:
+        """Write the checkpoint of the untrained model, unless it lies there whole.
+
+        To be called before :meth:`resume`, while there is an untrained model.
+        """
+        try:
+            check(self.run, self.run.initial, task=-1)
+        except UnusableCheckpointError:
+            remove(self.run.initial)
+            self.save(self.run.initial)
+
     def resume(self, path: Path) -> Node:
         """Go on from a file; return what is known of it alone."""
         from insituml.checkpoint import resume
@@ -81,3 +99,45 @@ class RunCheckpoints:
         more = {key: plain.pop(key) for key in plain.keys() - known}
         self.metadata = RunMetadata.from_plain(plain)
         return more
+
+
+def check(run: Run, path: Path, **facts: Any) -> None:
+    """Check that a file is a whole checkpoint of this run, and what it says of itself.
+
+    Parameters
+    ----------
+    run
+        What must have written it.
+    path
+        The file.
+    facts
+        What its metadata must hold, such as ``task=3``.
+
+    Raises
+    ------
+    UnusableCheckpointError
+        Naming the file and what is wrong with it.
+    """
+    from insituml.checkpoint_file import CheckpointFormatError, read_checkpoint_file
+    from insituml.verified_file import DamagedFileError
+
+    try:
+        content = read_checkpoint_file(path)
+        metadata = content.metadata
+        known = Identity.of_metadata(metadata)
+    except FileNotFoundError as error:
+        raise UnusableCheckpointError(f"{path} is missing") from error
+    except OSError as error:
+        raise UnusableCheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    except (DamagedFileError, CheckpointFormatError, KeyError, TypeError) as error:
+        raise UnusableCheckpointError(f"{path} is damaged") from error
+    if known.fingerprint != run.recipe.identity().fingerprint:
+        other = f"{known.method_name} seed {known.seed}"
+        same = " trained otherwise" if other == run.recipe.name else ""
+        raise UnusableCheckpointError(f"{path} is of another run ({other}{same})")
+    if content.training is None:
+        raise UnusableCheckpointError(f"{path} holds no state from which training goes on")
+    for name, value in facts.items():
+        if metadata.get(name) != value:
+            found = metadata.get(name)
+            raise UnusableCheckpointError(f"{path} is of {name} {found}, not {value}")

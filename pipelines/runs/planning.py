@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PARTIAL = Path(".partial")
 """Gets what is not whole yet."""
+TASKS = "tasks"
+"""Below the folder of a stream: the manifest of what comes."""
 
 
 def recipes_of(

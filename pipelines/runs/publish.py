@@ -9,6 +9,9 @@ from pathlib import Path
 from pipelines.common.output import new_folder
 from pipelines.runs.run import Run
 
+PATIENCE = 60.0
+"""Seconds to wait while the same method, trained otherwise, is published by another process."""
+
 
 def publish(runs: Sequence[Run], output: Path, extra: dict[str, object] | None = None) -> None:
     """Copy checkpoints to ``output/runs/<method>``; where training goes on is in the last alone.
@@ -27,7 +30,7 @@ def publish(runs: Sequence[Run], output: Path, extra: dict[str, object] | None =
 
     name = runs[0].recipe.method_name
     timings = {str(run.recipe.seed): run.timing() for run in runs}
-    with new_folder(output / "runs" / name) as made:
+    with new_folder(output / "runs" / name, patience=PATIENCE) as made:
         for run in runs:
             _copy(run, made / f"seed_{run.recipe.seed}")
         for file, content in (extra or {}).items():

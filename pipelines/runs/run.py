@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.common.output import remove
 from pipelines.runs.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -48,36 +49,42 @@ class Run:
 
     def add_timing(self, task: int, record: TaskRecord) -> None:
         """Note how long a task took."""
-        from insituml.atomic_file import write_json
+        noted = {"steps": record.steps, "seconds": record.seconds}
+        self.write_timings({**self.timings(), str(task): noted})
 
-        timings = self._timings()
-        timings[str(task)] = {"steps": record.steps, "seconds": record.seconds}
-        write_json(self.folder / TIMINGS, timings)
+    def timings(self) -> dict[str, dict[str, float]]:
+        """Return steps and seconds by task, as far as they are known.
 
-    def timing(self) -> dict[str, float]:
-        """Return seconds and steps of all tasks."""
-        tasks = self._timings().values()
-        seconds, steps = (sum(task[key] for task in tasks) for key in ("seconds", "steps"))
-        return {"seconds": seconds, "steps": steps, "seconds_per_step": seconds / max(1, steps)}
-
-    def _timings(self) -> dict[str, dict[str, float]]:
-        """Read what is known; a damaged file costs the times of earlier tasks, not the run."""
-        from insituml.safe_reading import DamagedFileError, read_json
-
-        file = self.folder / TIMINGS
+        They are no result: a damaged file counts as none.
+        """
         try:
-            found = read_json(file)
-            for entry in found.values():
-                if not {type(entry["steps"]), type(entry["seconds"])} <= {int, float}:
-                    raise ValueError(f"{file} holds no times")
+            tasks = json.loads((self.folder / TIMINGS).read_text())
+            return {
+                str(int(task)): {"steps": int(noted["steps"]), "seconds": float(noted["seconds"])}
+                for task, noted in tasks.items()
+            }
         except FileNotFoundError:
             return {}
-        except (DamagedFileError, AttributeError, KeyError, TypeError, ValueError):
-            print(f"note: {file} is damaged: how long earlier tasks took is lost")
-            if file.is_dir():
-                file.rmdir()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            print(f"note: {self.folder / TIMINGS} is damaged: how long earlier tasks took is lost")
+            remove(self.folder / TIMINGS)
             return {}
-        return dict(found)
+
+    def write_timings(self, timings: dict[str, dict[str, float]]) -> None:
+        """Replace what is known of how long tasks took."""
+        from insituml.atomic_file import write_json
+
+        write_json(self.folder / TIMINGS, timings)
+
+    def timing(self) -> dict[str, float | None]:
+        """Return seconds and steps of all tasks of which they are known.
+
+        Where none is, ``seconds_per_step`` is None.
+        """
+        tasks = self.timings().values()
+        seconds, steps = (sum(task[key] for task in tasks) for key in ("seconds", "steps"))
+        per_step = seconds / max(1, steps) if tasks else None
+        return {"seconds": seconds, "steps": int(steps), "seconds_per_step": per_step}
 
 
 def checkpoint_path(folder: Path, task: int) -> Path:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
+import os
 
 from pipelines.common.node import Node
+from pipelines.common.output import remove
 from pipelines.runs.checkpoints import RunCheckpoints, RunReport
-from pipelines.runs.identity import Identity
-from pipelines.runs.metadata import RunMetadata
 from pipelines.runs.run import Run
 
 
@@ -33,14 +31,13 @@ def train_run(run: Run, report: RunReport) -> None:
     files = read_tasks(run.tasks)
     # What a killed run was writing: no part of the result.
     for unfinished in run.folder.glob(".*"):
-        _remove(unfinished)
+        remove(unfinished)
     drop_damaged(run)
     state = RunCheckpoints(run, files.manifest.to_plain(), report)
+    state.ensure_initial()
     done = run.finished_tasks()
     if done:
         state.resume(run.checkpoint(done - 1))
-    else:
-        state.save(run.initial)
     results = train(
         state.learner,
         state.method,
@@ -67,38 +64,23 @@ def pin(threads: int) -> None:
 
 
 def drop_damaged(run: Run) -> None:
-    """Delete checkpoints from the first one on that is not this run's: training goes on there.
+    """Delete checkpoints from the first one on that is damaged or no such one of this run.
 
-    All of them are results, not the last one alone.
+    Training goes on before it; what is wrong with it is said.
     """
-    from insituml.checkpoint_file import read_checkpoint_file
+    from pipelines.runs.checkpoints import UnusableCheckpointError, check
 
-    identity = run.recipe.identity()
-    done = run.finished_tasks()
-    whole = done
-    for task in range(-1, done):
-        file = run.checkpoint(task) if task >= 0 else run.initial
-        try:
-            found = read_checkpoint_file(file).metadata
-            RunMetadata.from_plain(found)
-            if found["task"] != task or Identity.of_metadata(found) != identity:
-                raise ValueError(f"{file} is of another run, or of another task.")
-        except FileNotFoundError:
-            whole = 0  # of a run that has not begun, there is nothing
-        except (ValueError, KeyError, TypeError) as error:
-            print(f"train: {error} It is dropped, and its task trained again.")
-            whole = min(whole, max(task, 0))
-            if task < 0:
-                _remove(file)
-    for task in range(whole, done):
-        _remove(run.checkpoint(task))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    whole = 0
+    try:
+        while os.path.lexists(run.checkpoint(whole)):
+            check(run, run.checkpoint(whole), task=whole)
+            whole += 1
+    except UnusableCheckpointError as error:
+        print(f"train: {error}. It is dropped, and its task trained again.", flush=True)
+    kept = {run.checkpoint(task) for task in range(whole)}
+    for file in run.folder.glob("task_*"):
+        if file not in kept:
+            remove(file)
 
 
 def settings_of(training: Node) -> Node:

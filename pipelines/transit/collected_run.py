@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ class CollectedRun(TransitRun):
 
     def write(self, record: TaskRecord, manifest: Node) -> None:
         """Leave it: training comes at the end."""
+
+    def written(self, ended: Sequence[int]) -> int:
+        return 0
 
     def conclude(self, manifest: Node) -> None:
         self.state.metadata.manifest = manifest

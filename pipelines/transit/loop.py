@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from insituml.atomic_file import write_json
 from insituml.data.manifest import Manifest
 from insituml.data.step import Step
 from insituml.in_transit import Arrival, Arrivals, StreamLog
@@ -22,9 +20,9 @@ from pipelines.runs.listener import Listener
 from pipelines.runs.run import Run
 from pipelines.tracking.base import Tracker
 from pipelines.transit.collected_run import CollectedRun
+from pipelines.transit.resume_points import ResumePoints
 from pipelines.transit.run import TransitRun
 
-RESUME = "resume.json"
 ManifestOf = Callable[[Sequence[int], dict[int, int]], Manifest]
 """``manifest_of(tasks, trained samples by task)``: what the samples of these tasks mean."""
 
@@ -70,6 +68,7 @@ class StreamTraining:
         self.log = StreamLog()
         self.listener = Listener("stream", tracker)
         self.runs = [self._open(run) for run in runs]
+        self.points = ResumePoints(folder, self.runs)
         self.seen: int | None = None
         """Last iteration that the runs have behind them."""
         self.ending: Ending = Finished()
@@ -134,12 +133,11 @@ class StreamTraining:
         return self.windows.first <= iteration <= self.windows.last
 
     def _begin(self) -> None:
-        file = self.folder / RESUME
-        if not file.exists():
+        content = self.points.last_whole(self.arrivals.held_out, self.listener.say)
+        if content is None:
             for run in self.runs:
                 run.begin()
             return
-        content = json.loads(file.read_text())
         self.seen = content["iteration"]
         self.log = StreamLog(**content["log"])
         self.log.resumed_after.append(content["iteration"])
@@ -148,7 +146,7 @@ class StreamTraining:
             if run.name in self.log.diverged:
                 self.tracker.broke_off(run.run)
             else:
-                run.resume(content["iteration"])
+                run.resume(content["iteration"], content["timings"][run.name])
         self._bar.update(self.windows.count_through(content["iteration"]))
         self.listener.say(
             f"goes on after iteration {self.seen}; to begin anew, delete {self.folder}"
@@ -215,16 +213,8 @@ class StreamTraining:
         """Write a resume point of all runs: what names it is written last."""
         if self.seen is None or self.arrivals.pending:
             return
-        for run in self.whole:
-            run.save(self.seen)
-        state = {
-            "iteration": self.seen,
-            "log": self.log.state_dict(),
-            "arrivals": self.arrivals.state_dict(),
-        }
-        write_json(self.folder / RESUME, state)
-        for run in self.runs:
-            run.forget_others(self.seen)
+        state = {"log": self.log.state_dict(), "arrivals": self.arrivals.state_dict()}
+        self.points.write(self.seen, state, list(self.log.diverged))
 
     def _end(self) -> None:
         # What came before a death may be too little to normalise by: the next call begins anew.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insituml.in_transit import Arrivals, InTransitTrainer
 from pipelines.common.node import Node
+from pipelines.common.output import remove
 from pipelines.common.schema import Transit
-from pipelines.runs.checkpoints import RunCheckpoints, RunReport
+from pipelines.runs.checkpoints import RunCheckpoints, RunReport, check
 from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
@@ -103,24 +105,50 @@ class TransitRun:
         """Write a resume point."""
         self.state.save(
             self._resume_point(iteration),
+            iteration=iteration,
             trainer=self.trainer.state_dict(),
             ended_tasks=self.ended_tasks,
             trained_samples=self.trained_samples,
         )
 
-    def resume(self, iteration: int) -> None:
+    def check(self, iteration: int) -> None:
+        """Check a resume point and the checkpoints of the tasks that it has behind it.
+
+        Raises
+        ------
+        UnusableCheckpointError
+            Naming what is missing or damaged.
+        """
+        from insituml.checkpoint_file import read_checkpoint_file
+
+        point = self._resume_point(iteration)
+        check(self.run, point, iteration=iteration)
+        ended = read_checkpoint_file(point).metadata["ended_tasks"]
+        for number in range(self.written(ended)):
+            check(self.run, self.run.checkpoint(number), task=number)
+
+    def written(self, ended: Sequence[int]) -> int:
+        """Return how many checkpoints there are when these tasks have ended."""
+        return len(ended)
+
+    def resume(self, iteration: int, timings: dict[str, dict[str, float]]) -> None:
         """Go on from a resume point; what came after it is no part of the result."""
+        self.state.ensure_initial()
         more = self.state.resume(self._resume_point(iteration))
         self.trainer.load_state_dict(more["trainer"])
         self.ended_tasks, self.trained_samples = more["ended_tasks"], more["trained_samples"]
-        for number in range(len(self.ended_tasks), self.run.finished_tasks()):
-            self.run.checkpoint(number).unlink()
+        kept = {self.run.checkpoint(number) for number in range(self.written(self.ended_tasks))}
+        for file in self.run.folder.glob("task_*.pt"):
+            if file not in kept:
+                remove(file)
+        self.run.write_timings(timings)
 
-    def forget_others(self, iteration: int | None) -> None:
-        """Delete all resume points but that of one iteration."""
+    def forget_others(self, iterations: Collection[int | None]) -> None:
+        """Delete all resume points but those of these iterations."""
+        kept = {self._resume_point(number) for number in iterations if number is not None}
         for file in self._resume_point(0).parent.glob("*.pt"):
-            if iteration is None or file != self._resume_point(iteration):
-                file.unlink()
+            if file not in kept:
+                remove(file)
 
     def _resume_point(self, iteration: int) -> Path:
         # In a folder of its own, apart from the checkpoints that are results.

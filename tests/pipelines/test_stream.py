@@ -28,7 +28,7 @@ from pipelines.evaluate import evaluate_method
 from pipelines.results.tables import comparable
 from pipelines.stream import DIED, LOG, SECTIONS, STALLED, finish, learn, main, plan
 from pipelines.tracking.base import Tracker
-from pipelines.transit.loop import RESUME
+from pipelines.transit.resume_points import RESUME
 
 ROOT = Path(__file__).parents[2]
 STEPS = 14

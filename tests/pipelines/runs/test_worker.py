@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from importlib.metadata import version
 
 import pytest
 import torch
 
 from insituml import load_checkpoint
+from insituml.checkpoint_file import drop_training_state
 from insituml.training import EpochRecord, TaskRecord
 from pipelines.runs.recipe import source_digest
-from pipelines.runs.run import INITIAL, Run
+from pipelines.runs.run import INITIAL, TIMINGS, Run
 from pipelines.runs.worker import settings_of, train_run
 
 METHODS = ["naive", "joint", "ewc", "agem", "experience_replay"]
@@ -67,8 +69,65 @@ def test_a_damaged_last_checkpoint_is_trained_again(make_run, capsys) -> None:
     assert checkpoints(run) == expected
     assert [r.task for r in heard if isinstance(r, TaskRecord)] == [1, 2]
     said = capsys.readouterr().out
-    assert said.count("is damaged") == 2
-    assert "task_2.pt" in said
+    assert said.count("\n") == 1
+    assert "task_1.pt is damaged. It is dropped, and its task trained again" in said
+
+
+def spoiled(run: Run, how: str, other: Run) -> None:
+    """Do to the folder of a run what disks, people and crashes do."""
+    first, last = run.checkpoint(0), run.checkpoint(2)
+    if how == "a folder":
+        last.unlink()
+        last.mkdir()
+    elif how == "missing":
+        first.unlink()
+    elif how == "of another task":
+        shutil.copy(run.checkpoint(1), last)
+    elif how == "of another seed":
+        shutil.copy(other.checkpoint(2), last)
+    elif how == "without state":
+        drop_training_state(last)
+    elif how == "no timings":
+        (run.folder / TIMINGS).unlink()
+    elif how == "timings cut short":
+        (run.folder / TIMINGS).write_text('{"0": {"steps"')
+    elif how == "timings are a folder":
+        (run.folder / TIMINGS).unlink()
+        (run.folder / TIMINGS).mkdir()
+        last.unlink()
+    elif how == "no untrained model":
+        run.initial.unlink()
+    elif how == "untrained model empty":
+        run.initial.write_bytes(b"")
+    elif how == "a folder half written":
+        (run.folder / ".task_2.pt.x").mkdir()
+
+
+@pytest.mark.parametrize(
+    "how, retrained",
+    [
+        ("a folder", [2]),
+        ("missing", [0, 1, 2]),
+        ("of another task", [2]),
+        ("of another seed", [2]),
+        ("without state", [2]),
+        ("no timings", []),
+        ("timings cut short", []),
+        ("timings are a folder", [2]),
+        ("no untrained model", []),
+        ("untrained model empty", []),
+        ("a folder half written", []),
+    ],
+)
+def test_training_goes_on_from_what_is_whole(how, retrained, make_run, tmp_path) -> None:
+    run, other = make_run("ewc", 0), make_run("ewc", 1)
+    train(run)
+    train(other)
+    expected = checkpoints(run)
+    spoiled(run, how, other)
+    assert [r.task for r in train(run) if isinstance(r, TaskRecord)] == retrained
+    assert checkpoints(run) == expected
+    assert run.timing().keys() == {"seconds", "steps", "seconds_per_step"}
 
 
 def test_a_checkpoint_tells_everything_about_its_run(make_run, points) -> None:
