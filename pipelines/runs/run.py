@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,8 @@ class Run:
         """Replace what is known of how long tasks took."""
         from insituml.atomic_file import write_json
 
+        if (self.folder / TIMINGS).is_dir():
+            remove(self.folder / TIMINGS)
         write_json(self.folder / TIMINGS, timings)
 
     def timing(self) -> dict[str, float | None]:
