@@ -28,15 +28,20 @@ def in_words(error: BaseException) -> str:
 
 def place_of(error: BaseException) -> str:
     """Return the last line of a user's own code that an error came through; empty: none."""
-    ours = [_folder_of(name) for name in ("insituml", "pipelines")]
-    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
     found, trace = "", error.__traceback__
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)
-        if file.is_file() and not any(f in file.parents for f in (*ours, *installed)):
+        if is_users(file):
             found = f"{file.name}, line {trace.tb_lineno}"
         trace = trace.tb_next
     return found
+
+
+def is_users(file: Path) -> bool:
+    """Whether a file of code is neither of insituml nor installed."""
+    ours = [_folder_of(name) for name in ("insituml", "pipelines")]
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    return file.is_file() and not any(f in file.parents for f in (*ours, *installed))
 
 
 def _folder_of(package: str) -> Path:

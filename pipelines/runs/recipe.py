@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ class Recipe:
             optimizer=self.optimizer,
             training=self.training,
             data=self.data_fingerprint,
-            code=source_digest(),
+            code=source_digest(self.model, self.method, self.optimizer),
             versions=versions_of_results(),
         )
 
@@ -140,8 +141,14 @@ def versions_of_results() -> dict[str, str]:
     return {**libraries, "insituml": insituml.__version__, "machine": platform.machine()}
 
 
-def source_digest() -> str:
-    """Return a SHA-256 of the library's source, plots aside: the version of the code that ran."""
+def source_digest(*nodes: Node) -> str:
+    """Return a SHA-256 of the code that ran: the library's, plots aside, and what nodes name.
+
+    Parameters
+    ----------
+    nodes
+        With a ``_target_``; the file of a user's own class counts too.
+    """
     import insituml
 
     package = Path(insituml.__file__).parent
@@ -150,4 +157,19 @@ def source_digest() -> str:
         relative = file.relative_to(package)
         if relative.parts[0] != "plots":
             digest.update(relative.as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in sorted({file for node in nodes for file in _own_files(node)}):
+        digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _own_files(node: Node) -> list[Path]:
+    """Return the file of a class or function that is neither insituml's nor installed."""
+    from pipelines.common.located import located
+    from pipelines.common.reasons import is_users
+
+    path = str(node.get("_target_"))
+    if path.startswith(("insituml.", "torch.")):
+        return []
+    module = sys.modules.get(getattr(located(path, "node"), "__module__", ""))
+    file = Path(getattr(module, "__file__", None) or "")
+    return [file] if is_users(file) else []

@@ -215,6 +215,13 @@ def test_first_weights_that_do_not_follow_the_seed_are_noticed(
     assert said in capsys.readouterr().err
 
 
+def test_other_code_of_a_model_is_another_run(try_model) -> None:
+    """Partial work of the code that was edited must not be gone on with."""
+    one = try_model(model()).identity().code
+    assert try_model(model()).identity().code == one
+    assert try_model(model() + "# edited\n").identity().code != one
+
+
 def fitted(project: Path, monkeypatch: pytest.MonkeyPatch, node: Any, *overrides: str) -> Any:
     """Fit a node that ``conf/model/mine.yaml`` and ``conf/experiment/some.yaml`` compose to."""
     mine = {"_target_": "own.M", "width": 3, "shape": "${stream.sample_shape}"}
