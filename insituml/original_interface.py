@@ -12,8 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 from insituml.data.task import Batch
 from insituml.gradients import (
     QuadraticPenalty,
+    as_real,
+    dense_gradients,
     diagonal_fisher,
-    gradients_of,
+    moving_parameters,
     project,
     project_layerwise,
     reference_gradient,
@@ -57,7 +59,9 @@ class OriginalInterface(nn.Module):
     # Plain attributes, so no part of the weights; set on the instance by the first call.
     _penalty: QuadraticPenalty | None = None
     _reference: Tensor | None = None
+    _reference_shapes: dict[str, torch.Size] | None = None
     _layerwise_reference: list[Tensor] | None = None
+    _layerwise_shapes: dict[str, torch.Size] | None = None
 
     def __init__(
         self, *, onlineEWC: bool = False, ewc_lambda: float = 1.0, gamma: float = 1.0
@@ -129,6 +133,9 @@ class OriginalInterface(nn.Module):
     def consolidate(self, fisher: dict[str, Tensor]) -> None:
         """Anchor the parameters where they are, weighted by ``fisher``."""
         parameters = dict(self.named_parameters())
+        # What the task did not use is held by nothing; a gradient of zeros would move it by
+        # momentum and weight decay.
+        fisher = {name: value for name, value in fisher.items() if bool(value.any())}
         if self._penalty is None:
             self._penalty = QuadraticPenalty.at_anchor(fisher, parameters)
         elif self.onlineEWC:
@@ -171,7 +178,8 @@ class OriginalInterface(nn.Module):
         """
         loss, gradients = self._reference_of(reference_data, loss_func, b_size, store_encoded)
         device = gradients[0].device
-        self._reference = torch.cat([g.reshape(-1).to(device) for g in gradients])
+        self._reference_shapes = self._trainable_shapes()
+        self._reference = torch.cat([as_real(g).reshape(-1).to(device) for g in gradients])
         return loss
 
     def overwrite_grad(self) -> None:
@@ -184,12 +192,10 @@ class OriginalInterface(nn.Module):
         """
         if self._reference is None:
             raise CallOrderError(_missing_call("overwrite_grad", "calculate_ref_gradients"))
-        gradients = gradients_of(trainable_parameters(self))
-        pieces = self._reference.split([g.numel() for g in gradients])
-        reference = [
-            piece.view_as(g).to(g.device) for piece, g in zip(pieces, gradients, strict=True)
-        ]
-        project(gradients, reference)
+        shapes = list((self._reference_shapes or {}).values())
+        pieces = self._reference.split([shape.numel() for shape in shapes])
+        parts = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        self._project(project, parts)
 
     def calculate_ref_gradients_layerwise(
         self,
@@ -202,6 +208,7 @@ class OriginalInterface(nn.Module):
         loss, self._layerwise_reference = self._reference_of(
             reference_data, loss_func, b_size, store_encoded
         )
+        self._layerwise_shapes = self._trainable_shapes()
         return loss
 
     def overwrite_grad_layerwise(self) -> None:
@@ -210,7 +217,34 @@ class OriginalInterface(nn.Module):
             raise CallOrderError(
                 _missing_call("overwrite_grad_layerwise", "calculate_ref_gradients_layerwise")
             )
-        project_layerwise(gradients_of(trainable_parameters(self)), self._layerwise_reference)
+        self._project(project_layerwise, self._layerwise_reference, layerwise=True)
+
+    def _trainable_shapes(self) -> dict[str, torch.Size]:
+        # Complex parameters count as two real ones.
+        return {n: as_real(p).shape for n, p in self.named_parameters() if p.requires_grad}
+
+    def _project(
+        self,
+        projection: Callable[[list[Tensor], list[Tensor]], None],
+        parts: list[Tensor],
+        *,
+        layerwise: bool = False,
+    ) -> None:
+        """Project the gradients of moving parameters for which there is a reference."""
+        shapes = (self._layerwise_shapes if layerwise else self._reference_shapes) or {}
+        reference = {name: as_real(r) for name, r in zip(shapes, parts, strict=True)}
+        named = dict(self.named_parameters())
+        names = {id(p): name for name, p in named.items() if name in reference}
+        moving = [p for p in moving_parameters(named.values()) if id(p) in names]
+        for parameter in moving:
+            name = names[id(parameter)]
+            if as_real(parameter).shape != reference[name].shape:
+                raise ValueError(
+                    f"parameter {name} has shape {tuple(parameter.shape)}, its reference gradient "
+                    f"{tuple(reference[name].shape)}; calculate the reference gradients again"
+                )
+        with dense_gradients(moving) as gradients:
+            projection(gradients, [reference[names[id(p)]] for p in moving])
 
     def _reference_of(
         self,

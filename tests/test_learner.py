@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from insituml.data.task import Task
 from insituml.evaluation import reconstruct
-from insituml.gradients import diagonal_fisher, gradients_of, trainable_parameters
+from insituml.gradients import diagonal_fisher, trainable_parameters
 from insituml.learner import ContinualLearner
 from insituml.memory import EpisodicMemory, EpisodicMemoryDataset
 from insituml.methods import AGEM, EWC, AGEMLayerwise, OnlineEWC
@@ -353,13 +353,17 @@ def test_frozen_parameters_take_no_part() -> None:
     assert_same_bits(learner.encoder.state_dict(), frozen)
 
 
-def test_missing_gradients_become_zeros() -> None:
-    learner = make_learner()
-    learner.encode(torch.ones(2, 5)).sum().backward()
-    gradients = gradients_of(trainable_parameters(learner))
-    assert len(gradients) == len(list(learner.parameters()))
-    assert all(not g.any() for g in gradients[-4:])
-    assert gradients[-1] is learner.decoder.layers[-1].bias.grad
+@pytest.mark.parametrize("layerwise", [False, True])
+def test_missing_gradients_stay_missing(layerwise: bool) -> None:
+    name, twin = "_layerwise" * layerwise, make_learner()
+    x = torch.randn(9, 5, generator=seeded(4))
+    getattr(twin, f"calculate_ref_gradients{name}")(x)
+    (-twin.encode(torch.ones(2, 5)).sum()).backward()
+    moving = [p for p in twin.parameters() if p.grad is not None]
+    assert 0 < len(moving) < len(list(twin.parameters()))
+    getattr(twin, f"overwrite_grad{name}")()
+    now = [p for p in twin.parameters() if p.grad is not None]
+    assert all(a is b for a, b in zip(moving, now, strict=True))
 
 
 def test_default_loss_is_the_reconstruction_of_the_first_column() -> None:

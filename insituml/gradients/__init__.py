@@ -1,6 +1,8 @@
 """The mathematics of continual learning as functions on tensors."""
 
 from insituml.gradients.cone import project_onto_cone
+from insituml.gradients.graph import parameter_uses
+from insituml.gradients.growth import grown, old_part, wide_copy
 from insituml.gradients.importance import diagonal_fisher, mean_gradient_power
 from insituml.gradients.kronecker import kronecker_fisher, nearest_kronecker
 from insituml.gradients.kronecker_penalty import KroneckerPenalty
@@ -11,9 +13,15 @@ from insituml.gradients.layer_statistics import (
     parameter_name,
     supported_layers,
 )
-from insituml.gradients.module import evaluation_mode, gradients_of, trainable_parameters
+from insituml.gradients.module import (
+    dense_gradients,
+    evaluation_mode,
+    moving_parameters,
+    trainable_parameters,
+)
 from insituml.gradients.penalty import QuadraticPenalty
 from insituml.gradients.per_sample import per_sample_losses
+from insituml.gradients.precision import as_real, wide
 from insituml.gradients.projection import project, project_layerwise
 from insituml.gradients.reference import reference_gradient
 from insituml.gradients.subspace import condensed, extended_basis
@@ -21,18 +29,23 @@ from insituml.gradients.subspace import condensed, extended_basis
 __all__ = [
     "KroneckerPenalty",
     "QuadraticPenalty",
+    "as_real",
     "condensed",
+    "dense_gradients",
     "diagonal_fisher",
     "evaluation_mode",
     "extended_basis",
     "forward_statistics",
-    "gradients_of",
+    "grown",
     "in_block",
     "is_transposed",
     "kronecker_fisher",
     "mean_gradient_power",
+    "moving_parameters",
     "nearest_kronecker",
+    "old_part",
     "parameter_name",
+    "parameter_uses",
     "per_sample_losses",
     "project",
     "project_layerwise",
@@ -40,4 +53,6 @@ __all__ = [
     "reference_gradient",
     "supported_layers",
     "trainable_parameters",
+    "wide",
+    "wide_copy",
 ]

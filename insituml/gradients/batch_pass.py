@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from insituml.gradients.fast_convolutions import fast_convolutions
+from insituml.gradients.graph import parameter_uses
 from insituml.gradients.layer_statistics import LayerCalls, recording
 from insituml.gradients.module import LossOf
 from insituml.gradients.own_loss import NoCut, Outputs
@@ -70,7 +70,7 @@ def layer_statistics(
     # Under ``torch.no_grad()`` inside the model, or without a use, there is nothing to add.
     used = {name: found for name, found in calls.items() if found.inputs}
     failed = {n for n, found in used.items() if not found.separable or None in found.edges}
-    uses = _uses(t for t in roots if t.requires_grad)
+    uses, _ = parameter_uses(roots)
     for name, layer in layers.items():
         times = len(calls[name].inputs)
         if any(uses[id(p)] not in (0, times) for p in layer.parameters() if p.requires_grad):
@@ -96,22 +96,6 @@ def layer_statistics(
             slope = next(remaining)
             found.output_gradients.append(x.new_zeros(shape) if slope is None else slope)
     return used, failed
-
-
-def _uses(roots: Iterable[Tensor]) -> Counter[int]:
-    """Count how often each parameter enters the graph behind the roots."""
-    nodes = [root.grad_fn for root in roots]
-    seen, uses = set(nodes), Counter[int]()
-    while nodes:
-        node = nodes.pop()
-        for following, _ in node.next_functions if node is not None else ():
-            variable = getattr(following, "variable", None)
-            if variable is not None:
-                uses[id(variable)] += 1
-            elif following is not None and following not in seen:
-                seen.add(following)
-                nodes.append(following)
-    return uses
 
 
 def _misaligned(

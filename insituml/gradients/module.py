@@ -44,11 +44,27 @@ def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if p.requires_grad]
 
 
-def gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    """Return the parameters' gradients; one that is missing becomes zeros."""
-    gradients = []
+def moving_parameters(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Return those that the next step moves: the loss used them, so that they have a gradient.
+
+    A gradient that is None stays None: zeros in its place would let an optimizer go on with its
+    momentum and weight decay.
+    """
+    return [p for p in parameters if p.requires_grad and p.grad is not None]
+
+
+@contextmanager
+def dense_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[list[Tensor]]:
+    """Lend the gradients of moving parameters, to be changed in place; sparse ones as dense."""
+    gradients, sparse = [], []
     for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        gradients.append(parameter.grad)
-    return gradients
+        gradient = parameter.grad
+        assert gradient is not None
+        if gradient.layout == torch.sparse_coo:
+            dense = gradient.to_dense()
+            sparse.append((parameter, dense, gradient.sparse_dim()))
+            gradient = dense
+        gradients.append(gradient)
+    yield gradients
+    for parameter, dense, dimensions in sparse:
+        parameter.grad = dense.to_sparse(dimensions)

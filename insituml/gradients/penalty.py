@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml.gradients.growth import grown, old_part, wide_copy
+from insituml.gradients.precision import as_real, wide
 from insituml.gradients.projection import dot
 
 
@@ -19,6 +21,9 @@ class QuadraticPenalty:
     A sum of parabolas is a parabola: with ``A = Σₖ Fₖ`` and ``B = Σₖ Fₖ θₖ`` it is
     ``½ [Σᵢ Aᵢ (θᵢ − μᵢ)² + c]``, where ``μ = B / A`` and c is what the anchors disagree by. Held
     this way, and not as ⟨A, θ²⟩ − 2⟨B, θ⟩ + c, nothing large cancels near the anchors.
+
+    A parameter that has grown is held in its old entries, which come first; one that is gone is not
+    held. Of a complex parameter ``|θ − μ|²`` counts. Numbers are of float32 at least.
 
     Parameters
     ----------
@@ -41,7 +46,7 @@ class QuadraticPenalty:
         """Start with one anchor: the parameters as they are now."""
         return cls(
             precision={name: value.detach().clone() for name, value in importance.items()},
-            centre={name: parameters[name].detach().clone() for name in importance},
+            centre={name: wide_copy(parameters[name]) for name in importance},
             constant=torch.zeros((), dtype=torch.float64),
         )
 
@@ -52,15 +57,18 @@ class QuadraticPenalty:
         # A parameter frozen since keeps what held it; one thawed since was held by nothing.
         precision, centre, constant = {**self.precision}, {**self.centre}, self.constant
         for name, added in importance.items():
+            where = wide_copy(parameters[name])
             held = self.precision.get(name, torch.zeros_like(added)).to(added.device)
-            before = self.centre.get(name, parameters[name].detach()).to(added.device)
+            before = self.centre.get(name, where).to(added.device)
+            held, before = (grown(name, t, added.shape) for t in (held, before))
             total = held + added
             # Where no anchor holds a parameter, its centre is of no consequence.
             share = torch.where(total > 0, added / total, torch.zeros_like(total))
-            offset = parameters[name].detach() - before
+            offset = where - before
             precision[name] = total
             centre[name] = before + share * offset
-            constant = constant + (held * share * offset.square()).sum(dtype=torch.float64).cpu()
+            squares = offset.abs().square() if offset.is_complex() else offset.square()
+            constant = constant + (held * share * squares).sum(dtype=torch.float64).cpu()
         return QuadraticPenalty(precision, centre, constant)
 
     def with_moved_anchor(
@@ -74,27 +82,55 @@ class QuadraticPenalty:
         """
         decayed = {name: gamma * held for name, held in self.precision.items()}
         for name, new in importance.items():
-            decayed[name] = decayed[name].to(new.device) + new if name in decayed else new
-        return QuadraticPenalty.at_anchor(decayed, parameters)
+            if name in decayed:
+                new = grown(name, decayed[name].to(new.device), new.shape) + new
+            decayed[name] = new
+        precision, centre = {}, {}
+        for name, value in decayed.items():
+            if name in parameters:  # else it is gone
+                precision[name] = value.detach().clone()
+                centre[name] = wide_copy(old_part(name, parameters[name], value.shape))
+        return QuadraticPenalty(precision, centre, torch.zeros((), dtype=torch.float64))
 
     def value(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Evaluate the penalty, differentiable in ``parameters``; on the first one's device."""
-        value: Tensor = _Parabola.apply(*self._beside(parameters))
+        names, *tensors = self._beside(parameters)
+        if not names:
+            first = next(iter(parameters.values()))
+            return (0.5 * self.constant).to(first.device, torch.float32)
+        value: Tensor = _Parabola.apply(*tensors)
         return value + (0.5 * self.constant).to(value)
 
     @torch.no_grad()
     def slopes(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the penalty's gradient, ``Aᵢ (θᵢ − μᵢ)``, by name."""
-        precision, centre, *where = self._beside(parameters)
+        """Return the penalty's gradient, ``Aᵢ (θᵢ − μᵢ)``, by name.
+
+        Those of complex parameters are real, ``(..., 2)``; new entries of grown ones have none.
+        """
+        names, precision, centre, *where = self._beside(parameters)
+        if not names:
+            return {}
         slopes = torch._foreach_mul(torch._foreach_sub(where, centre), precision)
-        return dict(zip(self.precision, slopes, strict=True))
+        return {
+            name: grown(name, slope, as_real(parameters[name]).shape)
+            for name, slope in zip(names, slopes, strict=True)
+        }
 
     def _beside(self, parameters: Mapping[str, Tensor]) -> tuple[Any, ...]:
-        """Return precisions, centres and then each parameter, on the parameters' devices."""
-        where = [parameters[name] for name in self.precision]
-        precision = [a.to(p.device) for a, p in zip(self.precision.values(), where, strict=True)]
-        centre = [self.centre[n].to(p.device) for n, p in zip(self.precision, where, strict=True)]
-        return precision, centre, *where
+        """Return names, precisions, centres and then what is held of each parameter.
+
+        All real, of float32 at least and on the parameters' devices.
+        """
+        names = [name for name in self.precision if name in parameters]
+        precision, centre, where = [], [], []
+        for name in names:
+            parameter, held = parameters[name], self.precision[name]
+            parameter = old_part(name, parameter, held.shape)
+            centre.append(wide(self.centre[name].to(parameter.device)))
+            held = held.to(parameter.device)
+            precision.append(held.unsqueeze(-1) if parameter.is_complex() else held)
+            where.append(wide(parameter))
+        return names, precision, centre, *where
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and dictionaries of tensors only."""
@@ -111,7 +147,10 @@ class QuadraticPenalty:
         """Restore, each tensor on the device of the parameter it belongs to."""
 
         def place(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: value.to(parameters[name].device) for name, value in tensors.items()}
+            return {
+                name: value.to(parameters[name].device) if name in parameters else value
+                for name, value in tensors.items()
+            }
 
         return cls(place(state["precision"]), place(state["centre"]), state["constant"])
 

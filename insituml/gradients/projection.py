@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors
+
+from insituml.gradients.precision import as_real, wide
 
 
 def dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
@@ -19,12 +22,13 @@ def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
     """A-GEM's projection, in place: ``g ← g − min(g·r, 0) / (r·r) · r``.
 
     Nothing changes where g·r ≥ 0, nor for a zero reference. There is no branch on the value, so
-    the device is never waited for.
+    the device is never waited for. Products are those of float32 at least.
 
     Parameters
     ----------
     gradients
-        Gradients of the new task, one tensor a parameter; overwritten.
+        Gradients of the new task, one tensor a parameter; overwritten. Complex ones count as two
+        real ones.
     reference
         Gradients of the loss on past tasks, likewise.
 
@@ -32,10 +36,14 @@ def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
     ----------
     Chaudhry et al., "Efficient Lifelong Learning with A-GEM", ICLR 2019, eq. 11.
     """
-    reference = _beside(gradients, reference)
-    new, past = flat(gradients), flat(reference)
+    if not gradients:
+        return
+    numbers = [wide(g) for g in gradients]
+    reference = _beside(numbers, [wide(r) for r in reference])
+    new, past = flat(numbers), flat(reference)
     conflict = _conflict((new * past).sum(), (past * past).sum())
-    _subtract(gradients, reference, [conflict] * len(gradients))
+    _subtract(numbers, reference, [conflict] * len(numbers))
+    _write_back(gradients, numbers)
 
 
 def project_layerwise(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
@@ -43,19 +51,36 @@ def project_layerwise(gradients: Sequence[Tensor], reference: Sequence[Tensor]) 
 
     Layers that agree with the past keep their full gradient though another layer conflicts.
     """
-    reference = _beside(gradients, reference)
-    first = [gradients[0]] * len(gradients)
+    if not gradients:
+        return
+    numbers = [wide(g) for g in gradients]
+    reference = _beside(numbers, [wide(r) for r in reference])
+    first = [numbers[0]] * len(numbers)
     products, squares = (
-        torch.stack(_beside(first, [part.sum() for part in torch._foreach_mul(left, reference)]))
-        for left in (list(gradients), reference)
+        _stacked(_beside(first, [part.sum() for part in torch._foreach_mul(left, reference)]))
+        for left in (numbers, reference)
     )
-    _subtract(gradients, reference, _conflict(products, squares).unbind())
+    _subtract(numbers, reference, _conflict(products, squares).unbind())
+    _write_back(gradients, numbers)
 
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     """Return all tensors as one long vector on the first one's device."""
     device = tensors[0].device
-    return _flatten_dense_tensors([t if t.device == device else t.to(device) for t in tensors])
+    parts = [t if t.device == device else t.to(device) for t in tensors]
+    return _flatten_dense_tensors(_alike(parts))
+
+
+def _alike(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return all in the widest of their types."""
+    kinds = {t.dtype for t in tensors}
+    if len(kinds) == 1:
+        return list(tensors)
+    return [t.to(reduce(torch.promote_types, kinds)) for t in tensors]
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack(_alike(tensors))
 
 
 def _beside(gradients: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -76,5 +101,13 @@ def _conflict(product: Tensor, squared_norm: Tensor) -> Tensor:
 def _subtract(
     gradients: Sequence[Tensor], reference: list[Tensor], factors: Sequence[Tensor]
 ) -> None:
-    factors = _beside(gradients, factors)
+    factors = [f.to(g.dtype) for f, g in zip(_beside(gradients, factors), gradients, strict=True)]
     torch._foreach_addcmul_(list(gradients), reference, factors, value=-1)
+
+
+def _write_back(gradients: Sequence[Tensor], numbers: Sequence[Tensor]) -> None:
+    """Copy what was computed in other numbers than the gradients' own."""
+    for gradient, number in zip(gradients, numbers, strict=True):
+        real = as_real(gradient)
+        if number.dtype != real.dtype:
+            real.copy_(number)

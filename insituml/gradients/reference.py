@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from insituml.gradients.sample_loop import plain_gradients
 
 Batch = tuple[Tensor, ...]
 
 
 def reference_gradient(
-    loss: Callable[[Batch], Tensor], parameters: Sequence[Tensor], batches: Iterable[Batch]
+    loss: Callable[[Batch], Tensor], parameters: Sequence[nn.Parameter], batches: Iterable[Batch]
 ) -> tuple[Tensor, list[Tensor]]:
     """Mean loss and its gradient over all samples of ``batches``.
 
@@ -20,14 +22,15 @@ def reference_gradient(
     loss
         ``loss(batch) -> scalar``, a mean over the batch.
     parameters
-        What to differentiate by.
+        What to differentiate by: all that require a gradient.
     batches
         Tuples of tensors; a larger batch counts for more.
 
     Returns
     -------
     loss, gradients
-        A detached scalar, and one tensor a parameter; zeros for one the loss does not use.
+        A detached scalar, and one tensor a parameter, of float32 at least; zeros for one the loss
+        does not use.
 
     Raises
     ------
@@ -37,19 +40,32 @@ def reference_gradient(
     parameters = list(parameters)
     count, total, sums = 0, torch.zeros(()), list[Tensor]()
     for batch in batches:
-        weight = len(batch[0])
-        value = loss(batch)
-        gradients = torch.autograd.grad(
-            value, parameters, allow_unused=True, materialize_grads=True
-        )
+        weight, values = len(batch[0]), list[Tensor]()
+
+        def evaluate(batch: Batch = batch, values: list[Tensor] = values) -> Tensor:
+            value = loss(batch)
+            values.append(value.detach())
+            return value
+
+        found = plain_gradients(evaluate, parameters, parameters)
+        gradients = [_wide(p, g) for p, g in zip(parameters, found, strict=True)]
+        value = values[-1].to(torch.promote_types(values[-1].dtype, torch.float32))
         if count == 0:
-            count, total, sums = weight, value.detach(), list(gradients)
+            count, total, sums = weight, value, gradients
             continue
         # The mean so far moves towards the new one by the new one's share of the samples.
         count += weight
         share = weight / count
-        total = torch.lerp(total, value.detach(), share)
+        total = torch.lerp(total, value, share)
         torch._foreach_lerp_(sums, gradients, share)
     if count == 0:
         raise ValueError("the reference data are empty; store samples of a past task first")
     return total, sums
+
+
+def _wide(parameter: Tensor, gradient: Tensor | None) -> Tensor:
+    """Return the gradient, of float32 at least and still complex for a complex parameter."""
+    kind = torch.promote_types(parameter.dtype, torch.float32)
+    if gradient is None:
+        return torch.zeros_like(parameter, dtype=kind)
+    return gradient.to(kind)

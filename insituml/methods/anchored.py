@@ -8,7 +8,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from insituml.data.task import Batch
+from insituml.data.task import Batch, Task
+from insituml.gradients import parameter_uses
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
 
@@ -46,7 +47,15 @@ class Anchored(Method, Generic[P]):
     ------
     ValueError
         If ``strength`` is negative.
+
+    Notes
+    -----
+    A parameter that the loss of a batch does not use is not moved by the penalty either: its
+    gradient stays None. One that has grown is held in its old entries, which come first; one that
+    is gone is not held; one that is new is free.
     """
+
+    ties_parameters = True
 
     form: type[P]
     """The penalty: :class:`~insituml.gradients.QuadraticPenalty`, or one with its functions."""
@@ -58,11 +67,44 @@ class Anchored(Method, Generic[P]):
         self.strength = strength
         self.anchor: P | None = None
         """Importances and anchors of the past tasks; None during the first."""
+        self._known: list[str] | None = None  # parameters of the last task
+        self._some_unused = False
+        self._used: set[int] | None = None  # None: not known, or of no interest
+
+    def begin_task(self, learner: ContinualLearner, task: Task) -> None:
+        names = [name for name, _ in learner.named_parameters()]
+        if self._known is not None and names != self._known:
+            self._some_unused = True  # there may be heads for tasks, of which one is used
+        self._known = names
+
+    def note_use(self, value: Tensor) -> None:
+        # Where all parameters are always used, as they mostly are, nothing is looked up.
+        if self.anchor is None or not self._some_unused:
+            return
+        uses, opaque = parameter_uses([value])
+        if not opaque:
+            self._used = (self._used or set()) | uses.keys()
+
+    def spare_unused(self, learner: ContinualLearner) -> None:
+        if self._used is not None:
+            for parameter in learner.parameters():
+                if id(parameter) not in self._used:
+                    parameter.grad = None
+        self._used = None
+
+    def correct_gradients(self, learner: ContinualLearner) -> None:
+        self.spare_unused(learner)
+
+    def watch_unused(self, importance: Mapping[str, Tensor]) -> None:
+        """Remember whether a task left parameters unused, so that later ones are watched."""
+        if not self._some_unused and importance:
+            used = torch.stack([value.any().cpu() for value in importance.values()])
+            self._some_unused = not bool(used.all())
 
     def penalty(
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
     ) -> Tensor | None:
-        if self.anchor is None:
+        if self.anchor is None or self.strength == 0:
             return None
         return self.strength * self.anchor.value(dict(learner.named_parameters()))
 
@@ -76,10 +118,12 @@ class Anchored(Method, Generic[P]):
 
     def state_dict(self) -> dict[str, Any]:
         anchor = self.anchor.state_dict() if self.anchor is not None else None
-        return {**super().state_dict(), "anchor": anchor}
+        own = {"anchor": anchor, "known": self._known, "some_unused": self._some_unused}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
+        self._known, self._some_unused = state.get("known"), state.get("some_unused", False)
         self.anchor = None
         if state["anchor"] is not None:
             parameters = dict(learner.named_parameters())

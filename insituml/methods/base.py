@@ -40,6 +40,9 @@ class Method:
     needs_output = False
     """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""
 
+    ties_parameters = False
+    """Whether :meth:`penalty` is one of the parameters themselves, not of what they compute."""
+
     def __init__(self, *, generator: torch.Generator) -> None:
         self.generator = generator
 
@@ -77,8 +80,15 @@ class Method:
             loss, output = learner.loss_and_output(batch)
         else:
             loss, output = learner.loss(batch), None
+        self.note_use(loss)
         penalty = self.penalty(learner, batch, output)
         return loss if penalty is None else loss + penalty.to(loss.device)
+
+    def note_use(self, value: Tensor) -> None:
+        """Look at which parameters a loss depends on, before a penalty on them is added."""
+
+    def spare_unused(self, learner: ContinualLearner) -> None:
+        """Take back, after backward, the gradients of parameters which no loss has used."""
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
         """Change ``p.grad`` after backward, before clipping and the optimizer's step."""

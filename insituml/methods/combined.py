@@ -70,10 +70,21 @@ class Combined(Method):
         for method in self.methods:
             added = method.penalty(learner, batch, output if method.needs_output else None)
             if added is not None:
+                if not method.ties_parameters:
+                    self.note_use(added)
                 total = added if total is None else total + added.to(total.device)
         return total
 
+    def note_use(self, value: Tensor) -> None:
+        for method in self.methods:
+            method.note_use(value)
+
+    def spare_unused(self, learner: ContinualLearner) -> None:
+        for method in self.methods:
+            method.spare_unused(learner)
+
     def correct_gradients(self, learner: ContinualLearner) -> None:
+        self.spare_unused(learner)
         for method in self.methods:
             method.correct_gradients(learner)
 

@@ -62,6 +62,7 @@ class EWC(Anchored[QuadraticPenalty]):
             samples,
             chunk_size=self.chunk_size,
         )
+        self.watch_unused(fisher)
         self.consolidate(learner, fisher)
 
     def consolidate(self, learner: ContinualLearner, fisher: dict[str, Tensor]) -> None:

@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
-from insituml.gradients import gradients_of, reference_gradient, trainable_parameters
+from insituml.gradients import (
+    dense_gradients,
+    moving_parameters,
+    reference_gradient,
+)
 from insituml.learner import ContinualLearner
 from insituml.memory import EpisodicMemory, Memory
 from insituml.methods.encoding import BATCH
@@ -92,7 +96,7 @@ class GradientProjection(Remembering):
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         super().begin_task(learner, task)
         # Once a task: a walk through the modules takes as long as drawing the samples.
-        self._parameters = trainable_parameters(learner)
+        self._parameters = list(learner.parameters())
 
     def penalty(
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
@@ -105,14 +109,22 @@ class GradientProjection(Remembering):
         return self.latent_weight * latent_loss(learner, torch.cat(latents), mse_loss)
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
-        parameters = self._parameters or trainable_parameters(learner)
+        # Layers may have been frozen or thawed since the task began.
+        parameters = [p for p in self._parameters or learner.parameters() if p.requires_grad]
+        moving = moving_parameters(parameters)
+        if not moving:
+            return
         loss = partial(self.reference_loss, learner)
-        references = [
-            reference_gradient(loss, parameters, zip(*(t.split(BATCH) for t in data), strict=True))
-            for data in self._stored_on(parameters[0].device)
-        ]
+        kept = {id(p) for p in moving}
+        references = []
+        for data in self._stored_on(parameters[0].device):
+            batches = zip(*(t.split(BATCH) for t in data), strict=True)
+            _, found = reference_gradient(loss, parameters, batches)
+            # What has no gradient stays where it is: it has no part in the products either.
+            references.append([g for p, g in zip(parameters, found, strict=True) if id(p) in kept])
         if references:
-            self.project(gradients_of(parameters), [gradient for _, gradient in references])
+            with dense_gradients(moving) as gradients:
+                self.project(gradients, references)
 
     def reference_loss(self, learner: ContinualLearner, batch: Batch) -> Tensor:
         """Return the loss on stored samples."""

@@ -82,4 +82,5 @@ class KroneckerEWC(Anchored[KroneckerPenalty]):
             chunk_size=self.chunk_size,
             max_width=self.max_width,
         )
+        self.watch_unused(fisher.diagonal)
         self.move_anchor(learner, fisher, self.gamma)

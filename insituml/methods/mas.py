@@ -60,6 +60,7 @@ class MAS(Anchored[QuadraticPenalty]):
         importance = mean_gradient_power(
             learner, _squared_norm, samples, 1, chunk_size=self.chunk_size
         )
+        self.watch_unused(importance)
         self.move_anchor(learner, importance)
 
 

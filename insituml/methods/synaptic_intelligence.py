@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from insituml.data.task import Task
-from insituml.gradients import QuadraticPenalty, gradients_of, trainable_parameters
+from insituml.gradients import QuadraticPenalty, as_real, old_part, wide
 from insituml.learner import ContinualLearner
 from insituml.methods.anchored import Anchored
 
@@ -43,7 +44,9 @@ class SynapticIntelligence(Anchored[QuadraticPenalty]):
     -----
     The path integral is a sum over steps of the gradient before the step times the step. g is the
     gradient that the optimizer is about to be given, before clipping, without this method's own
-    penalty; beside other methods (:class:`~insituml.methods.Combined`) theirs is part of it.
+    penalty; beside other methods (:class:`~insituml.methods.Combined`) theirs is part of it. A
+    parameter thawed or grown during a task starts its path there; a complex one counts as two real
+    ones, whose importances add up.
     """
 
     form = QuadraticPenalty
@@ -55,8 +58,8 @@ class SynapticIntelligence(Anchored[QuadraticPenalty]):
         if damping <= 0:
             raise ValueError(f"damping is {damping}; expected a small positive number, such as 0.1")
         self.damping = damping
-        # During a task, by trainable parameter: the path integral, the weights at its start and
-        # before the last step, and the gradient there.
+        # During a task, by parameter: the path integral, the weights at its start and before the
+        # last step, and the gradient there; real, and of float32 at least.
         self._names: list[str] = []
         self._path: list[Tensor] = []
         self._start: list[Tensor] = []
@@ -64,40 +67,90 @@ class SynapticIntelligence(Anchored[QuadraticPenalty]):
         self._gradients: list[Tensor] = []
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
-        self._names = [n for n, p in learner.named_parameters() if p.requires_grad]
-        self._start = [p.detach().clone() for p in trainable_parameters(learner)]
-        self._before = [p.clone() for p in self._start]
-        self._path = [torch.zeros_like(p) for p in self._start]
-        self._gradients = [torch.zeros_like(p) for p in self._start]
+        super().begin_task(learner, task)
+        self._names, self._path, self._start, self._before, self._gradients = [], [], [], [], []
+        self._join(dict(learner.named_parameters()))
+
+    def _join(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Begin the path of each trainable parameter that has none, or another shape."""
+        places = {name: k for k, name in enumerate(self._names)}
+        for name, parameter in parameters.items():
+            place = places.get(name)
+            if not parameter.requires_grad or (
+                place is not None and self._start[place].shape == as_real(parameter).shape
+            ):
+                continue
+            if place is not None:
+                for kept in (self._names, self._path, self._start, self._before, self._gradients):
+                    del kept[place]
+                places = {name: k for k, name in enumerate(self._names)}
+            start = wide(parameter.detach()).clone()
+            self._names.append(name)
+            self._start.append(start)
+            self._before.append(start.clone())
+            self._path.append(torch.zeros_like(start))
+            self._gradients.append(torch.zeros_like(start))
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
+        super().correct_gradients(learner)
+        parameters = dict(learner.named_parameters())
         self._follow(learner)
-        # Kept now: clipping changes the gradients in place before the step.
-        torch._foreach_copy_(self._gradients, gradients_of(trainable_parameters(learner)))
+        self._join(parameters)
+        # Kept now: clipping changes the gradients in place before the step. What has no gradient
+        # does not move.
+        gradients = []
+        for name, kept in zip(self._names, self._gradients, strict=True):
+            gradient = parameters[name].grad if name in parameters else None
+            if gradient is None:
+                gradients.append(torch.zeros_like(kept))
+            else:
+                gradients.append(wide(gradient.to_dense()))
+        torch._foreach_copy_(self._gradients, gradients)
         if self.anchor is not None:
-            own = self.anchor.slopes(dict(learner.named_parameters()))
-            held = [k for k, name in enumerate(self._names) if name in own]
-            gradients = [self._gradients[k] for k in held]
-            slopes = [own[self._names[k]] for k in held]
-            torch._foreach_add_(gradients, slopes, alpha=-self.strength)
+            own = self.anchor.slopes(parameters)
+            held = [
+                k
+                for k, name in enumerate(self._names)
+                if name in own and parameters[name].grad is not None
+            ]
+            if held:
+                moving = [self._gradients[k] for k in held]
+                slopes = [own[self._names[k]] for k in held]
+                torch._foreach_add_(moving, slopes, alpha=-self.strength)
 
     @torch.no_grad()
     def _follow(self, learner: ContinualLearner) -> None:
         """Add the last step, with whatever other methods made of it."""
-        parameters = [p.detach() for p in trainable_parameters(learner)]
-        steps = torch._foreach_sub(parameters, self._before)
-        torch._foreach_addcmul_(self._path, self._gradients, list(steps), value=-1.0)
-        torch._foreach_copy_(self._before, parameters)
+        parameters = dict(learner.named_parameters())
+        places = [
+            k
+            for k, name in enumerate(self._names)
+            if name in parameters and as_real(parameters[name]).shape == self._before[k].shape
+        ]
+        if not places:
+            return
+        now = [wide(parameters[self._names[k]].detach()) for k in places]
+        before = [self._before[k] for k in places]
+        steps = torch._foreach_sub(now, before)
+        path, gradients = [self._path[k] for k in places], [self._gradients[k] for k in places]
+        torch._foreach_addcmul_(path, gradients, list(steps), value=-1.0)
+        torch._foreach_copy_(before, now)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
-        self._follow(learner)
         parameters = dict(learner.named_parameters())
-        importance = {
-            name: path.clamp(min=0) / ((parameters[name].detach() - start).square() + self.damping)
-            for name, path, start in zip(self._names, self._path, self._start, strict=True)
-        }
+        self._follow(learner)
+        importance = {}
+        for name, path, start in zip(self._names, self._path, self._start, strict=True):
+            if name not in parameters:  # it is gone
+                continue
+            parameter = parameters[name]
+            squares = (old_part(name, wide(parameter.detach()), start.shape) - start).square()
+            if parameter.is_complex():
+                path, squares = path.sum(-1), squares.sum(-1)
+            importance[name] = path.clamp(min=0) / (squares + self.damping)
+        self.watch_unused(importance)
         self.move_anchor(learner, importance)
-        self._path, self._start, self._before, self._gradients = [], [], [], []
+        self._names, self._path, self._start, self._before, self._gradients = [], [], [], [], []
 
     def state_dict(self) -> dict[str, Any]:
         during_a_task = {
@@ -114,6 +167,9 @@ class SynapticIntelligence(Anchored[QuadraticPenalty]):
         self._names = list(state["names"])
         devices = dict(learner.named_parameters())
         self._path, self._start, self._before, self._gradients = (
-            [t.to(devices[n].device) for n, t in zip(self._names, state[key], strict=False)]
+            [
+                t.to(devices[n].device) if n in devices else t
+                for n, t in zip(self._names, state[key], strict=True)
+            ]
             for key in ("path", "start", "before", "gradients")
         )
