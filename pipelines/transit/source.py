@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,12 @@ def _attached(data: Data, transit: Transit) -> Data:
     """Let openPMD data whose path ends in .sst come over the network."""
     if data.path is None or not data.path.endswith(NETWORK_STREAM):
         return data
+    from insituml.stream.sst import SSTSource
+
+    # What only files have, such as a range of iterations, is left out where it is not asked for.
+    accepted = inspect.signature(SSTSource).parameters
     node = {
-        **data.source,
+        **{key: v for key, v in data.source.items() if key in accepted or v is not None},
         "_target_": "insituml.stream.sst.SSTSource",
         # Less than the ring's, so that the error says which contact file nobody wrote.
         "open_timeout": 0.9 * transit.open_timeout,
