@@ -154,11 +154,11 @@ def _leave_nothing_empty(folder: Path) -> None:
 def main(call: Invocation) -> float | None:
     from pipelines.tracking.opening import open_tracker
 
+    for place in (call.output / "runs" / call.choices["method"], call.output / "timings", PARTIAL):
+        check_replaceable(place)
     tracker = open_tracker(call.section("tracking"))
     training, runs = plan(call)
     name = runs[0].recipe.method_name
-    for place in (call.output / "runs" / name, call.output / "timings", PARTIAL):
-        check_replaceable(place)
     from concurrent.futures.process import BrokenProcessPool
 
     from insituml.training import DivergedError

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from insituml.data.step import Grid, Step
+from insituml.safe_reading import map_npy
 
 COMPONENTS = ("Ex", "Ey", "Ez")
 AXES = ("x", "y", "z")
@@ -149,7 +150,7 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
 
 def _open(file: Path) -> np.ndarray:
     """Map one file, checking that it holds a real field on a three-dimensional grid."""
-    values = np.load(file, mmap_mode="r", allow_pickle=False)
+    values = map_npy(file)
     if values.ndim != 4 or values.shape[0] != len(COMPONENTS) or values.dtype.kind != "f":
         raise ValueError(
             f"{file} holds {values.dtype} of shape {values.shape}; expected floats of shape "

@@ -26,7 +26,7 @@ STOPPED, NOBODY_READS = 130, 141
 
 def fail(message: str, code: int = UserError.code) -> NoReturn:
     """Print one clear error and leave."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code)
 
 

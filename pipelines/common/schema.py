@@ -92,7 +92,7 @@ class TimeSplit(Split):
 
     by: Literal["time"]
     tasks: Count
-    chunk: list[Count] | None = None
+    chunk: Annotated[list[Count], Field(min_length=1)] | None = None
 
 
 class LabelSplit(Split):
