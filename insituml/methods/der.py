@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
+from insituml.methods.distillation import check_output, output_distance
 from insituml.methods.remembering import Remembering
 from insituml.methods.sampling import check_sample_count
 from insituml.original_interface import CallOrderError
@@ -80,15 +80,18 @@ class DER(Remembering):
     def penalty(
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
     ) -> Tensor | None:
+        check_output(output, learner)
         assert output is not None
-        self._like = output.new_empty((0, *output.shape[1:]))
+        # What a stored output is compared with may have more digits than this one.
+        dtype = torch.promote_types(output.dtype, torch.float32)
+        self._like = output.new_empty((0, *output.shape[1:]), dtype=dtype)
         if not self.remembers():
             return None
         *past, stored = self.draw(batch)
         if len(stored) == 0:  # a small memory may have dropped all of them
             return None
         now = learner.output(tuple(past))
-        return self.alpha * mse_loss(now, stored.to(now.device))
+        return self.alpha * output_distance(now, stored, learner)
 
     def draw(self, batch: Batch) -> Batch:
         """Return samples of past tasks, their outputs in the last column, on the batch's device."""
@@ -112,7 +115,7 @@ class DER(Remembering):
 
         def with_new_output(samples: Batch) -> Batch:
             inputs = tuple(t.to(device) for t in samples[:-1])
-            return (*samples[:-1], learner.output(inputs).to(samples[-1].device))
+            return (*samples[:-1], learner.output(inputs).to(samples[-1]))
 
         with evaluation_mode(learner), torch.no_grad():
             self.memory.revise(task.index, with_new_output)

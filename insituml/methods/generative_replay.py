@@ -10,6 +10,7 @@ import torch
 from insituml.data.task import Batch, Task, joined
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
+from insituml.methods.copying import check_copyable
 from insituml.methods.remembering import Remembering
 from insituml.methods.sampling import check_sample_count
 from insituml.methods.teacher import Teacher
@@ -36,7 +37,7 @@ class GenerativeReplay(Remembering):
     ------
     ValueError
         If a size is below 1; at the first task, if the learner cannot sample or the task has
-        no conditions.
+        no conditions, or if the learner cannot be copied.
 
     References
     ----------
@@ -71,7 +72,10 @@ class GenerativeReplay(Remembering):
                 "for conditions: give each sample at least one further column"
             )
         super().begin_task(learner, task)
-        self.teacher.follow(learner)
+        if self.teacher:
+            self.teacher.follow(learner)
+        else:
+            check_copyable(learner)
 
     def kept(self, learner: ContinualLearner, samples: Batch) -> Batch:
         """Return the conditions."""

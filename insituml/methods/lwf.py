@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
+from insituml.methods.copying import check_copyable
+from insituml.methods.distillation import output_distance
 from insituml.methods.teacher import Teacher
 
 
@@ -18,7 +19,8 @@ class LwF(Method):
     """Keep the outputs on the current batch close to those of the model of the last task.
 
     The loss is ``L + strength · mean (f(x) − f_old(x))²``, where f is ``learner.output``. No
-    sample is stored. Beside a method that replays, the replayed samples are distilled too.
+    sample is stored. Beside a method that replays, the replayed samples are distilled too. Where
+    the learner has more outputs than the model of the last task had, the first ones are compared.
 
     Parameters
     ----------
@@ -30,7 +32,8 @@ class LwF(Method):
     Raises
     ------
     ValueError
-        If ``strength`` is negative.
+        If ``strength`` is negative; at the first task, if the learner cannot be copied; later, if
+        its outputs have another shape than before, but for outputs added at the end.
 
     References
     ----------
@@ -48,7 +51,10 @@ class LwF(Method):
         self.teacher = Teacher()
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
-        self.teacher.follow(learner)
+        if self.teacher:
+            self.teacher.follow(learner)
+        else:
+            check_copyable(learner)
 
     def penalty(
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
@@ -56,7 +62,7 @@ class LwF(Method):
         if not self.teacher:
             return None
         assert output is not None
-        return self.strength * mse_loss(output, self.teacher.output(batch).to(output.device))
+        return self.strength * output_distance(output, self.teacher.output(batch), learner)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         self.teacher.copy_of(learner)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from insituml.data.task import Batch
 from insituml.learner import ContinualLearner
+from insituml.methods.copying import copied
 
 
 class Teacher:
@@ -25,11 +25,14 @@ class Teacher:
         return self.model is not None
 
     def copy_of(self, learner: ContinualLearner) -> None:
-        """Hold the learner as it is now; later steps do not change the copy."""
-        # deepcopy refuses tensors that are part of a graph, such as what a pass left behind.
-        left = [v for m in learner.modules() for v in vars(m).values() if isinstance(v, Tensor)]
-        memo = {id(tensor): tensor.detach().clone() for tensor in left if not tensor.is_leaf}
-        self.model = copy.deepcopy(learner, memo).eval().requires_grad_(False)
+        """Hold the learner as it is now; later steps do not change the copy.
+
+        Raises
+        ------
+        ValueError
+            If the learner cannot be copied.
+        """
+        self.model = copied(learner).eval().requires_grad_(False)
 
     def follow(self, learner: ContinualLearner) -> None:
         """Move to where the learner is now, each tensor by itself."""
@@ -70,10 +73,9 @@ class Teacher:
         return self.model
 
 
-def _move(copied: ContinualLearner, learner: ContinualLearner) -> None:
-    pairs = [
-        *zip(copied.parameters(), learner.parameters(), strict=True),
-        *zip(copied.buffers(), learner.buffers(), strict=True),
-    ]
-    for mine, theirs in pairs:
-        mine.data = mine.data.to(theirs.device)
+def _move(model: ContinualLearner, learner: ContinualLearner) -> None:
+    # By name: parts of the learner may have come or gone since it was copied.
+    named = {**dict(learner.named_parameters()), **dict(learner.named_buffers())}
+    elsewhere = next(learner.parameters()).device
+    for name, mine in [*model.named_parameters(), *model.named_buffers()]:
+        mine.data = mine.data.to(named[name].device if name in named else elsewhere)
