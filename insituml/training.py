@@ -14,6 +14,13 @@ from torch import Tensor
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
+from insituml.trainable import (
+    check_count,
+    check_loss,
+    check_optimizer,
+    check_samples,
+    normalises_batches,
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,8 @@ def train(
     epochs
         Passes over each task's samples.
     batch_size
-        Samples a step; the last batch of an epoch may be smaller.
+        Samples a step; the last batch of an epoch may be smaller. Where the learner has batch
+        normalisation, which cannot do with one sample, a last sample joins the batch before it.
     generator
         Source of the order of the samples. Its initial seed also decides, task by task, what
         layers such as dropout draw from torch's global generators; these are left as they were.
@@ -99,18 +107,22 @@ def train(
     Raises
     ------
     ValueError
-        If ``epochs`` or ``batch_size`` is below 1, or a task has no sample to train on.
+        If ``epochs`` or ``batch_size`` is below 1, there is no task, or one has no sample to train
+        on; if the optimizer needs a closure or holds other parameters than the learner's; or if
+        the loss is no scalar that depends on a trainable parameter.
     DivergedError
-        At the end of an epoch in which a loss was not finite.
+        At the end of an epoch in which a loss was not finite, naming the first such step.
     """
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs is {epochs}, batch_size {batch_size}; expected 1 or more of each")
+    check_count("epochs", epochs)
+    check_count("batch_size", batch_size)
+    if not tasks:
+        raise ValueError("tasks is empty; expected one task or more")
+    check_optimizer(optimizer, learner)
     step = finished_steps
     for task, task_epochs in method.schedule(tasks, epochs):
         if task.index < finished_tasks:
             continue
-        if len(task.train[0]) == 0:
-            raise ValueError(f"task {task.index} ({task.name}) has no sample to train on")
+        check_samples(task)
         started, first_step, mean_loss = time.perf_counter(), step, float("nan")
         learner.train()
         with seeded(generator.initial_seed(), task.index, learner):
@@ -130,8 +142,9 @@ def train(
                 mean_loss = sum(values) / len(values)
                 step += len(values)
                 report(record)
+                bad = next((k for k, v in enumerate(values) if not math.isfinite(v)), 0)
                 where = f"epoch {epoch + 1} of task {task.index} ({task.name})"
-                check_finite(mean_loss, where)
+                check_finite(values[bad], f"step {record.first_step + bad + 1}, {where}")
             method.end_task(learner, task)
         seconds = time.perf_counter() - started
         result = TaskRecord(task.index, task.name, step - first_step, mean_loss, seconds)
@@ -171,7 +184,7 @@ def train_step(
     Parameters as in :func:`train`.
     """
     optimizer.zero_grad(set_to_none=True)
-    loss = method.loss(learner, batch)
+    loss = check_loss(method.loss(learner, batch), learner)
     loss.backward()
     method.correct_gradients(learner)
     if max_gradient_norm is not None:
@@ -188,7 +201,10 @@ def _batches(
     device = next(learner.parameters()).device
     # To the samples' device once an epoch, not once a step: each such copy waits.
     order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)
-    for rows in order.split(batch_size):
+    batches = list(order.split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1 and normalises_batches(learner):
+        batches[-2:] = [torch.cat(batches[-2:])]
+    for rows in batches:
         # index_select copies whole rows: several times as fast as column[rows] for large samples.
         yield tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
 

@@ -293,7 +293,7 @@ def test_an_infinite_loss_is_noticed() -> None:
         def loss(self, learner, batch):
             return super().loss(learner, batch) + math.inf
 
-    with pytest.raises(DivergedError, match="became inf in epoch 1 of task 0"):
+    with pytest.raises(DivergedError, match="became inf in step 1, epoch 1 of task 0"):
         run_with(Infinite(generator=seeded(0)), make_tasks(1))
 
 

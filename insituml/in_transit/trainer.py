@@ -13,6 +13,7 @@ from insituml.in_transit.now_buffer import NowBuffer
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
+from insituml.trainable import check_optimizer
 from insituml.training import (
     EpochRecord,
     Report,
@@ -81,6 +82,7 @@ class InTransitTrainer:
                 f"{type(method).__name__} trains on several tasks at once, which no stream can "
                 "give again; train it on files"
             )
+        check_optimizer(optimizer, learner)
         self.learner = learner
         self.method = method
         self.optimizer = optimizer
