@@ -204,7 +204,9 @@ def main(arguments: list[str]) -> None:
     heading = [f"{_in_words(source)}, by conf/data/{template}.yaml."]
     write_both(
         {
-            files[0]: data_text((CONF / f"data/{template}.yaml").read_text(), values, heading),
+            files[0]: data_text(
+                (CONF / f"data/{template}.yaml").read_text(encoding="utf-8"), values, heading
+            ),
             files[1]: experiment_text(
                 asked.name, proposal.model, proposal.model_values, {"epochs": proposal.epochs}
             ),

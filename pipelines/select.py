@@ -27,7 +27,7 @@ def select(choices: dict[str, str], path: str | None, file: Path) -> None:
     """
     from insituml.atomic_file import write_atomically
 
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     values = {key: choices[key] for key in ("experiment", "data", "model", "optimizer")}
     if path is not None and "%" in Path(path).name:
         path = str(Path(path).parent)  # an openPMD pattern: DVC tracks the folder of its files

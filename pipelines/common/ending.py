@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipelines.common.composition import one_line
 from pipelines.common.errors import UserError
 from pipelines.common.failures import EXTERNAL, in_one_line
+from pipelines.common.terminal import accept_any_terminal
 
 TRACEBACK = "HYDRA_FULL_ERROR"
 """Hydra's own variable: 1 shows tracebacks."""
@@ -57,6 +58,7 @@ def explained(error: BaseException) -> tuple[str, int]:
 @contextmanager
 def failing_in_one_line() -> Iterator[None]:
     """Turn every error of the block into one line; the user may ask for the traceback instead."""
+    accept_any_terminal()
     asked = os.environ.get(TRACEBACK) == "1"
     os.environ[TRACEBACK] = "1"  # else Hydra prints errors by itself
     try:

@@ -43,7 +43,10 @@ def check_free(files: list[Path], *, force: bool) -> None:
     for file in files:
         if not file.exists():
             continue
-        if not file.is_file() or MARK not in file.read_text(errors="replace").splitlines()[:2]:
+        if (
+            not file.is_file()
+            or MARK not in file.read_text(encoding="utf-8", errors="replace").splitlines()[:2]
+        ):
             raise UserError(
                 f"{file} is there already and was not written by new_experiment; choose another "
                 "name"

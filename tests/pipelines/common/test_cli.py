@@ -148,3 +148,19 @@ def test_commands_end_cleanly(tmp_path) -> None:
             assert result.stderr.count("\n") == 1
             assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_characters_that_a_terminal_has_not_are_no_error(tmp_path) -> None:
+    code = (
+        "import os; from pipelines.common.ending import failing_in_one_line\n"
+        "with failing_in_one_line(): print('0–2', os.environ['PYTHONIOENCODING'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == [b"0?2", b"ascii:replace"]  # worker processes take the latter
