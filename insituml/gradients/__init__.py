@@ -21,10 +21,12 @@ from insituml.gradients.module import (
 )
 from insituml.gradients.penalty import QuadraticPenalty
 from insituml.gradients.per_sample import per_sample_losses
-from insituml.gradients.precision import as_real, wide
+from insituml.gradients.precision import as_real, wide, wide_dtype
 from insituml.gradients.projection import project, project_layerwise
 from insituml.gradients.reference import reference_gradient
+from insituml.gradients.sample_loop import plain_gradients
 from insituml.gradients.subspace import condensed, extended_basis
+from insituml.gradients.unchanged import unchanged
 
 __all__ = [
     "KroneckerPenalty",
@@ -47,12 +49,15 @@ __all__ = [
     "parameter_name",
     "parameter_uses",
     "per_sample_losses",
+    "plain_gradients",
     "project",
     "project_layerwise",
     "project_onto_cone",
     "reference_gradient",
     "supported_layers",
     "trainable_parameters",
+    "unchanged",
     "wide",
     "wide_copy",
+    "wide_dtype",
 ]

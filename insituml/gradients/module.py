@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,11 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """
     were_training = [(part, part.training) for part in module.modules()]
     module.eval()
+    # cuDNN's recurrent layers have no gradient outside of training mode; torch's own have.
+    recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext():
+            yield
     finally:
         for part, was_training in were_training:
             part.training = was_training

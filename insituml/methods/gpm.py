@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,13 +13,19 @@ from torch import Tensor, nn
 from insituml.data.task import Batch, Task
 from insituml.gradients import (
     condensed,
+    dense_gradients,
     evaluation_mode,
     extended_basis,
     forward_statistics,
     in_block,
     is_transposed,
+    moving_parameters,
+    old_part,
     parameter_name,
+    plain_gradients,
     supported_layers,
+    unchanged,
+    wide_dtype,
 )
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
@@ -37,9 +44,11 @@ class GPM(Method):
     the span of M stays as it was. Adam and momentum turn a projected gradient back into that span,
     so the update itself, θ after the step minus θ before it, is projected as well.
 
-    What has no such basis is held fixed after the first task, for nothing else would protect it:
-    the biases of transposed convolutions (their weights have a basis of input channels),
-    normalisation layers, other parameters. Running statistics of batch normalisation still follow
+    What a past task's loss has used and has no such basis is held fixed, for nothing else would
+    protect it: the biases of transposed convolutions (their weights have a basis of input
+    channels), normalisation layers, other parameters. What no past task has used is free, a new
+    task's head for instance, and so are the new entries of a layer that has grown, its old ones
+    coming first. Running statistics of batch normalisation still follow
     the new data; normalise by layer or group instead.
 
     Parameters
@@ -86,6 +95,8 @@ class GPM(Method):
         self.samples = samples
         self.bases: dict[str, Tensor] | None = None
         """``(inputs, size)`` by layer name; None during the first task."""
+        self.used: dict[str, tuple[int, ...]] = {}
+        """Shape of each parameter that a past task used, when it last did, by name."""
         self._before: dict[str, Tensor] = {}
 
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -99,8 +110,10 @@ class GPM(Method):
             return
         moving = {n: p for n, p in learner.named_parameters() if p.requires_grad}
         self._before = {name: p.detach().clone() for name, p in moving.items()}
-        gradients = {n: p.grad for n, p in moving.items() if p.grad is not None}
-        self._project(learner, gradients)
+        present = moving_parameters(moving.values())
+        names = [name for name, p in moving.items() if p.grad is not None]
+        with dense_gradients(present) as gradients:
+            self._project(learner, dict(zip(names, gradients, strict=True)))
 
     @torch.no_grad()
     def after_step(self, learner: ContinualLearner) -> None:
@@ -119,74 +132,139 @@ class GPM(Method):
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         samples = draw(task.train, self.samples, generator=self.generator)
         bases = dict(self.bases or {})
-        for name, columns in self._inputs(learner, samples).items():
+        parameters = dict(learner.named_parameters())
+        inputs, used = self._inputs(learner, samples)
+        for name, columns in inputs.items():
+            weight = parameter_name(name, "weight")
             basis = bases.get(name, columns.new_zeros(len(columns), 0))
+            if weight in self.used:
+                basis = self._grown(basis, name, parameters)
             if len(basis) != len(columns):  # held fixed, see _project
                 continue
             limit = max(1, math.floor(self.largest_share * len(columns)))
-            weight = learner.get_parameter(parameter_name(name, "weight"))
-            bases[name] = extended_basis(basis, columns, self.threshold, limit).to(weight)
+            kind, device = wide_dtype(parameters[weight].dtype), parameters[weight].device
+            basis = extended_basis(basis.to(columns), columns, self.threshold, limit)
+            bases[name] = basis.to(device, kind)
+        for name, basis in bases.items():
+            weight = parameter_name(name, "weight")
+            if name not in inputs and weight in used and weight in self.used:
+                bases[name] = self._grown(basis, name, parameters)
         self.bases = bases
+        self.used |= {name: tuple(parameters[name].shape) for name in used}
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "bases": self.bases}
+        used = {name: list(shape) for name, shape in self.used.items()}
+        return {**super().state_dict(), "bases": self.bases, "used": used}
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
         self.bases = None
+        self._before = {}
+        parameters = dict(learner.named_parameters())
+        everything = {name: tuple(p.shape) for name, p in parameters.items()}
+        used = state.get("used", everything if state["bases"] is not None else {})
+        self.used = {name: tuple(shape) for name, shape in used.items()}
         if state["bases"] is not None:
             self.bases = {
-                name: basis.to(learner.get_parameter(parameter_name(name, "weight")).device)
+                name: basis.to(parameters.get(parameter_name(name, "weight"), basis).device)
                 for name, basis in state["bases"].items()
             }
 
+    def _grown(self, basis: Tensor, layer: str, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return the basis of a layer's inputs, zero for those that it did not have."""
+        weight = parameter_name(layer, "weight")
+        old, now = self.used[weight], parameters[weight].shape
+        old_part(weight, parameters[weight], old)
+        if old[2:] != now[2:]:
+            raise ValueError(
+                f"the kernel of parameter {weight} is {tuple(now[2:])}, but was {tuple(old[2:])} "
+                "in a past task; a layer may get more inputs and outputs, but no other kernel"
+            )
+        # Inputs come before the constant 1 of the bias; of a patch, channels come first.
+        before, after = math.prod(old[1:]), math.prod(now[1:])
+        if len(basis) == old[0] and len(basis) not in (before, before + 1):  # transposed
+            before, after = old[0], now[0]
+        if after == before:
+            return basis
+        new = basis.new_zeros(after - before, basis.shape[1])
+        return torch.cat([basis[:before], new, basis[before:]])
+
     def _project(self, learner: ContinualLearner, values: dict[str, Tensor]) -> None:
         """Project gradients or updates, by parameter name and in place; zero without a basis."""
+        parameters = dict(learner.named_parameters())
+        modules = dict(learner.named_modules())
         free = set()
         for name, basis in (self.bases or {}).items():
-            layer = learner.get_submodule(name)
-            names = [parameter_name(name, own) for own in in_block(layer)]
-            if not names or names[0] not in values:
+            layer = modules.get(name)
+            names = [parameter_name(name, own) for own in in_block(layer)] if layer else []
+            if layer is None or not names or names[0] not in values:
                 continue
-            matrix = values[names[0]].flatten(1)
+            basis = self._grown(basis, name, parameters)
+            # Rows that the layer did not have are free.
+            rows = self.used[names[0]][0]
+            parts = [values[n] if is_transposed(layer) else values[n][:rows] for n in names]
+            parts = [part for part, n in zip(parts, names, strict=True) if n in values]
+            matrix = parts[0].flatten(1).to(basis.dtype)
             if is_transposed(layer):
                 matrix = matrix - basis @ (basis.mT @ matrix)
             else:
-                if len(names) == 2:
-                    matrix = torch.cat([matrix, values[names[1]].unsqueeze(1)], dim=1)
+                if len(parts) == 2:
+                    bias = parts[1].to(basis.dtype)
+                    matrix = torch.cat([matrix, bias.unsqueeze(1)], dim=1)
                 if matrix.shape[1] != len(basis):
                     continue  # the bias was frozen or thawed since: hold the layer fixed
                 matrix = matrix - (matrix @ basis) @ basis.mT
-                if len(names) == 2:
-                    values[names[1]].copy_(matrix[:, -1])
+                if len(parts) == 2:
+                    parts[1].copy_(matrix[:, -1])
                     matrix = matrix[:, :-1]
-            values[names[0]].copy_(matrix.view_as(values[names[0]]))
+            parts[0].copy_(matrix.view_as(parts[0]))
             free.update(names)
-        held = [value for name, value in values.items() if name not in free]
+        held = [
+            old_part(name, value, self.used[name])
+            for name, value in values.items()
+            if name not in free and name in self.used
+        ]
         if held:
             torch._foreach_zero_(held)
 
-    def _inputs(self, learner: ContinualLearner, samples: Batch) -> dict[str, Tensor]:
-        """Return a matrix with the energy of each layer's inputs, ``(inputs, columns)``."""
+    def _inputs(
+        self, learner: ContinualLearner, samples: Batch
+    ) -> tuple[dict[str, Tensor], set[str]]:
+        """Return a matrix with the energy of each layer's inputs, ``(inputs, columns)``.
+
+        And the names of all parameters on which the loss depends.
+        """
         layers = {n: layer for n, layer in supported_layers(learner).items() if in_block(layer)}
         found: dict[str, Tensor] = {}
+        parameters = {n: p for n, p in learner.named_parameters() if p.requires_grad}
+        used: set[str] = set()
         device = next(learner.parameters()).device
-        with evaluation_mode(learner):
+        with evaluation_mode(learner), unchanged(learner) as restore:
             for batch in zip(*(column.split(BATCH) for column in samples), strict=True):
                 batch = tuple(column.to(device) for column in batch)
-                calls = forward_statistics(
-                    learner,
-                    lambda model, part: model.loss(part),  # type: ignore[operator]
-                    batch,
-                    layers,
-                )
+                restore()
+                calls = forward_statistics(learner, _loss, batch, layers)
                 for name, call in calls.items():
                     matrices = (call.input_matrix(part) for part in call.parts())
                     columns = condensed(_columns(matrices, call.layer))
                     if name in found:
                         columns = condensed([found[name], columns])
                     found[name] = columns
-        return found
+                restore()
+                gradients = plain_gradients(
+                    partial(_loss, learner, batch),
+                    list(parameters.values()),
+                    list(learner.parameters()),
+                )
+                pairs = zip(parameters, gradients, strict=True)
+                used |= {name for name, gradient in pairs if gradient is not None}
+        return {
+            n: columns for n, columns in found.items() if parameter_name(n, "weight") in used
+        }, used
+
+
+def _loss(learner: nn.Module, batch: Batch) -> Tensor:
+    return learner.loss(batch)  # type: ignore[operator]
 
 
 def _columns(matrices: Iterator[Tensor], layer: nn.Module) -> Iterator[Tensor]:

@@ -43,7 +43,11 @@ class Teacher:
         """Move each parameter by a share of its distance to the learner's; copy the buffers."""
         model = self._held()
         with torch.no_grad():
-            torch._foreach_lerp_(list(model.parameters()), list(learner.parameters()), share)
+            mine: list[Tensor] = list(
+                model.parameters()
+            )  # may be of more digits than the learner's
+            theirs = [p.to(m.dtype) for m, p in zip(mine, learner.parameters(), strict=True)]
+            torch._foreach_lerp_(mine, theirs, share)
             if buffers := list(model.buffers()):
                 torch._foreach_copy_(buffers, list(learner.buffers()))
 

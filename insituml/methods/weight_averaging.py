@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
+from insituml.gradients import old_part, wide_copy
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
 from insituml.methods.teacher import Teacher
@@ -32,6 +35,12 @@ class WeightAveraging(Method):
         Give the learner the averaged weights at the end of each task.
     generator
         Not used: nothing is random.
+
+    Notes
+    -----
+    Half-precision weights are averaged in float32: steps below their rounding would be lost. A
+    parameter that has grown since the last task keeps the average of its old entries, which come
+    first; what is new starts where the learner is.
 
     Raises
     ------
@@ -67,17 +76,19 @@ class WeightAveraging(Method):
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         self.task = task.index
-        if self.average:
+        if self.average and self._fits(learner):
             self.average.follow(learner)
         else:
-            self.average.copy_of(learner)
+            self._start(learner)
 
     def penalty(
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
     ) -> Tensor | None:
         if output is None or self.task == 0:  # in the first task there is nothing to remember
             return None
-        return self.strength * mse_loss(output, self.average.output(batch).to(output.device))
+        with self._in_own_digits(learner):
+            averaged = self.average.output(batch)
+        return self.strength * mse_loss(output, averaged.to(output.device))
 
     def after_step(self, learner: ContinualLearner) -> None:
         self.steps += 1
@@ -96,3 +107,44 @@ class WeightAveraging(Method):
         super().load_state_dict(state, learner)
         self.average.load_state_dict(state["average"], learner)
         self.steps, self.task = state["steps"], state["task"]
+        if self.average.model is not None:
+            with torch.no_grad():
+                for name, parameter in self.average.model.named_parameters():
+                    parameter.data = wide_copy(parameter)
+                    parameter.copy_(state["average"][name])
+
+    def _fits(self, learner: ContinualLearner) -> bool:
+        held = self.average.model
+        assert held is not None
+        names = dict(held.named_parameters())
+        now = dict(learner.named_parameters())
+        return names.keys() == now.keys() and all(names[n].shape == p.shape for n, p in now.items())
+
+    @torch.no_grad()
+    def _start(self, learner: ContinualLearner) -> None:
+        """Average from here on; what was averaged already goes on."""
+        before: dict[str, Tensor] = {}
+        if self.average.model is not None:
+            before |= self.average.model.named_parameters()
+        self.average.copy_of(learner)
+        assert self.average.model is not None
+        for name, parameter in self.average.model.named_parameters():
+            parameter.data = wide_copy(parameter)
+            if name in before:
+                kept = before[name].to(parameter)
+                old_part(name, parameter, kept.shape).copy_(kept)
+
+    @contextmanager
+    def _in_own_digits(self, learner: ContinualLearner) -> Iterator[None]:
+        """Lend the average to the learner's own type, in which its outputs are computed."""
+        model = self.average.model
+        assert model is not None
+        pairs = list(zip(model.parameters(), learner.parameters(), strict=True))
+        lent = [(mine, mine.data, p.dtype) for mine, p in pairs if mine.dtype != p.dtype]
+        for mine, data, kind in lent:
+            mine.data = data.to(kind)
+        try:
+            yield
+        finally:
+            for mine, data, _ in lent:
+                mine.data = data
