@@ -293,8 +293,7 @@ def test_complex_weights_learn_and_are_held(name: str) -> None:
 def test_half_precision_learns(name: str, kind: torch.dtype) -> None:
     learner = built(Growing).to(kind)
     tasks = [
-        Task(t.index, t.name, *((t.train[0].to(kind), *t.train[1:]),) * 2)
-        for t in make_tasks()
+        Task(t.index, t.name, *((t.train[0].to(kind), *t.train[1:]),) * 2) for t in make_tasks()
     ]
     method = METHODS[name](generator=seeded())
     records = list(learn(learner, method, tasks))
