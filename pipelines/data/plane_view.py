@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -79,8 +80,13 @@ class PlaneView:
 
 
 def _is_timed(manifest: Manifest) -> bool:
-    """Return whether times are seconds; sources that know none count iterations."""
-    return any(time != number for number, time in manifest.times.items())
+    """Return whether times are seconds: sources that know none count iterations, or say 0.
+
+    Times that do not ascend with the iterations say nothing of where light is either.
+    """
+    times = [time for _, time in sorted(manifest.times.items())]
+    ascending = all(before < after for before, after in pairwise(times))
+    return ascending and any(time != number for number, time in manifest.times.items())
 
 
 def _window_direction(manifest: Manifest, axis: int) -> int:

@@ -92,6 +92,13 @@ def test_without_times_a_moving_window_is_in_the_laboratory() -> None:
     np.testing.assert_allclose(view.extents[:, 0], [1.75e-6, 31.75e-6], rtol=1e-9)
 
 
+@pytest.mark.parametrize("time_of", [lambda n: 0.0, lambda n: -1e-15 * n])
+def test_times_that_do_not_ascend_are_no_times(time_of: Any) -> None:
+    view = PlaneView.of(manifest(SPEED_OF_LIGHT, times={n: time_of(n) for n in NUMBERS}))
+    assert view.axis_labels == ("y", "x")
+    assert not any("t =" in row for row in view.rows)
+
+
 def test_a_plane_that_moves_across_itself_says_between_where() -> None:
     view = PlaneView.of(manifest(1e8, axis=2))
     assert view.place == "plane z = 11 to 41 µm"
