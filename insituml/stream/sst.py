@@ -36,7 +36,7 @@ MOST_ODD = 20
 
 
 class SSTSource:
-    """One mesh record of an openPMD series that a running simulation streams over the network.
+    """Records of an openPMD series that a running simulation streams over the network.
 
     The writer may be :func:`insituml.stream.write_sst` or any code with openPMD output, such as
     PIConGPU or WarpX; iterations may be groups or steps of the same variables, meshes whatever
@@ -71,7 +71,7 @@ class SSTSource:
     ----------
     path
         The contact file, ending in ``.sst``.
-    record, component, cartesian_points
+    record, component, cartesian_points, complex
         As :class:`insituml.data.openpmd.series.OpenPMDSeries` takes them.
     axis_labels
         Such as ``("z", "y", "x")``, in the order in which the writer lists them: ADIOS2 loses the
@@ -91,9 +91,10 @@ class SSTSource:
         self,
         path: str | Path,
         *,
-        record: str = "E",
+        record: str | Sequence[str] = "E",
         component: str | None = None,
         cartesian_points: int | None = None,
+        complex: str | None = None,
         axis_labels: Sequence[str] | None = None,
         open_timeout: float = 60.0,
     ) -> None:
@@ -103,9 +104,13 @@ class SSTSource:
             raise ValueError(f"cartesian_points is {cartesian_points}; expected two or more")
         if not open_timeout > 0:
             raise ValueError(f"open_timeout is {open_timeout}; it must be more than 0 seconds")
-        self.record = record
-        self.component = component
-        self.cartesian_points = cartesian_points
+        self.reading: dict[str, Any] = {
+            "record": record,
+            "component": component,
+            "cartesian_points": cartesian_points,
+        }
+        if complex is not None:
+            self.reading["complex"] = complex
         self.axis_labels = axis_labels
         self.open_timeout = open_timeout
         self._stream: _OpenStream | None = None
@@ -233,11 +238,9 @@ class _OpenStream:
                 return MeshReader(
                     self._first,
                     number,
-                    source.record,
-                    source.component,
-                    source.cartesian_points,
                     where=str(source.path),
                     axis_labels=source.axis_labels,
+                    **source.reading,
                 )
             except (KeyError, ValueError, IndexError, TypeError) as error:
                 problem = problem or error
