@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -135,6 +136,9 @@ def panel_rows(
             axes.spines[:].set(visible=True, color="0.5", linewidth=0.6)
             if outlined and learned_at is not None and column.task == learned_at[row]:
                 axes.spines[:].set(color="black", linewidth=1.6, zorder=5)
+                # To be seen on dark images too.
+                edge = patheffects.withStroke(linewidth=3.4, foreground="white")
+                axes.spines[:].set_path_effects([edge])
             if row == 0:
                 weight = "bold" if column.task is None else "normal"
                 figure.text(

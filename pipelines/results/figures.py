@@ -85,7 +85,10 @@ def draw_figures(
     seeds = len(next(iter(summaries.values())).seeds)
     averaged = f"Mean over {seeds} seeds." if seeds > 1 else "One seed."
     alike = "All methods' figures share one colour scale." if len(summaries) > 1 else ""
-    drift_scale = {"vmax": _largest(drifts.values()), "notes": [averaged, alike]}
+    drift_scale = {
+        "vmax": _largest(drifts.values()),
+        "notes": [averaged, alike if len(drifts) > 1 else ""],
+    }
     own = [
         (
             method,
@@ -183,8 +186,9 @@ def _drifts(methods: Iterable[str], root: Path) -> dict[str, np.ndarray]:
     Others have no moment at which a task had just been learned.
     """
     found = {m: read_matrices(root, m, "latent_drift.csv", "latent_drift") for m in methods}
-    # Where no task was learned yet, all seeds are NaN alike.
-    return {m: mean_of_seeds(drift) for m, drift in found.items() if not np.isnan(drift).all()}
+    # Where no task was learned yet, all seeds are NaN alike. Of one task there is but a 0.
+    means = {m: mean_of_seeds(drift) for m, drift in found.items() if len(drift.T) > 1}
+    return {m: mean for m, mean in means.items() if not np.isnan(mean).all()}
 
 
 def _largest(arrays: Iterable[np.ndarray]) -> float | None:
