@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from pipelines.common.errors import UserError
@@ -25,7 +26,12 @@ def open_tracker(node: Node) -> Tracker:
             raise
         hint = "to begin without the options of another tracker, add tracking=none"
         raise UserError(f"{error}; {hint}") from error
-    tracker = instantiate(node, _convert_="all")
+    try:
+        tracker = instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, ValueError):
+            raise
+        raise UserError(str(error.__cause__)) from error
     if not isinstance(tracker, Tracker):
         raise UserError(
             f"tracking._target_ is {node['_target_']}, which makes a {type(tracker).__name__}; "

@@ -1,20 +1,8 @@
-"""What goes into the tracking store, and whether it can, without MLflow."""
+"""What goes into the tracking store, as MLflow takes it."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 from pipelines.common.node import Node
-
-
-def check_writable(database: Path) -> None:
-    """Raise at once where MLflow would try again and again, for minutes."""
-    with closing(sqlite3.connect(database, timeout=60)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("SELECT count(*) FROM sqlite_master")
-        connection.rollback()
 
 
 def flat(node: Node, prefix: str) -> Node:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +40,7 @@ tracker = MlflowTracker(Path(sys.argv[1]), "cold")
 Path(sys.argv[2]).touch()
 while not all(Path(other).exists() for other in sys.argv[2:]):
     time.sleep(0.005)
-print("id", tracker._experiment_id)
+print("id", tracker._recorder.experiment_id)
 """
 
 
@@ -205,13 +208,15 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
     assert "no run of naive seed 4 in mlflow.db: its evaluation is in evaluations/ only" in said
 
 
-@pytest.mark.parametrize("damage", ["no database", "a folder"])
+@pytest.mark.parametrize("damage", ["no database", "of another program"])
 def test_a_broken_store_costs_one_line_and_no_training(
     damage, make_run, tools, tmp_path, capfd
 ) -> None:
     database = tmp_path / "mlflow.db"
-    if damage == "a folder":
-        database.mkdir()
+    if damage == "of another program":
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("CREATE TABLE addresses (name)")
+            connection.commit()
     else:
         database.write_bytes(b"this is no database, but long enough to look at " * 100)
     tools.make_stream(tools.points_data(), tmp_path)
@@ -223,6 +228,92 @@ def test_a_broken_store_costs_one_line_and_no_training(
     (line,) = [part for part in said if part.strip()]
     assert line.startswith("tracking: mlflow.db cannot be written (")
     assert "tracking=none switches it off" in line
+
+
+def test_what_a_broken_store_could_not_take_is_recorded_later_and_once(
+    make_run, tools, tmp_path, capfd
+) -> None:
+    """Runs, curves, checkpoints and comparisons, in the order in which they came."""
+    stream = tools.make_stream(tools.points_data(), tmp_path)
+    database = tmp_path / "mlflow.db"
+    database.write_bytes(b"this is no database, but long enough to look at " * 100)
+    (run,) = runs_of(make_run, tools, tmp_path, "naive", seeds=[1])
+    tracker = tracker_in(tmp_path)
+    train_method([run], 0, 1, tmp_path, tracker)
+    summary = evaluate_method("naive", stream, tmp_path, tracker)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/leaderboard.csv").write_text("method\n")
+    tracker.compared(summary.identity, {"forgetting.naive": 0.5}, tmp_path / "results")
+    tracker.close()
+    assert "is kept in mlflow.db.pending" in capfd.readouterr().err
+    kept = sorted((tmp_path / "mlflow.db.pending").glob("[0-9]*"))
+    assert len(kept) == 4
+    shutil.copytree(kept[0], tmp_path / "again" / kept[0].name)
+
+    database.unlink()
+    shutil.rmtree(tmp_path / "runs")  # what was kept stands for itself
+    tracker = tracker_in(tmp_path)
+    tracker.compared(summary.identity, {"forgetting.naive": 0.5}, tmp_path / "results")
+    tracker.close()
+    assert not (tmp_path / "mlflow.db.pending").exists()
+    for repeated in (False, True):
+        if repeated:  # as if killed after it was recorded, before it was deleted
+            shutil.copytree(tmp_path / "again", tmp_path / "mlflow.db.pending")
+            tracker = tracker_in(tmp_path)
+            tracker.compared(summary.identity, {"forgetting.naive": 0.5}, tmp_path / "results")
+            tracker.close()
+        (parent,), (child,) = runs_in(tmp_path)
+        store = client(tmp_path)
+        assert child.info.status == "FINISHED"
+        losses = store.get_metric_history(child.info.run_id, "train_loss")
+        assert len(losses) == len({m.step for m in losses}) > 3
+        assert len(store.get_metric_history(child.info.run_id, "error_on_task_0")) == 3
+        assert len(store.get_metric_history(parent.info.run_id, "forgetting.naive")) == 1
+        (file,) = store.list_artifacts(child.info.run_id, "checkpoints")
+        assert file.path == "checkpoints/task_2.pt"
+    assert "4 records that were kept are in mlflow.db now" in capfd.readouterr().out
+
+
+def test_an_interrupted_run_has_every_point_once(make_run, tools, tmp_path) -> None:
+    tools.make_stream(tools.points_data(), tmp_path)
+    (run,) = runs_of(make_run, tools, tmp_path, "naive", seeds=[0])
+    for stop in (
+        7,
+        13,
+        24,
+        None,
+    ):  # within tasks: what follows the last checkpoint is learned again
+        tracker = tracker_in(tmp_path)
+        forward = tracker.losses
+
+        def losses_until(run, first_step, losses, stop=stop, forward=forward) -> None:
+            if first_step != 18:  # lost on the way
+                forward(run, first_step, losses)
+            if stop is not None and first_step >= stop:
+                raise Killed
+
+        tracker.losses = losses_until  # type: ignore[method-assign]
+        with pytest.raises(Killed) if stop is not None else nullcontext():
+            train_method([run], 0, 1, tmp_path, tracker)
+    _, (child,) = runs_in(tmp_path)
+    history = client(tmp_path).get_metric_history(child.info.run_id, "train_loss")
+    assert sorted(point.step for point in history) == list(range(42))
+
+
+def test_a_store_whose_making_was_killed_is_made_anew(tmp_path, capfd) -> None:
+    """By whatever made it: before its name was given to it last, it got it first."""
+    database = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY)")
+        connection.commit()
+    (tmp_path / ".mlflow.db.new").write_bytes(b"half of ours")
+    tracker = tracker_in(tmp_path)
+    assert isinstance(tracker, MlflowTracker)
+    assert tracker._recorder.experiment_id
+    assert (tmp_path / "mlflow.db.broken").exists()
+    assert not (tmp_path / ".mlflow.db.new").exists()
+    assert "a new one is made" in capfd.readouterr().err
+    assert client(tmp_path).get_experiment_by_name("tests") is not None
 
 
 def test_a_cold_store_is_opened_by_two_processes_at_once(tmp_path) -> None:
