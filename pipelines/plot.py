@@ -56,6 +56,11 @@ def compare(
     summaries = tables.read_summaries(root, methods)
     for method, summary in summaries.items():
         check_evaluation(root / "evaluations" / method, summary)
+        if len(summary.task_steps) != len(manifest.tasks):
+            raise UserError(
+                f"evaluations/{method} is of {len(summary.task_steps)} tasks, data/tasks of "
+                f"{len(manifest.tasks)}; run `python -m pipelines.split` again, or `dvc repro`"
+            )
     if (data := summaries[methods[0]].identity.data) != manifest.fingerprint:
         raise UserError(
             f"the evaluations are of other data ({data[:12]}) than those in data/tasks "

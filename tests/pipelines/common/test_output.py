@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.common.errors import UserError
 from pipelines.common.locking import held
-from pipelines.common.output import discard, new_folder
+from pipelines.common.output import discard, new_folder, new_folders
 
 
 def test_the_old_stays_until_the_new_is_whole(tmp_path: Path) -> None:
@@ -97,3 +97,55 @@ def test_discarding_leaves_nothing(tmp_path: Path) -> None:
         (tmp_path / name / "b").mkdir(parents=True)
     discard(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_are_replaced_all_or_none(tmp_path: Path, monkeypatch) -> None:
+    targets = [tmp_path / "results", tmp_path / "figures"]
+    for target in targets:
+        target.mkdir()
+        (target / "old").touch()
+    replace = Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        if self.name == ".figures.new":
+            raise PermissionError(1, "Operation not permitted", str(self))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(PermissionError), new_folders(*targets) as made:  # noqa: PT012
+        for folder in made:
+            (folder / "new").touch()
+    assert [[f.name for f in target.iterdir()] for target in targets] == [["old"], ["old"]]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["figures", "results"]
+
+
+def test_folders_above_go_again_unless_others_use_them(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), new_folder(tmp_path / "a/b/c"):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyError), new_folder(tmp_path / "a/b/c"):  # noqa: PT012
+        (tmp_path / "a/other").mkdir()
+        raise KeyError
+    assert [f.name for f in (tmp_path / "a").iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize("in_the_way", ["results", ""])
+def test_what_is_in_the_way_is_named_first(in_the_way, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    if in_the_way:
+        root.mkdir()
+    (root / in_the_way).touch()
+    expected = pytest.raises(UserError, match="is a file, where a folder was expected")
+    with expected, new_folder(root / "results"):
+        raise AssertionError("nothing is made")
+    assert (root / in_the_way).is_file()
+
+
+def test_a_linked_folder_is_replaced_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "results").symlink_to(tmp_path / "scratch")
+    with new_folder(tmp_path / "results") as made:
+        (made / "new").touch()
+    assert (tmp_path / "results").is_symlink()
+    assert (tmp_path / "scratch/new").exists()
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["results", "scratch"]
