@@ -173,7 +173,6 @@ def main(arguments: list[str]) -> None:
 
     from pipelines.common.cli import CONF
     from pipelines.common.schema import Data, validate
-    from pipelines.data.sources import build_source
     from pipelines.experiments.proposal import propose
     from pipelines.experiments.writing import check_free, data_text, experiment_text, write_both
 
@@ -182,7 +181,7 @@ def main(arguments: list[str]) -> None:
     check_free(files, force=asked.force)
     template = template_of(asked)
     data: Data = validate(Data, section_of(asked, template), "data")
-    source = build_source(data)
+    source = _source_of(data)
     _look_at(source, asked.path)
     training: Any = OmegaConf.load(CONF / "training/default.yaml")
     proposal = propose(
@@ -214,6 +213,17 @@ def main(arguments: list[str]) -> None:
     )
     for line in _report(asked.name, source, proposal, training):
         print(line)
+
+
+def _source_of(data: Any) -> Any:
+    """Build the source; where it lacks the record, say how to name another."""
+    from pipelines.data.sources import build_source
+
+    try:
+        return build_source(data)
+    except UserError as error:
+        hint = "; name the one to learn: record=..." if "no record" in str(error) else ""
+        raise UserError(f"{error}{hint}") from error
 
 
 def _look_at(source: Any, path: str) -> None:

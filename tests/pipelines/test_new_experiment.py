@@ -166,7 +166,7 @@ def test_other_values_of_the_data_are_written_too(project) -> None:
         (["mine", "path=fields/data_0.npy"], "is one array; give the folder"),
         (["mine", "path=other"], "has no data_<iteration>.npy, but field.npy; rename them"),
         (["mine", "path=one"], "there is 1 iteration; at least two are needed"),
-        (["mine", "path=s.h5"], "available: rho"),
+        (["mine", "path=s.h5"], "available: rho; name the one to learn: record=..."),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(arguments, said, project, tools) -> None:
