@@ -102,9 +102,12 @@ def _check_data(identity: Identity, folder: Path, files: TaskFiles) -> None:
 
 def _load(path: Path, again: str) -> ContinualLearner:
     from insituml import load_checkpoint
+    from insituml.model_class import UntrustedModelError
 
     try:
         return load_checkpoint(path)
+    except UntrustedModelError as error:  # to train again would not help
+        raise UserError(str(error)) from error
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; {again}") from error
     except (ValueError, ImportError, OSError) as error:

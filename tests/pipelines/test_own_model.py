@@ -297,22 +297,31 @@ def load_last(project: Path) -> dict[str, torch.Tensor]:
     return read_checkpoint_file(project / "runs/naive/seed_0/task_1.pt").model["weights"]
 
 
-def test_worker_processes_find_the_model_too(project, tools) -> None:
-    (project / "mymodel.py").write_text(readme_model())
-    tools.make_stream(tools.images_data(), project)
-    command = [
-        sys.executable, "-P", "-m", "pipelines.train", "experiment=digits", "tracking=none",
-        "model._target_=mymodel.MyModel", "model.width=6", "training.epochs=1",
-        "training.workers=2", "training.seeds=[0,1]",
-    ]  # fmt: skip
-    done = subprocess.run(
-        command,
+def command(stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # -P: the working directory is searched because the stages say so.
+    return subprocess.run(
+        [sys.executable, "-P", "-m", f"pipelines.{stage}", "experiment=digits", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
     )
+
+
+def test_other_processes_find_the_model_too(project, tools) -> None:
+    """Workers that train, and a later evaluation, which is told whose checkpoints to trust."""
+    (project / "mymodel.py").write_text(readme_model())
+    tools.make_stream(tools.images_data(), project)
+    own = ["tracking=none", "model._target_=mymodel.MyModel", "model.width=6"]
+    training = ["training.epochs=1", "training.workers=2", "training.seeds=[0,1]"]
+    done = command("train", *own, *training)
     assert done.returncode == 0, done.stderr
     assert (project / "runs/naive/seed_1/task_1.pt").exists()
     assert "Traceback" not in done.stderr
+    refused = command("evaluate", "tracking=none")
+    assert refused.returncode == 2
+    assert "in a command model._target_=mymodel.MyModel\n" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    done = command("evaluate", *own[:2])
+    assert done.returncode == 0, done.stderr
