@@ -267,7 +267,14 @@ class OriginalInterface(nn.Module):
 
 
 def _inputs(dataset: Dataset[Any] | Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Yield the x of ``(x, label)`` or ``x`` items in batches; a tensor is a data set of rows."""
+    """Yield the x of ``(x, label)`` or ``x`` items in batches; a tensor is a data set of rows.
+
+    A loader gives its own batches.
+    """
+    if isinstance(dataset, DataLoader):
+        for batch in dataset:
+            yield batch if isinstance(batch, Tensor) else batch[0]
+        return
     # A loader draws from its generator even when nothing is shuffled: spare the global one.
     own = torch.Generator()
     for batch in DataLoader(dataset, batch_size, generator=own):  # type: ignore[arg-type]

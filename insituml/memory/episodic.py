@@ -68,9 +68,21 @@ class EpisodicMemory(Memory):
         if total_mem_size is not None:
             self._check_share(total_mem_size)
 
-    def store_task(self, samples: Batch) -> None:
-        """Store a share of a task just learned; tasks are numbered as they come."""
-        self.finish_task(samples, self.tasks_seen)
+    def store_task(self, samples: Batch | Tensor) -> None:
+        """Store a share of a task just learned; tasks are numbered as they come.
+
+        Raises
+        ------
+        TypeError
+            If they are neither columns nor one tensor of inputs.
+        """
+        samples = (samples,) if isinstance(samples, Tensor) else samples
+        if not isinstance(samples, tuple | list) or not all(isinstance(c, Tensor) for c in samples):
+            raise TypeError(
+                f"store_task was given a {type(samples).__name__}; expected a tuple of tensors "
+                "(n, ...), such as (x, labels), or the tensors of a data set, dataset.tensors"
+            )
+        self.finish_task(tuple(samples), self.tasks_seen)
 
     def finish_task(self, samples: Batch, task: int, features: Tensor | None = None) -> None:
         capacity = self._allocate(samples)

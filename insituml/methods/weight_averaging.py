@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from insituml.data.task import Batch, Task
 from insituml.gradients import old_part, wide_copy
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
+from insituml.methods.distillation import output_distance
 from insituml.methods.teacher import Teacher
 
 
@@ -88,7 +88,7 @@ class WeightAveraging(Method):
             return None
         with self._in_own_digits(learner):
             averaged = self.average.output(batch)
-        return self.strength * mse_loss(output, averaged.to(output.device))
+        return self.strength * output_distance(output, averaged, learner)
 
     def after_step(self, learner: ContinualLearner) -> None:
         self.steps += 1

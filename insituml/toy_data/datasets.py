@@ -94,7 +94,7 @@ class TimeDependentIterDataset(TimeDependentDataset, IterableDataset):
 def _moved(samples: Tensor, function: TimeFunc, dt: float) -> Tensor:
     if function in _ELEMENTWISE or len(samples) == 0:
         return function(samples, dt)
-    return torch.stack([torch.as_tensor(function(sample, dt)) for sample in samples])
+    return torch.stack([torch.as_tensor(function(sample, dt)) for sample in samples.clone()])
 
 
 def tdds_gen(
