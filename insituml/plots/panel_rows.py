@@ -11,6 +11,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from insituml.plots.notes import note_lines, write_notes
@@ -136,9 +137,7 @@ def panel_rows(
             axes.spines[:].set(visible=True, color="0.5", linewidth=0.6)
             if outlined and learned_at is not None and column.task == learned_at[row]:
                 axes.spines[:].set(color="black", linewidth=1.6, zorder=5)
-                # To be seen on dark images too.
-                edge = patheffects.withStroke(linewidth=3.4, foreground="white")
-                axes.spines[:].set_path_effects([edge])
+                _edge(axes)
             if row == 0:
                 weight = "bold" if column.task is None else "normal"
                 figure.text(
@@ -206,6 +205,25 @@ def say_on_panel(axes: Axes, text: str) -> None:
         fontsize=SMALL,
         color="0.2",
         bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1},
+    )
+
+
+def _edge(axes: Axes) -> None:
+    """Draw an outline around a panel that stands out on dark images, too."""
+    white = patheffects.withStroke(linewidth=3.2, foreground="white")
+    axes.add_patch(
+        Rectangle(
+            (0, 0),
+            1,
+            1,
+            transform=axes.transAxes,
+            fill=False,
+            edgecolor="black",
+            linewidth=1.6,
+            clip_on=False,
+            zorder=6,
+            path_effects=[white],
+        )
     )
 
 
