@@ -84,8 +84,10 @@ class SampleGradients:
             self._give_up(error)
             return
         for name, value in expected.items():
+            if value.numel() == 0:
+                continue
             tolerance = torch.finfo(self._parameters[name].dtype).eps ** 0.5 * value.max()
-            if value.numel() and not bool((found[name] - value).abs().max() <= tolerance):
+            if not bool((found[name] - value).abs().max() <= tolerance):
                 self._give_up(None)
                 return
 
