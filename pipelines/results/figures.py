@@ -13,6 +13,7 @@ import numpy as np
 from insituml import plots
 from insituml.data import Manifest
 from insituml.safe_reading import map_npy
+from insituml.stream.child import end_with_parent
 from pipelines.data.kind import FigureLabels
 from pipelines.data.kinds import KINDS
 from pipelines.results.summary import Summary
@@ -107,7 +108,8 @@ def draw_figures(
             draw_method(*arguments)
         pending: list[Future[None]] = []
     else:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"))
+        # They would go on drawing into a folder that nobody waits for.
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent)
         pending = [pool.submit(draw_method, *arguments) for arguments in own]
 
     shared: dict[str, Any] = {"task_names": names, "title": title, **error}
