@@ -18,17 +18,20 @@ def old_part(name: str, parameter: Tensor, shape: Sequence[int]) -> Tensor:
     Raises
     ------
     ValueError
-        Naming the parameter, if it has fewer entries in some dimension or other dimensions.
+        Naming the parameter, if it has fewer entries in some dimension, other dimensions, or
+        another kernel: the dimensions after outputs and inputs.
     """
     old = tuple(shape)
     if parameter.shape == old:
         return parameter
-    if parameter.dim() != len(old) or any(
-        now < before for now, before in zip(parameter.shape, old, strict=True)
+    if (
+        parameter.dim() != len(old)
+        or parameter.shape[2:] != old[2:]
+        or any(now < before for now, before in zip(parameter.shape, old, strict=True))
     ):
         raise ValueError(
             f"parameter {name} has shape {tuple(parameter.shape)}, but {old} in a past task; it "
-            "may grow, its old entries coming first, but not shrink or change otherwise. Give a "
+            "may grow, its old entries coming first, but not shrink or get another kernel. Give a "
             "parameter that means something else another name, or start a new method"
         )
     return parameter[tuple(slice(size) for size in old)]

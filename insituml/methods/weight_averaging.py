@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,13 +105,14 @@ class WeightAveraging(Method):
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
-        self.average.load_state_dict(state["average"], learner)
         self.steps, self.task = state["steps"], state["task"]
+        kept, shapes = state["average"], {n: t.shape for n, t in learner.state_dict().items()}
+        if kept is not None and {n: t.shape for n, t in kept.items()} != shapes:
+            self.average.copy_of(learner)  # it has grown since
+        else:
+            self.average.load_state_dict(kept, learner)
         if self.average.model is not None:
-            with torch.no_grad():
-                for name, parameter in self.average.model.named_parameters():
-                    parameter.data = wide_copy(parameter)
-                    parameter.copy_(state["average"][name])
+            self._take(kept)
 
     def _fits(self, learner: ContinualLearner) -> bool:
         held = self.average.model
@@ -127,11 +128,16 @@ class WeightAveraging(Method):
         if self.average.model is not None:
             before |= self.average.model.named_parameters()
         self.average.copy_of(learner)
+        self._take(before)
+
+    @torch.no_grad()
+    def _take(self, average: Mapping[str, Tensor]) -> None:
+        """Take what was averaged already, by name."""
         assert self.average.model is not None
         for name, parameter in self.average.model.named_parameters():
             parameter.data = wide_copy(parameter)
-            if name in before:
-                kept = before[name].to(parameter)
+            if name in average:
+                kept = average[name].to(parameter)
                 old_part(name, parameter, kept.shape).copy_(kept)
 
     @contextmanager

@@ -183,6 +183,22 @@ def test_a_head_may_widen_between_tasks(name: str) -> None:
     assert records[-1].loss < 1.9  # new rows learn: log 6 = 1.79, before any step it is more
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_may_resume_with_a_head_that_has_grown(name: str) -> None:
+    learner, tasks = built(Growing), make_tasks(grow=True)
+    method = METHODS[name](generator=seeded())
+    list(learn(learner, method, tasks[:1]))
+    learner.widen()
+    again, resumed = copy.deepcopy(learner), METHODS[name](generator=seeded())
+    resumed.load_state_dict(copy.deepcopy(method.state_dict()), again)
+    for model, rest in ((learner, method), (again, resumed)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        options = {"epochs": 1, "batch_size": 8, "generator": seeded(1), "finished_tasks": 1}
+        list(train(model, rest, tasks[:2], optimizer, **options))
+    pairs = zip(learner.parameters(), again.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 @pytest.mark.parametrize("name", ANCHORED)
 def test_the_penalty_holds_the_old_rows_and_leaves_new_ones_free(name: str) -> None:
     learner, tasks = built(Growing), make_tasks(grow=True)
