@@ -16,13 +16,14 @@ from insituml.learner import ContinualLearner
 def check_optimizer(optimizer: torch.optim.Optimizer, learner: ContinualLearner) -> None:
     """Refuse an optimizer that cannot train this learner.
 
-    Warns where a parameter that can be trained is left to nobody.
+    Warns where a parameter that can be trained is left to nobody, even all of them: an optimizer
+    of something else altogether leaves the learner as it is.
 
     Raises
     ------
     ValueError
-        If its step needs a closure, as that of LBFGS does, or it holds a parameter that is not
-        the learner's.
+        If its step needs a closure, as that of LBFGS does, or it holds a parameter that seems to
+        have been the learner's: one beside the learner's own, or one of the same shape.
     """
     name = type(optimizer).__name__
     closure = inspect.signature(optimizer.step).parameters.get("closure")
@@ -32,12 +33,14 @@ def check_optimizer(optimizer: torch.optim.Optimizer, learner: ContinualLearner)
             "corrected once a step; use an optimizer that takes one gradient, such as Adam or SGD"
         )
     named = {id(p): key for key, p in learner.named_parameters()}
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if foreign := len(held - named.keys()):
+    held = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+    foreign = [p for key, p in held.items() if key not in named]
+    shapes = {p.shape for p in learner.parameters()}
+    if foreign and (len(foreign) < len(held) or any(p.shape in shapes for p in foreign)):
         raise ValueError(
-            f"{foreign} of the {len(held)} parameters of {name} are not {type(learner).__name__}'s "
-            "(was a layer replaced, or the learner copied or loaded?); build the optimizer again "
-            "from learner.parameters()"
+            f"{len(foreign)} of the {len(held)} parameters of {name} are not "
+            f"{type(learner).__name__}'s (was a layer replaced, or the learner copied or loaded?); "
+            "build the optimizer again from learner.parameters()"
         )
     left = [key for key, p in learner.named_parameters() if p.requires_grad and id(p) not in held]
     if left:

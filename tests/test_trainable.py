@@ -86,6 +86,9 @@ def test_an_optimizer_of_another_learner_or_of_a_part() -> None:
     part = torch.optim.SGD([learner.layer.weight], lr=0.1)
     with pytest.warns(UserWarning, match=r"1 trainable parameters, such as layer\.bias, are not"):
         run(learner, optimizer=part)
+    elsewhere = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    with pytest.warns(UserWarning, match=r"2 trainable parameters, such as layer\.weight, are not"):
+        run(learner, optimizer=elsewhere)
     learner.layer.bias.requires_grad_(False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
