@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from insituml.data.iteration_range import IterationRange
 from insituml.data.step import Grid, Step
 from insituml.safe_reading import map_npy
 
@@ -22,6 +23,9 @@ class NpyFolder:
     Files are ordered by the number in their name (``data_200`` before ``data_1000``) and read
     through a memory map, so that a single component costs a third of the reading. The format
     carries neither a grid nor a time; both may be given, and how fast a moving window moves.
+
+    Each file is looked at when the folder is opened. One that is damaged, or not like the first
+    good one, stays in the list, and reading it raises what is wrong with it.
 
     Parameters
     ----------
@@ -41,14 +45,24 @@ class NpyFolder:
     window_velocity
         Of a moving window along x, y and z, in metres a second; each step then says where its
         first point is. None: the window is fixed. Needs ``spacing`` and ``time_step``.
+    iterations
+        ``[first, last, period]``: every ``period``-th iteration from ``first`` through ``last``;
+        None: all.
+
+    Attributes
+    ----------
+    faults
+        Iterations that cannot be read, with the reason.
+    files
+        What is read.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder, or no such file in it.
     ValueError
-        If the component is unknown, a file does not hold a field of the first file's shape, or a
-        window moves over points whose distances are not given.
+        If the component is unknown, no file holds a field, two are of one iteration, or a window
+        moves over points whose distances are not given.
     """
 
     components: tuple[str, ...]
@@ -63,21 +77,21 @@ class NpyFolder:
         origin: tuple[float, float, float] | None = None,
         time_step: float = 1.0,
         window_velocity: tuple[float, float, float] | None = None,
+        iterations: Sequence[int] | None = None,
     ) -> None:
         if component is not None and component not in COMPONENTS:
             raise ValueError(
                 f"component={component!r} is not in these files; choose one of "
                 f"{', '.join(COMPONENTS)}, or None for all"
             )
+        chosen = IterationRange.of(iterations)
         self._files = _numbered(Path(path))
-        shapes = {file: _open(file).shape for _, file in self._files}
-        first = self._files[0][1]
-        for file, shape in shapes.items():
-            if shape != shapes[first]:
-                raise ValueError(
-                    f"{file} has shape {shape}, but {first.name} has {shapes[first]}; all "
-                    "iterations must share one grid: remove the file or resample it"
-                )
+        if chosen is not None:
+            chosen.refuse_nothing([number for number, _ in self._files], str(path))
+            self._files = [(number, file) for number, file in self._files if number in chosen]
+        self.files = [file for _, file in self._files]
+        self.faults: dict[int, str] = {}
+        shape = self._look()
         if component is None:
             self.components = COMPONENTS
             self._chosen = slice(None)
@@ -94,7 +108,7 @@ class NpyFolder:
             )
         self._velocity = _three("window_velocity", window_velocity, 0.0)
         self.grid = Grid(
-            shape=shapes[first][1:],
+            shape=shape[1:],
             spacing=_three("spacing", spacing, 1.0),
             origin=_three("origin", origin, 0.0),
         )
@@ -116,8 +130,29 @@ class NpyFolder:
         """Yield only the steps at these places."""
         for place in places:
             iteration, file = self._files[place]
+            if iteration in self.faults:
+                raise ValueError(self.faults[iteration])
             values = np.array(_open(file)[self._chosen], dtype=np.float32)
             yield Step(iteration, iteration * self.time_step, values, self._metadata(iteration))
+
+    def _look(self) -> tuple[int, ...]:
+        """Return the shape of the first good file, and note which others are not like it."""
+        shape: tuple[int, ...] | None = None
+        for number, file in self._files:
+            try:
+                found = _open(file).shape
+            except (ValueError, OSError) as error:
+                self.faults[number] = str(error)
+                continue
+            shape = shape or found
+            if found != shape:
+                self.faults[number] = (
+                    f"{file} has shape {found}, but the first one {shape}; all iterations must "
+                    "share one grid: remove the file or resample it"
+                )
+        if shape is None:
+            raise ValueError(next(iter(self.faults.values())))
+        return shape
 
     def _metadata(self, iteration: int) -> dict[str, tuple[float, ...]]:
         """Return where a moving window is; nothing of a fixed one."""
@@ -151,9 +186,10 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
 def _open(file: Path) -> np.ndarray:
     """Map one file, checking that it holds a real field on a three-dimensional grid."""
     values = map_npy(file)
-    if values.ndim != 4 or values.shape[0] != len(COMPONENTS) or values.dtype.kind != "f":
+    shape = values.shape
+    if len(shape) != 4 or shape[0] != len(COMPONENTS) or 0 in shape or values.dtype.kind != "f":
         raise ValueError(
-            f"{file} holds {values.dtype} of shape {values.shape}; expected floats of shape "
+            f"{file} holds {values.dtype} of shape {shape}; expected floats of shape "
             "(3, nx, ny, nz): components first, then the axes x, y, z"
         )
     return values

@@ -115,19 +115,62 @@ def test_no_files(tmp_path: Path) -> None:
         NpyFolder(tmp_path)
 
 
-def test_unequal_shapes_name_the_file(folder: Path) -> None:
-    np.save(folder / "data_200.npy", np.zeros((3, 2, 4, 6), np.float32))
-    with pytest.raises(ValueError, match=r"data_200.npy has shape .*data_0.npy has \(3, 2, 4, 5\)"):
-        NpyFolder(folder)
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-5])
 
 
-@pytest.mark.parametrize(
-    "wrong", [np.zeros((2, 4, 5)), np.zeros((2, 2, 4, 5)), np.zeros(SHAPE, np.int64)]
-)
-def test_not_a_field(folder: Path, wrong: np.ndarray) -> None:
-    np.save(folder / "data_100.npy", wrong)
-    with pytest.raises(ValueError, match=r"data_100.npy holds .*expected floats of shape"):
-        NpyFolder(folder)
+ODD = {
+    "holds float64 of shape (2, 4, 5); expected floats of shape": np.zeros((2, 4, 5)),
+    "holds float64 of shape (2, 2, 4, 5); expected": np.zeros((2, 2, 4, 5)),
+    "holds float64 of shape (3, 0, 4, 5); expected": np.zeros((3, 0, 4, 5)),
+    "holds int64 of shape": np.zeros(SHAPE, np.int64),
+    "holds complex128 of shape": np.zeros(SHAPE, complex),
+    "has shape (3, 2, 4, 6), but the first one (3, 2, 4, 5)": np.zeros((3, 2, 4, 6)),
+    "it holds Python objects": np.array([{}] * 120, dtype=object).reshape(SHAPE),
+    "its header promises": cut,
+    "it is empty": lambda file: file.write_bytes(b""),
+    "it is no .npy file": lambda file: file.write_text("0.1 0.2"),
+    "a link to a file that is not there": lambda file: (file.unlink(), file.symlink_to("gone")),
+    "is a folder": lambda file: (file.unlink(), file.mkdir()),
+}
+
+
+@pytest.mark.parametrize("reason", ODD)
+def test_an_odd_file_is_named_where_it_is_read(folder: Path, reason: str) -> None:
+    file = folder / "data_200.npy"
+    if callable(ODD[reason]):
+        ODD[reason](file)
+    else:
+        np.save(file, ODD[reason], allow_pickle=True)
+    source = NpyFolder(folder)
+    assert list(source.faults) == [200]
+    assert reason in source.faults[200]
+    assert [step.iteration for step in source.steps([0, 1, 3])] == [0, 100, 1000]
+    with pytest.raises(ValueError, match=r"data_200\.npy"):
+        list(source.steps([2]))
+
+
+def test_a_folder_of_odd_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "data_0.npy").write_text("nothing")
+    with pytest.raises(ValueError, match=r"data_0.npy is damaged: it is no .npy file"):
+        NpyFolder(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ">f4", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_floats_of_any_kind_are_read_as_written(tmp_path: Path, dtype: str, order: str) -> None:
+    values = np.arange(120).reshape(SHAPE)
+    np.save(tmp_path / "data_0.npy", np.asarray(values, dtype, order=order))  # type: ignore
+    (step,) = NpyFolder(tmp_path)
+    assert step.values.dtype == np.float32
+    np.testing.assert_array_equal(step.values, values)
+
+
+def test_a_range_of_iterations(folder: Path) -> None:
+    chosen = NpyFolder(folder, iterations=[100, 1000, 100])
+    assert chosen.iteration_numbers == [100, 200, 1000]
+    with pytest.raises(ValueError, match=r"chooses none of the 4 .*0, 100, 200, 1000"):
+        NpyFolder(folder, iterations=[1, 99, 1])
 
 
 def test_same_number_twice(folder: Path) -> None:
