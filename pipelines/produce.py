@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.common.cli import Invocation, fail, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.fitting import data_of
 from pipelines.common.schema import Data, Produce, validate
 from pipelines.data.sources import build_source
+
+if TYPE_CHECKING:
+    from insituml.stream import Description, Event
 
 SECTIONS = ("data", "produce")
 LISTEN_SECONDS = 0.5
@@ -53,7 +57,7 @@ def produce(data: Data, options: Produce) -> int:
     if not path.parent.is_dir():
         raise UserError(f"produce.output is {path}, but there is no folder {path.parent}")
     source = build_source(data)
-    child = Child(_stream, source, options)
+    child = Child(_stream, source, data, options)
     try:
         written = _follow(child, options, total=len(source))
         child.end(grace=LISTEN_SECONDS)
@@ -90,15 +94,46 @@ def _follow(child: Any, options: Produce, total: int) -> int:
                     waits_since = None
                     written += 1
                     bar.update()
+                case ("left out", reason):
+                    tqdm.write(f"produce: left out {reason}")
                 case ("failed", reason):
                     raise UserError(reason)
                 case ("done",):
                     return written
 
 
-def _stream(told: Connection, tells: Connection, source: Any, options: Produce) -> None:
+class _Heeded:
+    """A field's stream, whose odd iterations end it or are named, as ``on_bad_iteration`` says."""
+
+    def __init__(self, source: Any, data: Data, tells: Connection) -> None:
+        from insituml.stream import FieldStream
+
+        self._stream = FieldStream(source)
+        self._data = data
+        self._tells = tells
+
+    def describe(self) -> Description:
+        return self._stream.describe()
+
+    def events(self, after: int | None = None) -> Iterator[Event]:
+        from insituml.stream import Rejected
+        from insituml.stream.child import say
+
+        for event in self._stream.events(after):
+            if isinstance(event, Rejected):
+                words = f"iteration {event.iteration}: {event.reason}"
+                if self._data.split.on_bad_iteration == "fail":
+                    raise UserError(
+                        f"data={self._data.name}: {words}; data.split.on_bad_iteration=skip leaves "
+                        "such iterations out"
+                    )
+                say(self._tells, ("left out", words))
+            yield event
+
+
+def _stream(told: Connection, tells: Connection, source: Any, data: Data, options: Produce) -> None:
     """Run in the child process."""
-    from insituml.stream import FieldStream, write_sst
+    from insituml.stream import write_sst
     from insituml.stream.child import end_with_parent, say
 
     end_with_parent()
@@ -111,7 +146,7 @@ def _stream(told: Connection, tells: Connection, source: Any, options: Produce) 
         say(tells, ("opened",))
         write_sst(
             options.output,
-            FieldStream(source),
+            _Heeded(source, data, tells),
             queue_limit=options.queue_limit,
             policy=options.policy,
             wait_for_reader=options.wait_for_reader,
