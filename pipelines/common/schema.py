@@ -13,6 +13,7 @@ LARGEST = 10**12
 """A number of epochs or samples above this is a slip: nobody could wait for it."""
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST)]
 CountOrZero = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
+Whole = Annotated[int, Field(strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=2_000_000, allow_inf_nan=False)]
 """At most 23 days: no longer can the system be asked to wait."""
@@ -110,6 +111,7 @@ class Data(Section):
     kind: str
     path: Text | None = None
     component: Text | None = None
+    iterations: Annotated[list[Whole], Field(min_length=3, max_length=3)] | None = None
     format: Literal["h5", "bp"] = "h5"
     source: Node
     split: Annotated[TimeSplit | LabelSplit, Field(discriminator="by")]

@@ -32,8 +32,9 @@ class Field(Kind):
         if data.path is not None:
             from insituml.data.task_files import digest_of_files
 
+            _heed_faults(source, data)
             # The user's files stay where they are; their digest notices when they change.
-            return SavedSource(data.source, digest_of_files(_files_of(Path(data.path))))
+            return SavedSource(data.source, digest_of_files(_files_of(source, Path(data.path))))
         from tqdm import tqdm
 
         from insituml.data.openpmd import write_series
@@ -63,9 +64,10 @@ class Field(Kind):
             if reader.get("path") not in {name.partition("/")[0] for name in saved.files}:
                 raise UserError(f"{raw / SAVED} does not say which file beside it to read; {AGAIN}")
             reader["path"] = str(raw / reader["path"])
-        else:
-            _check_unchanged(reader.get("path"), saved.digest)
-        return FieldStream(stored_source(reader, data.source, raw / SAVED))
+        source = stored_source(reader, data.source, raw / SAVED)
+        if saved.digest is not None:
+            _check_unchanged(source, reader.get("path"), saved.digest)
+        return FieldStream(source)
 
     def stream(self, data: Data, source: Any, transit: Transit) -> Source:
         from insituml.stream import FieldStream, Source
@@ -146,23 +148,30 @@ class Field(Kind):
         return figures
 
 
-def _files_of(path: Path) -> list[Path]:
-    """Return the files behind a path, which may be a folder or an openPMD pattern with ``%T``."""
-    from insituml.data.openpmd import series_files
+def _heed_faults(source: Any, data: Data) -> None:
+    """Name the iterations that a source found it cannot read, or refuse the first."""
+    for number, reason in getattr(source, "faults", {}).items():
+        if data.split.on_bad_iteration == "fail":
+            raise UserError(
+                f"data={data.name}: iteration {number}: {reason}; "
+                "data.split.on_bad_iteration=skip leaves such iterations out"
+            )
+        print(f"generate: iteration {number} cannot be read and is left out: {reason}")
 
-    found = []
-    for part in series_files(path):
-        found += sorted(f for f in part.rglob("*") if f.is_file()) if part.is_dir() else [part]
-    return found
+
+def _files_of(source: Any, path: Path) -> list[Path]:
+    """Return the files that a source reads; all at the path, where it does not say."""
+    files = getattr(source, "files", None)
+    if files is not None:
+        return list(files)
+    return sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
 
 
-def _check_unchanged(path: Any, digest: str) -> None:
+def _check_unchanged(source: Any, path: Any, digest: str) -> None:
     """Refuse outside data that are others than when they were looked at."""
     from insituml.data.task_files import digest_of_files
 
-    if not isinstance(path, str) or not (files := _files_of(Path(path))):
-        return  # whoever reads them says best what is missing
-    if digest_of_files(files) != digest:
+    if digest_of_files(_files_of(source, Path(path))) != digest:
         raise UserError(f"the files of {path} have changed since they were generated from; {AGAIN}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from pipelines.common.errors import UserError
@@ -44,8 +45,14 @@ def check_source(node: Node) -> None:
 
 
 def instantiated(node: Node) -> Any:
-    """Build a node; an error is the constructor's own, without Hydra's wrapping."""
-    return build(node)
+    """Build a node, and say what its source found that nobody asked about.
+
+    An error is the constructor's own, without Hydra's wrapping.
+    """
+    source = build(node)
+    for note in getattr(source, "notes", ()):
+        print(f"note: {note}", file=sys.stderr)
+    return source
 
 
 def _check_kind(source: Any, data: Data) -> None:

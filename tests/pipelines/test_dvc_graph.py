@@ -152,11 +152,11 @@ def test_a_section_tracked_in_part_is_read_in_that_part_only(tools, tmp_path) ->
 
 
 def test_generate_tracks_the_whole_description_of_the_data() -> None:
-    """Its source refers to path and component, which stand beside it, in some files alone."""
+    """Its source refers to values that stand beside it, in some files alone."""
     files = tracked("generate", data="pic", experiment="pic")
     assert files["conf/data/pic.yaml"] is None
     text = (CONF / "data/pic.yaml").read_text()
-    assert {"path", "component"} == set(re.findall(r"\$\{data\.(\w+)\}", text))
+    assert {"path", "component", "iterations"} == set(re.findall(r"\$\{data\.(\w+)\}", text))
 
 
 def test_plot_and_stream_track_the_keys_of_pipeline_yaml_that_they_read() -> None:

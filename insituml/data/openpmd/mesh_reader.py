@@ -1,23 +1,53 @@
-"""Read one mesh of an openPMD iteration, from whatever the iteration comes: a file or a stream.
+"""Read records of an openPMD iteration, from whatever the iteration comes: a file or a stream.
 
 The standard: https://github.com/openPMD/openPMD-standard (version 1.1).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import openpmd_api as io
 
-from insituml.data.openpmd.layout import CartesianLayout, Layout, Load, ThetaLayout
+from insituml.data.openpmd.layout import CartesianLayout, Layout, ThetaLayout
+from insituml.data.openpmd.records import NotInIterationError, Record, find_record
+from insituml.data.openpmd.stored_values import COMPLEX_PARTS, check_dtype, loader
 from insituml.data.openpmd.units import unit_name
-from insituml.data.step import Grid, Step
+from insituml.data.step import Grid, Step, joint_unit
+
+SAME = 1e-5
+"""Part of a cell, or of its width, by which rounding may change a grid between iterations."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What an iteration says of the chosen components, before anything is read."""
+
+    parts: list[tuple[Record, Layout, list[str]]]
+    names: tuple[str, ...]
+    available: tuple[str, ...]
+    units: tuple[str, ...]
+    grids: list[Grid]
+
+    @property
+    def stagger(self) -> list[tuple[float, ...]]:
+        """Where each component's points are beside the first one's, in cells."""
+        first = self.grids[0]
+        return [
+            tuple(
+                (there - here) / width
+                for there, here, width in zip(grid.origin, first.origin, first.spacing, strict=True)
+            )
+            for grid in self.grids
+        ]
 
 
 class MeshReader:
-    """One mesh record in SI units, as the first iteration has it.
+    """Records in SI units, as the first iteration has them; others must be like it.
 
     Parameters
     ----------
@@ -29,10 +59,13 @@ class MeshReader:
         What the iterations come from, named in errors.
     axis_labels
         Instead of the mesh's own, where a stream has lost them; None: its own.
+    complex
+        What is read of complex numbers, as :class:`insituml.data.openpmd.series.OpenPMDSeries`
+        takes it.
 
     Attributes
     ----------
-    components, unit, grid, origins
+    components, unit, units, grid, origins
         As :class:`insituml.data.openpmd.series.OpenPMDSeries` has them.
 
     Raises
@@ -40,101 +73,187 @@ class MeshReader:
     KeyError
         If the iteration has no such record, or the record no such component.
     ValueError
-        If its geometry is neither Cartesian nor thetaMode, it contradicts itself, or its axes have
-        lost their labels.
+        If its geometry is neither Cartesian nor thetaMode, it contradicts itself, its numbers are
+        none or complex without a choice, or its axes have lost their labels.
     """
 
     def __init__(
         self,
         iteration: Any,
         number: int,
-        record: str,
+        record: str | Sequence[str],
         component: str | None,
         cartesian_points: int | None,
         where: str,
         axis_labels: Sequence[str] | None = None,
+        complex: str | None = None,
     ) -> None:
-        self.record = record
+        if complex is not None and complex not in COMPLEX_PARTS:
+            raise ValueError(f"complex is {complex!r}; expected one of {', '.join(COMPLEX_PARTS)}")
+        self.records = (record,) if isinstance(record, str) else tuple(record)
+        self.component = component
+        self.points = cartesian_points
         self.where = where
-        mesh = self._mesh(iteration, number)
-        labels = tuple(mesh.axis_labels if axis_labels is None else axis_labels)
-        if not all(labels):
-            raise ValueError(
-                f"{where} has lost the axis labels of record {record!r}, as ADIOS2's MarshalMethod "
-                "bp5 does; let the producer set MarshalMethod to bp, or give axis_labels, slowest "
-                "axis first"
-            )
-        self._layout = self._choose_layout(mesh, labels, cartesian_points)
-        names = self._layout.names
-        if component is not None and component not in names:
-            raise KeyError(
-                f"no component {component!r} of record {record!r} in {where}; "
-                f"available: {', '.join(names)}"
-            )
-        self.components = names if component is None else (component,)
-        self.unit = unit_name(mesh.unit_dimension)
-        grids = [self._layout.grid(mesh, name) for name in self.components]
-        self.grid = grids[0]
-        self._check_shapes(grids, number)
-        self.origins = tuple(grid.origin for grid in grids)
+        self.labels = axis_labels
+        self.part = complex
+        self._number = number
+        self._first = look = self._look(iteration, number, where)
+        self.components = look.names
+        self.units = look.units
+        self.unit = joint_unit(self.units)
+        self.grid = look.grids[0]
+        for name, grid in zip(look.names, look.grids, strict=True):
+            self._check_shape(name, grid, number, where)
+        self.origins = tuple(grid.origin for grid in look.grids)
 
-    def read(self, series: Any, iteration: Any, number: int) -> Step:
-        """Read one iteration and close it.
+    def check(self, iteration: Any, number: int, where: str | None = None) -> None:
+        """Refuse an iteration that is not like the first one; nothing is read.
 
         Raises
         ------
         KeyError
-            If it has no such record.
+            If it has no such record or component.
         ValueError
-            If its shape differs from the first one's. Nothing has been read then.
+            If it deviates, with what deviates.
         """
-        mesh = self._mesh(iteration, number)
-        grids = [self._layout.grid(mesh, name) for name in self.components]
-        self._check_shapes(grids, number)
-        values = np.empty((len(self.components), *self.grid.shape), dtype=np.float32)
-        self._layout.read(mesh, self.components, _loader(series, mesh), values)
-        time = (iteration.time + mesh.time_offset) * iteration.time_unit_SI
+        self._checked(iteration, number, where or self.where)
+
+    def read(self, series: Any, iteration: Any, number: int, where: str | None = None) -> Step:
+        """Read one iteration and close it; NaN stands where nothing was written.
+
+        Raises
+        ------
+        KeyError, ValueError
+            As :meth:`check` does; nothing has been read then.
+        """
+        where = where or self.where
+        look = self._checked(iteration, number, where)
+        values = np.empty((len(look.names), *self.grid.shape), dtype=np.float32)
+        place = 0
+        for record, layout, names in look.parts:
+            out = values[place : place + len(names)]
+            try:
+                layout.read(record, names, loader(series, self.part), out)
+            except ValueError as error:
+                raise ValueError(f"{_of(record.name, number, where)}: {error}") from error
+            place += len(names)
+        offset = look.parts[0][0].mesh.time_offset
+        time = (iteration.time + offset) * iteration.time_unit_SI
         iteration.close()
-        return Step(number, time, values, {"grid_origin": grids[0].origin})
+        return Step(number, time, values, {"grid_origin": look.grids[0].origin})
 
-    def _mesh(self, iteration: Any, number: int) -> Any:
-        """Open an iteration and return the record's mesh."""
+    def _look(self, iteration: Any, number: int, where: str) -> _Look:
         iteration.open()
-        if self.record not in iteration.meshes:
-            raise KeyError(
-                f"no record {self.record!r} in iteration {number} of {self.where}; "
-                f"available: {', '.join(iteration.meshes) or 'none'}"
+        parts: list[tuple[Record, Layout, list[str]]] = []
+        units: list[str] = []
+        grids: list[Grid] = []
+        available: list[str] = []
+        for name in self.records:
+            record = find_record(iteration.meshes, name, f"iteration {number} of {where}")
+            try:
+                layout = self._layout(record)
+                available += layout.names
+                names = [n for n in layout.names if self.component in (None, n)]
+                if self.component is None and layout.lacks:
+                    raise ValueError(layout.lacks)
+                for axis in record.meshes:
+                    check_dtype(record.component(axis), self.part)
+                grids += [layout.grid(record, n) for n in names]
+            except ValueError as error:
+                raise ValueError(f"{_of(record.name, number, where)}: {error}") from error
+            if names:
+                parts.append((record, layout, names))
+                units += [unit_name(record.mesh.unit_dimension)] * len(names)
+        if not parts:
+            raise NotInIterationError(
+                f"no component {self.component!r} of record {self._shown()} in iteration {number} "
+                f"of {where}; available: {', '.join(available)}"
             )
-        return iteration.meshes[self.record]
+        found = tuple(n for _, _, chosen in parts for n in chosen)
+        if len(set(found)) < len(found):
+            raise ValueError(f"record {self._shown()} names a component twice: {', '.join(found)}")
+        return _Look(parts, found, tuple(available), tuple(units), grids)
 
-    def _check_shapes(self, grids: list[Grid], number: int) -> None:
-        for name, grid in zip(self.components, grids, strict=True):
-            if grid.shape != self.grid.shape:
+    def _checked(self, iteration: Any, number: int, where: str) -> _Look:
+        look, first = self._look(iteration, number, where), self._first
+        if missing := [name for name in self.components if name not in look.names]:
+            raise NotInIterationError(
+                f"no component {missing[0]!r} of record {self._shown()} in iteration {number} of "
+                f"{where}; available: {', '.join(look.available)}"
+            )
+        for name, grid in zip(look.names, look.grids, strict=True):
+            self._check_shape(name, grid, number, where)
+        grid = look.grids[0]
+        deviations: dict[str, tuple[Any, Any]] = {
+            "components": (look.names, self.components),
+            "axes": (grid.axis_labels, self.grid.axis_labels),
+            "spacing (m)": (grid.spacing, self.grid.spacing),
+            "unit": (joint_unit(look.units), self.unit),
+            "positions of its components": (look.stagger, first.stagger),
+        }
+        if isinstance(look.parts[0][1], ThetaLayout):  # around the axis, whatever the window does
+            deviations["radius (m)"] = (-grid.origin[0], -self.grid.origin[0])
+        for what, (found, expected) in deviations.items():
+            if not _same(found, expected):
                 raise ValueError(
-                    f"iteration {number} of {self.where} has {name} of shape {grid.shape}, the "
-                    f"first {self.components[0]} {self.grid.shape}; all must share one shape"
+                    f"iteration {number} of {where} has {what} {_shown(found)}, the first one, "
+                    f"{self._number}, {_shown(expected)}; all must be alike"
                 )
+        time = iteration.time * iteration.time_unit_SI
+        if not math.isfinite(time):
+            raise ValueError(f"iteration {number} of {where} has the time {time} s")
+        return look
 
-    def _choose_layout(self, mesh: Any, labels: tuple[str, ...], points: int | None) -> Layout:
-        scalar = io.Mesh_Record_Component.SCALAR
+    def _layout(self, record: Record) -> Layout:
+        mesh = record.mesh
+        labels = tuple(mesh.axis_labels if self.labels is None else self.labels)
+        if not all(labels):
+            raise ValueError(
+                "it has lost its axis labels, as under ADIOS2's MarshalMethod bp5; let the "
+                "producer set MarshalMethod to bp, or give axis_labels, slowest axis first"
+            )
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"its axisLabels are {', '.join(labels)}; each may come once")
         if mesh.geometry == io.Geometry.thetaMode:
-            return ThetaLayout(mesh, self.record, labels, scalar, points)
+            return ThetaLayout(record, labels, self.points)
         if mesh.geometry == io.Geometry.cartesian:
-            return CartesianLayout(mesh, self.record, labels, scalar)
+            return CartesianLayout(record, labels)
         raise ValueError(
-            f"record {self.record!r} of {self.where} has geometry {mesh.geometry_string}; "
-            "cartesian and thetaMode can be read"
+            f"it has geometry {mesh.geometry_string}; cartesian and thetaMode can be read"
         )
 
+    def _check_shape(self, name: str, grid: Grid, number: int, where: str) -> None:
+        if 0 in grid.shape:
+            raise ValueError(f"iteration {number} of {where} has {name} of shape {grid.shape}")
+        if grid.shape != self.grid.shape:
+            raise ValueError(
+                f"iteration {number} of {where} has {name} of shape {grid.shape}, the "
+                f"first {self.components[0]} {self.grid.shape}; all must share one shape: choose "
+                "one component, or leave the iteration out"
+            )
 
-def _loader(series: Any, mesh: Any) -> Load:
-    """Return what reads one stored component in SI units, in the order of the axis labels."""
+    def _shown(self) -> str:
+        return " and ".join(repr(name) for name in self.records)
 
-    def load(key: str) -> np.ndarray:
-        part = mesh[key].load_chunk()
-        series.flush()
-        values = part.T if mesh.data_order == "F" else part
-        out = np.empty(values.shape, dtype=np.float32)
-        return np.multiply(values, mesh[key].unit_SI, out=out, casting="same_kind")
 
-    return load
+def _of(record: str, number: int, where: str) -> str:
+    return f"record {record!r} in iteration {number} of {where}"
+
+
+def _same(found: Any, expected: Any) -> bool:
+    """Return whether two values are equal, numbers but for rounding."""
+    if isinstance(found, float | int) and isinstance(expected, float | int):
+        return math.isclose(found, expected, rel_tol=SAME, abs_tol=0.0) or (
+            abs(found) < SAME and abs(expected) < SAME
+        )
+    if isinstance(found, list | tuple):
+        return len(found) == len(expected) and all(map(_same, found, expected))
+    return bool(found == expected)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return str(value)

@@ -6,7 +6,8 @@ import numpy as np
 import openpmd_api as io
 import pytest
 
-from insituml.data.openpmd.series import OpenPMDSeries, series_files
+from insituml.data.openpmd.paths import series_files
+from insituml.data.openpmd.series import OpenPMDSeries
 
 ENCODINGS = {
     "all.h5": io.Iteration_Encoding.group_based,
