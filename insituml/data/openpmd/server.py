@@ -113,6 +113,7 @@ class Server:
         _, series = self._series.pop(request["token"], ("", None))
         if series is not None:
             series.close()
+        shutil.rmtree(self._workplace / str(request["token"]), ignore_errors=True)
         return {}
 
     def _open(self, request: dict[str, Any]) -> Any:
