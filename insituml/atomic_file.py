@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+UNFINISHED = ".insituml-unfinished"
+"""Ends the names of files that are being written. Their writers hold a lock on them, so that what a
+killed process left is known by the lock that nobody holds."""
 
 
 def write_atomically(path: Path | str, content: bytes) -> Path:
     """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never half.
 
-    Parent folders are made when missing.
+    Parent folders are made when missing. What killed processes were writing in the same folder is
+    cleared away.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    clear_unfinished(path.parent)
+    descriptor, temporary = _locked_beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -35,6 +43,33 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
             error.filename = str(path)
         raise
     return path
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Delete what killed processes were writing in a folder: what nobody holds a lock on."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.name.endswith(UNFINISHED) and e.name.startswith(".")]
+    for name in names:
+        with suppress(OSError):  # being written, of another user, or gone already
+            descriptor = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                (folder / name).unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _locked_beside(path: Path) -> tuple[int, str]:
+    """Return the descriptor of a new file beside ``path``, locked, and its name."""
+    while True:
+        # A name may have 255 bytes, and another command may clear a file before it is locked.
+        prefix = f".{path.name[:40]}."
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=UNFINISHED)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, name
+        os.close(descriptor)
 
 
 def write_json(path: Path | str, content: Any) -> Path:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from insituml.atomic_file import write_atomically
+from insituml.atomic_file import UNFINISHED, clear_unfinished, write_atomically, write_json
 
 
 def test_makes_missing_folders(tmp_path: Path) -> None:
@@ -62,3 +66,47 @@ def test_the_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
     ordinary.write_bytes(b"")
     written = write_atomically(tmp_path / "file", b"x")
     assert written.stat().st_mode == ordinary.stat().st_mode
+
+
+def test_what_killed_writers_left_is_cleared_by_the_next_of_any_file_there(tmp_path: Path) -> None:
+    left = tmp_path / f".other.json.abcdefgh{UNFINISHED}"
+    left.write_bytes(b"half")
+    mine = [tmp_path / ".file.abcdefgh", tmp_path / f"notes{UNFINISHED}"]
+    for file in mine:
+        file.touch()
+    with left.open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)  # as who is writing it does
+        path = write_atomically(tmp_path / "file", b"x")
+        assert left.read_bytes() == b"half"
+    write_atomically(path, b"y")
+    assert sorted(tmp_path.iterdir()) == sorted([path, *mine])
+
+
+def test_a_file_that_is_cleared_before_it_is_locked_is_made_again(tmp_path: Path) -> None:
+    made, real = [], tempfile.mkstemp
+
+    def slow(**how):
+        descriptor, name = real(**how)
+        made.append(name)
+        if len(made) == 1:
+            clear_unfinished(tmp_path)
+        return descriptor, name
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "mkstemp", slow)
+        assert write_atomically(tmp_path / "file", b"x").read_bytes() == b"x"
+    assert len(made) == 2
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_killed_process_leaves_no_more_than_the_next_clears(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from insituml.atomic_file import write_json\n"
+        "os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_json(sys.argv[1], [1])"
+    )
+    file = tmp_path / "versions.json"
+    subprocess.run([sys.executable, "-c", code, str(file)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    write_json(file, [2])
+    assert [f.name for f in tmp_path.iterdir()] == ["versions.json"]
