@@ -54,6 +54,11 @@ def compare(
 
     manifest = read_tasks(root / "data/tasks").manifest
     summaries = tables.read_summaries(root, methods)
+    if (data := summaries[methods[0]].identity.data) != manifest.fingerprint:
+        raise UserError(
+            f"the evaluations are of other data ({data[:12]}) than those in data/tasks "
+            f"({manifest.fingerprint[:12]}); train and evaluate again, or run `dvc repro`"
+        )
     for method, summary in summaries.items():
         check_evaluation(root / "evaluations" / method, summary)
         if len(summary.task_steps) != len(manifest.tasks):
@@ -61,11 +66,6 @@ def compare(
                 f"evaluations/{method} is of {len(summary.task_steps)} tasks, data/tasks of "
                 f"{len(manifest.tasks)}; run `python -m pipelines.split` again, or `dvc repro`"
             )
-    if (data := summaries[methods[0]].identity.data) != manifest.fingerprint:
-        raise UserError(
-            f"the evaluations are of other data ({data[:12]}) than those in data/tasks "
-            f"({manifest.fingerprint[:12]}); train and evaluate again, or run `dvc repro`"
-        )
     board = tables.leaderboard(summaries)
     rows: list[dict[str, Any]] = board.to_dict("records")
     metric = summaries[methods[0]].metric
