@@ -134,9 +134,7 @@ class _Heeded:
 def _stream(told: Connection, tells: Connection, source: Any, data: Data, options: Produce) -> None:
     """Run in the child process."""
     from insituml.stream import write_sst
-    from insituml.stream.child import end_with_parent, say
-
-    end_with_parent()
+    from insituml.stream.child import say
 
     def after_iteration(iteration: int) -> None:
         say(tells, ("written",))

@@ -159,9 +159,8 @@ def main(call: Invocation) -> float | None:
     tracker = open_tracker(call.section("tracking"))
     training, runs = plan(call)
     name = runs[0].recipe.method_name
-    from concurrent.futures.process import BrokenProcessPool
-
     from insituml.training import DivergedError
+    from pipelines.common.workers import WorkerDiedError
 
     try:
         train_method(runs, training.workers, training.threads, call.output, tracker)
@@ -171,11 +170,8 @@ def main(call: Invocation) -> float | None:
         for run in runs:
             _leave_nothing_empty(run.folder)
         raise
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker was killed, perhaps for want of memory; run the same command again to go "
-            "on, or with fewer training.workers"
-        ) from error
+    except WorkerDiedError as error:
+        raise UserError(f"{error} to go on, or with fewer training.workers") from error
     if not call.is_sweep:
         return None
     # A sweep compares its jobs at once: by the final average error.

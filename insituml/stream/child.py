@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
 import signal
 import struct
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -18,10 +21,12 @@ PATIENCE = 5.0
 LENGTH = struct.Struct("!Q")
 """Precedes each message of a child: the number of bytes of its pickle."""
 READ_BYTES = 1 << 16
+PR_SET_PDEATHSIG = 1
+"""Of Linux's ``prctl``: the signal that a process gets when its parent ends."""
 
 
 class Child:
-    """Run ``target(told, tells, *arguments)`` in a spawned process.
+    """Run ``target(told, tells, *arguments)`` in a spawned process, which ends with its parent.
 
     Two one-way pipes rather than queues: a process that is killed inside a queue's ``put`` leaves
     a lock held; the end of a pipe closes with its process.
@@ -30,7 +35,7 @@ class Child:
     ----------
     target
         A function that a spawned process can import. It receives from the connection ``told`` and
-        speaks with :func:`say` through ``tells``; it should begin with :func:`end_with_parent`.
+        speaks with :func:`say` through ``tells``. Ctrl-C is left to the parent.
     arguments
         Whatever pickles.
     """
@@ -39,9 +44,12 @@ class Child:
         context = multiprocessing.get_context("spawn")
         told, self._tell = context.Pipe(duplex=False)
         self._hear, tells = context.Pipe(duplex=False)
-        self.process = context.Process(target=target, args=(told, tells, *arguments), daemon=True)
+        in_main = threading.current_thread() is threading.main_thread()
+        everything = (in_main, target, told, tells, *arguments)
+        self.process = context.Process(target=_run, args=everything, daemon=True)
         try:
-            self.process.start()
+            with _interrupts_held_back():
+                self.process.start()
         finally:  # with a copy of the child's ends open here, its death would go unnoticed
             told.close()
             tells.close()
@@ -124,15 +132,52 @@ def say(tells: Connection, message: Any) -> None:
         rest = rest[os.write(tells.fileno(), rest) :]
 
 
-def end_with_parent() -> None:
-    """In a child: end when the parent does, however busy; leave Ctrl-C to the parent."""
+def those_heard_of(children: Iterable[Child], timeout: float) -> list[Child]:
+    """Return the children of which :meth:`Child.hear` has news, waiting for some until then."""
+    ends = {end: c for c in children for end in (c._hear, c.process.sentinel)}
+    return list(dict.fromkeys(ends[end] for end in wait(list(ends), timeout)))  # type: ignore[index]
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start what inherits a blocked SIGINT: a child that Ctrl-C hits while it imports says so."""
+    resource_tracker.ensure_running()  # it would be started within, and lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _run(
+    started_in_main_thread: bool,
+    target: Callable[..., None],
+    told: Any,
+    tells: Any,
+    *arguments: Any,
+) -> None:
+    _end_with_parent(started_in_main_thread)
+    target(told, tells, *arguments)
+
+
+def _end_with_parent(by_kernel: bool) -> None:
+    """In a child: end when the parent does, however busy; leave Ctrl-C to the parent.
+
+    ``by_kernel``: at once, whatever the child is doing. Linux takes the end of the *thread* that
+    started a child for its parent's end: only of the main thread is that right.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-
-        def watch() -> None:
-            wait([sentinel])
+    if parent is None:
+        return
+    if by_kernel and sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent.pid:  # it died before that
             os._exit(1)
+    sentinel = parent.sentinel
 
-        threading.Thread(target=watch, daemon=True).start()
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

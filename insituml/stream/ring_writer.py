@@ -8,7 +8,7 @@ from typing import Any
 
 from insituml.data.step import Step
 from insituml.stream.checks import checked
-from insituml.stream.child import end_with_parent, say
+from insituml.stream.child import say
 from insituml.stream.events import Ending, Event, Gap, ProducerDied
 from insituml.stream.slots import Slots
 from insituml.stream.source import Source
@@ -28,7 +28,6 @@ def produce(
     metadata)``, ``("dropped", Gap, number of steps)`` and ``("event", event)``.
     Received: ``(name of the slots, after)``, then the numbers of slots that are free again.
     """
-    end_with_parent()
     try:
         source = factory()
         description = source.describe()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 from insituml import plots
 from insituml.data import Manifest
 from insituml.safe_reading import map_npy
-from insituml.stream.child import end_with_parent
+from pipelines.common.workers import do_side_by_side
 from pipelines.data.kind import FigureLabels
 from pipelines.data.kinds import KINDS
 from pipelines.results.summary import Summary
@@ -103,18 +101,41 @@ def draw_figures(
         )
         for method, mean in means.items()
     ]
+    shared = (summaries, rows, matrices, means, scale, [averaged, unit], title, names, metric)
+    jobs: list[tuple[Any, ...]] = [(_draw_shared, *shared, root, folder)]
+    jobs += [(draw_method, *arguments) for arguments in own]
     if workers == 0:
-        for arguments in own:
-            draw_method(*arguments)
-        pending: list[Future[None]] = []
+        for draw, *arguments in jobs:
+            draw(*arguments)
     else:
-        # They would go on drawing into a folder that nobody waits for.
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent)
-        pending = [pool.submit(draw_method, *arguments) for arguments in own]
+        do_side_by_side(_draw, jobs, workers)
 
+
+def _draw(tell: Callable[[Any], None], draw: Callable[..., None], *arguments: Any) -> None:
+    """Run in a worker."""
+    draw(*arguments)
+
+
+def _draw_shared(
+    summaries: Mapping[str, Summary],
+    rows: Sequence[dict[str, Any]],
+    matrices: Mapping[str, np.ndarray],
+    means: dict[str, np.ndarray],
+    scale: dict[str, Any],
+    notes: Sequence[str],
+    title: str,
+    names: Sequence[str],
+    metric: str,
+    root: Path,
+    folder: Path,
+) -> None:
+    """Draw the figures in which methods are compared."""
+    averaged, unit = notes
+    ordered = [m for m, summary in summaries.items() if summary.sequential]
+    unordered = [m for m in summaries if m not in ordered]
+    error: dict[str, Any] = {"metric_label": metric_label(metric)}
     shared: dict[str, Any] = {"task_names": names, "title": title, **error}
     log = scale["log"]
-    unordered = [m for m in summaries if m not in ordered]
     figures = {
         "leaderboard": plots.leaderboard_figure(rows, title=title, notes=[unit], **error),
         "loss_matrices": plots.loss_matrix_grid(
@@ -132,10 +153,6 @@ def draw_figures(
         figures["forgetting_curves"] = plots.forgetting_curves(curves, log=log, **shared)
     for name, figure in figures.items():
         plots.save(figure, folder / f"{name}.png")
-    for future in pending:
-        future.result()
-    if pending:
-        pool.shutdown()
 
 
 def titled(summaries: Mapping[str, Summary], manifest: Manifest) -> str:

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from pipelines.common.errors import UserError
+from pipelines.common.workers import WorkerDiedError
 from pipelines.runs.run import checkpoint_path
 from pipelines.tracking.base import Tracker
 from pipelines.train import SECTIONS, main, plan, train_method
@@ -115,10 +116,8 @@ def test_a_diverging_run_is_a_clear_error(root, tools) -> None:
 
 
 def test_a_killed_worker_is_a_clear_error(root, tools, monkeypatch) -> None:
-    from concurrent.futures.process import BrokenProcessPool
-
     def broken(*arguments: object) -> None:
-        raise BrokenProcessPool("gone")
+        raise WorkerDiedError("a worker was killed; run the same command again")
 
     monkeypatch.setattr("pipelines.runs.pool.train_all", broken)
     with pytest.raises(UserError, match=r"a worker was killed.*fewer training\.workers"):

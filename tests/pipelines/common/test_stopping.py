@@ -15,8 +15,8 @@ SCRIPT = """
 import time
 from pipelines.common.ending import failing_in_one_line
 with failing_in_one_line():
-    print("runs", flush=True)
     try:
+        print("runs", flush=True)
         time.sleep(60)
     finally:
         print("cleaned up", flush=True)

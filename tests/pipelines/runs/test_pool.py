@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from insituml.training import EpochRecord, TaskRecord
+from pipelines.common.workers import WorkerDiedError
 from pipelines.runs.pool import train_all
 
 
@@ -67,7 +67,7 @@ def test_workers_train_the_same_weights_say_the_same_and_fail_aloud(
 
 def test_a_worker_that_is_killed_is_noticed(make_run, module) -> None:
     killed = make_run(seed=2, method={"_target_": f"{module}.Killed"})
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(WorkerDiedError, match="a worker was killed by signal SIGKILL"):
         train_all([killed], 1, 1, lambda run, record: None)
     assert killed.checkpoint(0).exists()
 
