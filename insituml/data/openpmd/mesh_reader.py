@@ -194,7 +194,8 @@ class MeshReader:
         if isinstance(look.parts[0][1], ThetaLayout):  # around the axis, whatever the window does
             deviations["radius (m)"] = (-grid.origin[0], -self.grid.origin[0])
         for what, (found, expected) in deviations.items():
-            if not _same(found, expected):
+            # Lengths in metres are small: only positions, which are in cells, may be near 0.
+            if not _same(found, expected, SAME if what.startswith("positions") else 0.0):
                 raise ValueError(
                     f"iteration {number} of {where} has {what} {_shown(found)}, the first one, "
                     f"{self._number}, {_shown(expected)}; all must be alike"
@@ -240,14 +241,14 @@ def _of(record: str, number: int, where: str) -> str:
     return f"record {record!r} in iteration {number} of {where}"
 
 
-def _same(found: Any, expected: Any) -> bool:
+def _same(found: Any, expected: Any, near_zero: float) -> bool:
     """Return whether two values are equal, numbers but for rounding."""
     if isinstance(found, float | int) and isinstance(expected, float | int):
-        return math.isclose(found, expected, rel_tol=SAME, abs_tol=0.0) or (
-            abs(found) < SAME and abs(expected) < SAME
-        )
+        return math.isclose(found, expected, rel_tol=SAME, abs_tol=near_zero)
     if isinstance(found, list | tuple):
-        return len(found) == len(expected) and all(map(_same, found, expected))
+        return len(found) == len(expected) and all(
+            _same(a, b, near_zero) for a, b in zip(found, expected, strict=True)
+        )
     return bool(found == expected)
 
 

@@ -22,7 +22,7 @@ GROUPS, STEPS = io.Iteration_Encoding.group_based, io.Iteration_Encoding.variabl
 KINDS = {"g.h5": GROUPS, "f_%T.h5": None, "v.bp": STEPS, "g.bp4": GROUPS, "f_%T.bp": None}
 
 
-def mesh(iteration, name="E", labels=("z", "x"), spacing=1.0):
+def mesh(iteration, name="E", labels=("z", "x"), spacing=5e-8):
     found = iteration.meshes[name]
     found.axis_labels, found.grid_spacing = list(labels), [spacing] * len(labels)
     found.grid_global_offset, found.grid_unit_SI = [0.0] * len(labels), 1.0
@@ -97,7 +97,7 @@ def test_iterations_without_the_record_are_left_out_and_named(tmp_path: Path, na
 
 
 DEVIATIONS = {
-    "spacing": lambda it: [store(mesh(it, spacing=2.0)[a], np.ones(SHAPE)) for a in "xz"],
+    "spacing": lambda it: [store(mesh(it, spacing=6e-8)[a], np.ones(SHAPE)) for a in "xz"],
     "of shape (4, 5)": lambda it: [store(mesh(it)[a], np.ones((4, 5))) for a in "xz"],
     "axes": lambda it: [store(mesh(it, labels="xz")[a], np.ones(SHAPE)) for a in "xz"],
     "no component 'Ez'": lambda it: [store(mesh(it)["x"], np.ones(SHAPE))],
