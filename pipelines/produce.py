@@ -13,6 +13,7 @@ from pipelines.common.cli import Invocation, fail, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.fitting import data_of
 from pipelines.common.schema import Data, Produce, validate
+from pipelines.common.stopping import code_of
 from pipelines.data.sources import build_source
 
 if TYPE_CHECKING:
@@ -161,8 +162,8 @@ def main(call: Invocation) -> None:
     options = validate(Produce, call.section("produce"), "produce")
     try:
         written = produce(data, options)
-    except KeyboardInterrupt:
-        fail(f"stopped; readers of {options.output} see that the producer died", code=130)
+    except KeyboardInterrupt as stop:
+        fail(f"stopped; readers of {options.output} see that the producer died", code_of(stop))
     print(f"produce: {written} iterations of {data.name} were written to {options.output}")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from insituml.atomic_file import write_json
+from pipelines.common.failures import EXTERNAL, in_one_line
 from pipelines.common.versions import versions
 
 
@@ -14,4 +16,8 @@ def main(file: Path = Path("data/versions.json")) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
+        raise SystemExit(EXTERNAL) from None

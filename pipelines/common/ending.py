@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 from pipelines.common.composition import one_line
 from pipelines.common.errors import UserError
 from pipelines.common.failures import EXTERNAL, in_one_line
+from pipelines.common.stopping import WORDS, code_of, interruptible
 from pipelines.common.terminal import accept_any_terminal
 
 TRACEBACK = "HYDRA_FULL_ERROR"
 """Hydra's own variable: 1 shows tracebacks."""
 ROOT = str(Path(__file__).parents[2])
-STOPPED, NOBODY_READS = 130, 141
-"""Exit codes after Ctrl-C, and where the reader of the output has gone, as after ``| head``."""
+NOBODY_READS = 141
+"""Exit code where the reader of the output has gone, as after ``| head``."""
 
 
 def fail(message: str, code: int = UserError.code) -> NoReturn:
@@ -61,14 +60,13 @@ def explained(error: BaseException) -> tuple[str, int]:
 def failing_in_one_line() -> Iterator[None]:
     """Turn every error of the block into one line; the user may ask for the traceback instead."""
     accept_any_terminal()
-    _end_as_by_ctrl_c()
     asked = os.environ.get(TRACEBACK) == "1"
     os.environ[TRACEBACK] = "1"  # else Hydra prints errors by itself
     try:
-        yield
+        with interruptible():
+            yield
     except KeyboardInterrupt as stop:
-        code = stop.args[0] if stop.args else STOPPED
-        fail("stopped; run the same command again to go on", code)
+        fail(WORDS, code_of(stop))
     except BrokenPipeError:
         _let_go_of_output()
     except Exception as error:
@@ -82,19 +80,6 @@ def failing_in_one_line() -> Iterator[None]:
             sys.stdout.flush()
         except BrokenPipeError:
             _let_go_of_output()
-
-
-def _end_as_by_ctrl_c() -> None:
-    """Let SIGTERM and SIGHUP clean up and say a line, as Ctrl-C does, each with its exit code."""
-
-    def stop(number: int, frame: object) -> NoReturn:
-        signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
-        raise KeyboardInterrupt(128 + number)
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) == signal.SIG_DFL:  # nohup's stays
-                signal.signal(number, stop)
 
 
 def _let_go_of_output() -> NoReturn:
