@@ -46,6 +46,10 @@ class TaskRecord:
 
 
 Report = Callable[[EpochRecord | TaskRecord], None]
+Progress = Callable[[int], None]
+"""Told how many steps of the optimizer were taken since it was told last."""
+PROGRESS_SECONDS = 0.5
+"""How often at most: what shows it must cost nothing."""
 
 
 class DivergedError(RuntimeError):
@@ -78,6 +82,7 @@ def train(
     generator: torch.Generator,
     max_gradient_norm: float | None = None,
     report: Report = lambda record: None,
+    progress: Progress = lambda steps: None,
     finished_tasks: int = 0,
     finished_steps: int = 0,
 ) -> Iterator[TaskRecord]:
@@ -101,6 +106,9 @@ def train(
         Clip the gradient to this Euclidean norm, after the method's correction; None: do not.
     report
         Called with each :class:`EpochRecord` and :class:`TaskRecord`.
+    progress
+        Called every half second or so, and after each epoch, with the number of steps taken since:
+        for a progress bar.
     finished_tasks, finished_steps
         What a resumed run has behind it already.
 
@@ -135,6 +143,7 @@ def train(
                     optimizer,
                     max_gradient_norm=max_gradient_norm,
                     observe=epoch == 0,
+                    progress=progress,
                 )
                 # The one wait for the device in an epoch.
                 values = tuple(torch.stack(losses).tolist())
@@ -160,15 +169,46 @@ def _train_epoch(
     *,
     max_gradient_norm: float | None,
     observe: bool,
+    progress: Progress,
 ) -> list[Tensor]:
     losses = []
+    pace = Pace(progress)
     for batch in batches:
         losses.append(
             train_step(learner, method, batch, optimizer, max_gradient_norm=max_gradient_norm)
         )
         if observe:
             method.observe(learner, batch)
+        pace.step()
+    pace.tell()
     return losses
+
+
+class Pace:
+    """Counts steps, and tells of them now and then.
+
+    Parameters
+    ----------
+    progress
+        What is told.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._told_at = time.perf_counter()
+        self._steps = 0
+
+    def step(self) -> None:
+        """Count one; tell if it is time."""
+        self._steps += 1
+        if time.perf_counter() - self._told_at > PROGRESS_SECONDS:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell what was not told yet."""
+        if self._steps:
+            self._progress(self._steps)
+        self._steps, self._told_at = 0, time.perf_counter()
 
 
 def train_step(

@@ -107,39 +107,32 @@ def train_method(
 def _train_locked(
     runs: list[Run], workers: int, threads: int, output: Path, tracker: Tracker
 ) -> None:
-    from tqdm import tqdm
-
-    from insituml.training import TaskRecord
+    from insituml.training import EpochRecord
     from pipelines.runs.listener import Listener
     from pipelines.runs.pool import train_all
+    from pipelines.runs.progress import StepBar
     from pipelines.runs.publish import publish
     from pipelines.runs.worker import drop_damaged
 
     name = runs[0].recipe.method_name
-    tasks = len(read_tasks(runs[0].tasks).manifest.tasks)
+    samples = [task.train for task in read_tasks(runs[0].tasks).manifest.tasks]
     listener = Listener("train", tracker)
     for run in runs:
         drop_damaged(run)
         if finished := run.finished_tasks():
-            print(f"train: {run.recipe.name} resumes after {finished} of {tasks} tasks")
-    done = sum(run.finished_tasks() for run in runs)
-    with tqdm(
-        total=len(runs) * tasks, initial=done, desc=f"train {name}", unit="task", disable=None
-    ) as bar:
+            print(f"train: {run.recipe.name} resumes after {finished} of {len(samples)} tasks")
+    steps = StepBar(f"train {name}", runs, samples)
 
-        def listen(run: Run, record: Any) -> None:
-            listener(run, record)
-            if isinstance(record, TaskRecord):
-                bar.update()
-            else:
-                seed, epoch = run.recipe.seed, record.epoch + 1
-                bar.set_postfix_str(f"seed {seed} task {record.task} epoch {epoch}")
+    def listen(run: Run, record: Any) -> None:
+        listener(run, record)
+        if isinstance(record, EpochRecord):
+            steps.hear(run, record)
 
-        with tracker.training(runs):
-            train_all(runs, workers, threads, listen)
-            for run in runs:
-                if (seconds := run.timing()["seconds_per_step"]) is not None:
-                    tracker.timed(run, seconds)
+    with steps.bar, tracker.training(runs):
+        train_all(runs, workers, threads, listen, steps.move)
+        for run in runs:
+            if (seconds := run.timing()["seconds_per_step"]) is not None:
+                tracker.timed(run, seconds)
     publish(runs, output)
     for run in runs:
         discard(run.folder)

@@ -386,3 +386,15 @@ def test_randomness_is_a_required_keyword() -> None:
     parameter = inspect.signature(train).parameters["generator"]
     assert parameter.kind is parameter.KEYWORD_ONLY
     assert parameter.default is parameter.empty
+
+
+@pytest.mark.parametrize("seconds", [0.0, math.inf])
+def test_progress_is_told_between_steps_or_after_an_epoch(seconds, monkeypatch) -> None:
+    monkeypatch.setattr("insituml.training.PROGRESS_SECONDS", seconds)
+    said: list[object] = []
+    run = Run("Naive", MLP(input_shape=[4], hidden_sizes=[6], latent_size=2))
+    run.report = said.append
+    list(run.go(make_tasks(2), progress=said.append))  # 18 samples in batches of 4
+    epoch = [5] if seconds else [1] * 5
+    told = [s if isinstance(s, int) else type(s) for s in said]
+    assert told == [*(2 * [*epoch, EpochRecord]), TaskRecord] * 2

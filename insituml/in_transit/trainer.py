@@ -16,6 +16,8 @@ from insituml.methods.base import Method
 from insituml.trainable import check_optimizer
 from insituml.training import (
     EpochRecord,
+    Pace,
+    Progress,
     Report,
     TaskRecord,
     check_finite,
@@ -48,7 +50,7 @@ class InTransitTrainer:
         Samples of a batch, drawn from the buffer; the method may join stored ones.
     generator
         Source of the draws; see :func:`insituml.training.train` for dropout.
-    max_gradient_norm, report
+    max_gradient_norm, report, progress
         As in :func:`insituml.training.train`; an :class:`EpochRecord` is reported after each
         arrival and each call of :meth:`train_again`, its ``epoch`` counting the task's arrivals.
 
@@ -71,6 +73,7 @@ class InTransitTrainer:
         generator: torch.Generator,
         max_gradient_norm: float | None = None,
         report: Report = lambda record: None,
+        progress: Progress = lambda steps: None,
     ) -> None:
         if min(task_samples, batches_per_arrival, batch_size) < 1:
             raise ValueError(
@@ -91,6 +94,7 @@ class InTransitTrainer:
         self.generator = generator
         self.max_gradient_norm = max_gradient_norm
         self.report = report
+        self.progress = progress
         self.task: int | None = None
         """Task that is being learned; None between tasks."""
         self.steps = 0
@@ -169,7 +173,11 @@ class InTransitTrainer:
         task = self._current_task()
         started = time.perf_counter()
         with seeded(self.generator.initial_seed(), self.steps, self.learner):
-            losses = [self._train_step() for _ in range(batches)]
+            losses, pace = [], Pace(self.progress)
+            for _ in range(batches):
+                losses.append(self._train_step())
+                pace.step()
+            pace.tell()
         values = tuple(torch.stack(losses).tolist())
         self._seconds += time.perf_counter() - started
         self._mean_loss = sum(values) / len(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipelines.common.workers import do_side_by_side
@@ -12,7 +13,13 @@ from pipelines.runs.run import Run
 from pipelines.runs.worker import train_run
 
 
-def train_all(runs: Sequence[Run], workers: int, threads: int, listen: RunReport) -> None:
+def train_all(
+    runs: Sequence[Run],
+    workers: int,
+    threads: int,
+    listen: RunReport,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> None:
     """Train all runs, at most ``workers`` at a time.
 
     Parameters
@@ -25,6 +32,8 @@ def train_all(runs: Sequence[Run], workers: int, threads: int, listen: RunReport
         Threads of each process.
     listen
         Called in this process with every record of every run.
+    progress
+        Called in this process, now and then, with the number of steps that a run has taken since.
 
     Raises
     ------
@@ -35,14 +44,25 @@ def train_all(runs: Sequence[Run], workers: int, threads: int, listen: RunReport
     """
     if workers == 0:
         for run in runs:
-            train_run(run, listen)
+            train_run(run, listen, progress)
         return
     # Numerical libraries read these when they are first imported, in the new processes.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
-    jobs = [(run,) for run in runs]
-    do_side_by_side(_train, jobs, workers, lambda index, record: listen(runs[index], record))
+
+    def hear(index: int, said: Any) -> None:
+        if isinstance(said, int):
+            progress(said)
+        else:
+            listen(runs[index], said)
+
+    do_side_by_side(_train, [(run,) for run in beside(runs, workers)], workers, hear)
+
+
+def beside(runs: Sequence[Run], workers: int) -> list[Run]:
+    """Return the runs, each with how many train side by side noted."""
+    return [replace(run, side_by_side=max(1, min(workers, len(runs)))) for run in runs]
 
 
 def _train(tell: Callable[[Any], None], run: Run) -> None:
-    train_run(run, lambda _, record: tell(record))
+    train_run(run, lambda _, record: tell(record), tell)

@@ -29,11 +29,15 @@ class Run:
         Folder of the split stream.
     folder
         Where its checkpoints go.
+    side_by_side
+        How many runs train at once, in processes of their own: what timings depend on, and no
+        result.
     """
 
     recipe: Recipe
     tasks: Path
     folder: Path
+    side_by_side: int = 1
 
     @property
     def initial(self) -> Path:
@@ -50,18 +54,26 @@ class Run:
 
     def add_timing(self, task: int, record: TaskRecord) -> None:
         """Note how long a task took."""
-        noted = {"steps": record.steps, "seconds": record.seconds}
+        noted = {
+            "steps": record.steps,
+            "seconds": record.seconds,
+            "side_by_side": self.side_by_side,
+        }
         self.write_timings({**self.timings(), str(task): noted})
 
     def timings(self) -> dict[str, dict[str, float]]:
-        """Return steps and seconds by task, as far as they are known.
+        """Return steps, seconds and the number of runs at once by task, as far as they are known.
 
         They are no result: a damaged file counts as none.
         """
         try:
             tasks = json.loads((self.folder / TIMINGS).read_text())
             return {
-                str(int(task)): {"steps": int(noted["steps"]), "seconds": float(noted["seconds"])}
+                str(int(task)): {
+                    "steps": int(noted["steps"]),
+                    "seconds": float(noted["seconds"]),
+                    "side_by_side": int(noted["side_by_side"]),
+                }
                 for task, noted in tasks.items()
             }
         except FileNotFoundError:
@@ -82,12 +94,18 @@ class Run:
     def timing(self) -> dict[str, float | None]:
         """Return seconds and steps of all tasks of which they are known.
 
-        Where none is, ``seconds_per_step`` is None.
+        Where none is, ``seconds_per_step`` and ``side_by_side`` are None; this is the largest
+        number of runs that trained at once.
         """
         tasks = self.timings().values()
         seconds, steps = (sum(task[key] for task in tasks) for key in ("seconds", "steps"))
         per_step = seconds / max(1, steps) if tasks else None
-        return {"seconds": seconds, "steps": int(steps), "seconds_per_step": per_step}
+        return {
+            "seconds": seconds,
+            "steps": int(steps),
+            "seconds_per_step": per_step,
+            "side_by_side": max((task["side_by_side"] for task in tasks), default=None),
+        }
 
 
 def checkpoint_path(folder: Path, task: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from pipelines.common.node import Node
 from pipelines.common.output import remove
@@ -10,7 +11,9 @@ from pipelines.runs.checkpoints import RunCheckpoints, RunReport
 from pipelines.runs.run import Run
 
 
-def train_run(run: Run, report: RunReport) -> None:
+def train_run(
+    run: Run, report: RunReport, progress: Callable[[int], None] = lambda steps: None
+) -> None:
     """Train one seed of a method and leave a checkpoint after each task in ``run.folder``.
 
     A checkpoint that is already there is where training goes on; the result is the same, bit for
@@ -22,6 +25,8 @@ def train_run(run: Run, report: RunReport) -> None:
         What to train.
     report
         Called with ``run`` and the records of :func:`insituml.training.train`.
+    progress
+        As there.
     """
     from insituml.training import train
     from pipelines.common.task_files import read_tasks
@@ -48,6 +53,7 @@ def train_run(run: Run, report: RunReport) -> None:
         max_gradient_norm=settings["max_gradient_norm"],
         generator=state.order,
         report=state.hear,
+        progress=progress,
         finished_tasks=done,
         finished_steps=state.metadata.steps,
     )

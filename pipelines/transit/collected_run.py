@@ -43,6 +43,7 @@ class CollectedRun(TransitRun):
             max_gradient_norm=settings["max_gradient_norm"],
             generator=self.state.order,
             report=self.state.hear,
+            progress=self.progress,
         )
         for result in results:
             self.state.after_task(result.task, result, self.state.metadata.steps + result.steps)

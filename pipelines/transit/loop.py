@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from insituml.data.manifest import Manifest
 from insituml.data.step import Step
 from insituml.in_transit import Arrival, Arrivals, StreamLog
@@ -17,6 +15,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.node import Node
 from pipelines.common.schema import Transit
 from pipelines.runs.listener import Listener
+from pipelines.runs.progress import StreamBar
 from pipelines.runs.run import Run
 from pipelines.tracking.base import Tracker
 from pipelines.transit.collected_run import CollectedRun
@@ -67,6 +66,7 @@ class StreamTraining:
         self.folder = folder
         self.log = StreamLog()
         self.listener = Listener("stream", tracker)
+        self.shown = StreamBar(len(self.windows.iterations))
         self.runs = [self._open(run) for run in runs]
         self.points = ResumePoints(folder, self.runs)
         self.seen: int | None = None
@@ -74,14 +74,12 @@ class StreamTraining:
         self.ending: Ending = Finished()
         """How the stream ended, once :meth:`follow` has returned."""
         self._manifests: dict[tuple[int, ...], Node] = {}
-        total = len(self.windows.iterations)
-        self._bar = tqdm(total=total, unit="iteration", desc="stream", disable=None)
 
     def _open(self, run: Run) -> TransitRun:
         method = run.recipe.build()[1]
         kind = TransitRun if method.learns_in_transit else CollectedRun
         untrained = self.manifest_of([], {}).to_plain()
-        return kind(run, self.arrivals, self.transit, untrained, self.listener)
+        return kind(run, self.arrivals, self.transit, untrained, self.listener, self.shown.move)
 
     @property
     def whole(self) -> list[TransitRun]:
@@ -147,7 +145,7 @@ class StreamTraining:
                 self.tracker.broke_off(run.run)
             else:
                 run.resume(content["iteration"], content["timings"][run.name])
-        self._bar.update(self.windows.count_through(content["iteration"]))
+        self.shown.come_to(self.windows.count_through(content["iteration"]), "")
         self.listener.say(
             f"goes on after iteration {self.seen}; to begin anew, delete {self.folder}"
         )
@@ -204,10 +202,8 @@ class StreamTraining:
 
     def _passed(self, iteration: int) -> None:
         self.seen = iteration if self.seen is None else max(self.seen, iteration)
-        self._bar.update(self.windows.count_through(self.seen) - self._bar.n)
-        self._bar.set_postfix_str(
-            f"loss {self.listener.loss:.4f}, waiting {self.log.wait_share:.0%}"
-        )
+        words = f"loss {self.listener.loss:.4f}, waiting {self.log.wait_share:.0%}"
+        self.shown.come_to(self.windows.count_through(self.seen), words)
 
     def _save(self) -> None:
         """Write a resume point of all runs: what names it is written last."""
@@ -221,7 +217,6 @@ class StreamTraining:
         settled = not self.arrivals.pending
         for arrival in self.arrivals.rest():
             self._learn(arrival)
-        self._bar.close()
         if not isinstance(self.ending, Finished):
             if settled:
                 self._save()
@@ -242,3 +237,4 @@ class StreamTraining:
                 )
             if run.ended_tasks:
                 self._guarded(run, run.conclude, self._manifest(run.ended_tasks, run))
+        self.shown.close()

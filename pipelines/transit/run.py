@@ -15,7 +15,7 @@ from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
     from insituml.data.task import Batch
-    from insituml.training import TaskRecord
+    from insituml.training import Progress, TaskRecord
 
 
 class TransitRun:
@@ -33,14 +33,23 @@ class TransitRun:
         What is known of the data before anything comes.
     report
         Called with ``run`` and each record of :class:`InTransitTrainer`.
+    progress
+        Told, now and then, how many steps it has taken since.
     """
 
     def __init__(
-        self, run: Run, arrivals: Arrivals, transit: Transit, manifest: Node, report: RunReport
+        self,
+        run: Run,
+        arrivals: Arrivals,
+        transit: Transit,
+        manifest: Node,
+        report: RunReport,
+        progress: Progress = lambda steps: None,
     ) -> None:
         self.run = run
         self.arrivals = arrivals
         self.transit = transit
+        self.progress = progress
         self.state = RunCheckpoints(run, manifest, report)
         self.ended_tasks: list[int] = []
         """Tasks with a checkpoint, which is numbered by its place in this list."""
@@ -62,6 +71,7 @@ class TransitRun:
             generator=self.state.order,
             max_gradient_norm=settings["max_gradient_norm"],
             report=self.state.hear,
+            progress=self.progress,
         )
 
     @property

@@ -127,7 +127,7 @@ def test_training_goes_on_from_what_is_whole(how, retrained, make_run, tmp_path)
     spoiled(run, how, other)
     assert [r.task for r in train(run) if isinstance(r, TaskRecord)] == retrained
     assert checkpoints(run) == expected
-    assert run.timing().keys() == {"seconds", "steps", "seconds_per_step"}
+    assert run.timing().keys() == {"seconds", "steps", "seconds_per_step", "side_by_side"}
 
 
 def test_a_checkpoint_tells_everything_about_its_run(make_run, points) -> None:
