@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,6 +28,8 @@ from pipelines.common.node import Node
 from pipelines.common.task_files import IDENTIFYING
 
 __all__ = ["CONF", "Invocation", "fail", "reads_only", "run_stage"]
+HYDRAS_RECORD = "multirun.yaml"
+"""What Hydra itself leaves in the folder of a sweep."""
 RENAMED = {
     f"transit.{name.replace('iteration', 'step')}": f"transit.{name}"
     for name in (
@@ -216,11 +217,19 @@ class _Jobs:
         if not self.codes:
             return
         if len(self.codes) == self.jobs and self.sweep_folder is not None:
-            shutil.rmtree(self.sweep_folder, ignore_errors=True)
-            with suppress(OSError):  # other sweeps lie there
-                for parent in self.sweep_folder.parents:
-                    parent.rmdir()
+            _remove_empty(self.sweep_folder)
         raise SystemExit(max(self.codes))
+
+
+def _remove_empty(sweep_folder: Path) -> None:
+    """Remove the folder of a sweep without results; one that holds anything else stays."""
+    here, folder = Path.cwd(), sweep_folder.absolute()
+    with suppress(OSError):  # other results lie there
+        if os.listdir(folder) == [HYDRAS_RECORD]:
+            (folder / HYDRAS_RECORD).unlink()
+        while folder not in (here, *here.parents):
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _renamed(argument: str) -> str:

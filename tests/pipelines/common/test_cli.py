@@ -54,6 +54,23 @@ def test_what_cannot_be_composed(override, expected) -> None:
     assert expected in str(caught.value)
 
 
+def test_a_sweep_whose_jobs_all_fail_leaves_what_lay_in_its_folder(tmp_path: Path) -> None:
+    earlier = tmp_path / "sweep/results.txt"
+    earlier.parent.mkdir()
+    earlier.write_text("of an earlier sweep")
+    done = command(tmp_path, "split", "-m", "hydra.sweep.dir=sweep", "data.split.seed=1,2")
+    assert done.returncode == 2
+    assert earlier.read_text() == "of an earlier sweep"
+
+
+def test_a_sweep_whose_jobs_all_fail_leaves_no_folder_but_the_users(tmp_path: Path) -> None:
+    here = tmp_path / "empty"
+    here.mkdir()
+    done = command(here, "split", "-m", "data.split.seed=1,2")
+    assert done.returncode == 2
+    assert list(here.iterdir()) == []
+
+
 def test_accepted_keys_are_those_of_the_chosen_file() -> None:
     with pytest.raises(UserError, match="optimizer accepts: lr, momentum, weight_decay"):
         check_composition(Arguments(["optimizer=sgd", "optimizer.betas=1"]))
