@@ -30,16 +30,16 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private; a result should be as readable as any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+            # mkstemp makes the file private; a result should be as readable as any other file.
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(temporary).chmod(0o666 & ~umask)
+            # Before it is closed, which lets go of the lock: others would clear it away.
+            Path(temporary).replace(path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
-        if (
-            isinstance(error, OSError) and error.errno
-        ):  # a full disk does not say which file it had no room for
+        # A full disk does not say which file it had no room for.
+        if isinstance(error, OSError) and error.errno:
             error.filename = str(path)
         raise
     return path
@@ -50,13 +50,18 @@ def clear_unfinished(folder: Path) -> None:
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if e.name.endswith(UNFINISHED) and e.name.startswith(".")]
     for name in names:
-        with suppress(OSError):  # being written, of another user, or gone already
-            descriptor = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                (folder / name).unlink()
-            finally:
-                os.close(descriptor)
+        delete_unlocked(folder / name)
+
+
+def delete_unlocked(file: Path) -> None:
+    """Delete a file, unless a process holds a lock on it."""
+    with suppress(OSError):  # locked, of another user, or gone already
+        descriptor = os.open(file, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _locked_beside(path: Path) -> tuple[int, str]:
@@ -66,7 +71,7 @@ def _locked_beside(path: Path) -> tuple[int, str]:
         prefix = f".{path.name[:40]}."
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=UNFINISHED)
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits for who is about to clear it
         if os.fstat(descriptor).st_nlink:
             return descriptor, name
         os.close(descriptor)

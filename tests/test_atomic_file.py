@@ -99,6 +99,19 @@ def test_a_file_that_is_cleared_before_it_is_locked_is_made_again(tmp_path: Path
     assert [f.name for f in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_file_that_is_written_whole_is_locked_until_it_has_its_name(
+    tmp_path: Path, monkeypatch
+) -> None:
+    real = Path.replace
+
+    def another_command_begins(self, target):
+        clear_unfinished(tmp_path)
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", another_command_begins)
+    assert write_atomically(tmp_path / "file", b"x").read_bytes() == b"x"
+
+
 def test_a_killed_process_leaves_no_more_than_the_next_clears(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from insituml.atomic_file import write_json\n"

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from insituml.atomic_file import delete_unlocked
 from insituml.data.step import Step
 
 ColumnShapes = Mapping[str, tuple[tuple[int, ...], str]]
@@ -131,13 +132,7 @@ def clear_left_over() -> None:
     if not SHARED_MEMORY_FOLDER.is_dir():
         return
     for file in SHARED_MEMORY_FOLDER.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # held, of another user, or gone already
-            descriptor = os.open(file, os.O_RDWR)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file.unlink()
-            finally:
-                os.close(descriptor)
+        delete_unlocked(file)
 
 
 def _made(size: int, count: int) -> _Memory:
