@@ -227,12 +227,12 @@ def _source_of(data: Any) -> Any:
 
 
 def _look_at(source: Any, path: str) -> None:
-    """Read the first iteration and the last.
+    """Read the first iteration and the last; say so where values are all zero or not finite.
 
     Raises
     ------
     UserError
-        If a value is not finite, or all are zero.
+        If one of them cannot be read.
     """
     import numpy as np
 

@@ -154,11 +154,8 @@ def _has_matrix_form(layer: nn.Module) -> bool:
     for kind in CONVOLUTIONS + TRANSPOSED:
         if isinstance(layer, kind):
             usual = type(layer).forward is kind.forward
-            usual = (
-                usual and type(layer)._conv_forward is kind._conv_forward
-                if (isinstance(layer, CONVOLUTIONS))
-                else usual
-            )
+            if isinstance(layer, CONVOLUTIONS):
+                usual = usual and type(layer)._conv_forward is kind._conv_forward
             return usual and layer.groups == 1 and layer.padding_mode == "zeros"
     return isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
 

@@ -43,9 +43,8 @@ class Teacher:
         """Move each parameter by a share of its distance to the learner's; copy the buffers."""
         model = self._held()
         with torch.no_grad():
-            mine: list[Tensor] = list(
-                model.parameters()
-            )  # may be of more digits than the learner's
+            # Mine may be of more digits than the learner's.
+            mine: list[Tensor] = list(model.parameters())
             theirs = [p.to(m.dtype) for m, p in zip(mine, learner.parameters(), strict=True)]
             torch._foreach_lerp_(mine, theirs, share)
             if buffers := list(model.buffers()):

@@ -31,7 +31,7 @@ SMALL = 7.0
 """Size of the smallest text, in points, on a page that shows a figure as large as it is."""
 
 MOST_BANDS = 10
-"""Methods up to which one figure shows the range over seeds; more bands would hide each other."""
+"""Methods up to which one figure shows the spread over seeds; more bands would hide each other."""
 
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"

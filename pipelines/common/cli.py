@@ -223,13 +223,15 @@ class _Jobs:
 
 def _remove_empty(sweep_folder: Path) -> None:
     """Remove the folder of a sweep without results; one that holds anything else stays."""
-    here, folder = Path.cwd(), sweep_folder.absolute()
+    folder = sweep_folder.absolute()
     with suppress(OSError):  # other results lie there
-        if os.listdir(folder) == [HYDRAS_RECORD]:
+        if [file.name for file in folder.iterdir()] == [HYDRAS_RECORD]:
             (folder / HYDRAS_RECORD).unlink()
-        while folder not in (here, *here.parents):
-            folder.rmdir()
-            folder = folder.parent
+        folder.rmdir()
+        for parent in folder.parents:
+            if Path.cwd() not in parent.parents:
+                break
+            parent.rmdir()
 
 
 def _renamed(argument: str) -> str:

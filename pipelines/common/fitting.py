@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+from pipelines.common.composition import CONF, key_of
 from pipelines.common.located import located
 from pipelines.common.node import Node
 from pipelines.common.schema import Data, validate
@@ -24,7 +25,7 @@ def open_to_new_keys(arguments: Sequence[str]) -> list[str]:
 
     ``model.width=64`` beside ``model._target_=mymodel.MyModel``: no file in conf/ has ``width``.
     """
-    nodes = [key.removesuffix("._target_") for key in map(_key, arguments) if _names_target(key)]
+    nodes = [key.removesuffix("._target_") for key in map(key_of, arguments) if _names_target(key)]
     return [
         f"++{argument}" if _below(argument.partition("=")[0], nodes) else argument
         for argument in arguments
@@ -94,9 +95,7 @@ class _Layers:
 
 
 def _layers(call: Invocation, place: str) -> _Layers:
-    from pipelines.common.cli import CONF
-
-    keys = [_key(override) for override in call.overrides]
+    keys = [key_of(override) for override in call.overrides]
     group, _, rest = place.partition(".")
     section = place.count(".") + 1
     given = {key.split(".")[section] for key in keys if key.startswith(f"{place}.")}
@@ -134,10 +133,6 @@ def _values_at(content: Any, place: str) -> Node:
     plain = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_dict(node) else {}
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def _names_target(key: str) -> bool:

@@ -113,6 +113,8 @@ def write_both(files: dict[Path, str]) -> None:
         for file, content in before.items():
             if content is None:
                 file.unlink(missing_ok=True)
+            elif file.read_bytes() != content:
+                write_atomically(file, content)
         raise UserError(f"{error.filename or file} cannot be written: {error.strerror}") from error
 
 

@@ -17,7 +17,6 @@ import yaml
 from omegaconf import OmegaConf
 
 from insituml.checkpoint_file import read_checkpoint_file
-from pipelines.common import cli
 from pipelines.common.cli import Invocation
 from pipelines.common.errors import UserError
 from pipelines.common.fitting import fitting, open_to_new_keys
@@ -234,7 +233,7 @@ def fitted(project: Path, monkeypatch: pytest.MonkeyPatch, node: Any, *overrides
         file.parent.mkdir(parents=True)
         file.write_text(yaml.safe_dump(content))
     (project / "own.py").write_text(HEAD + model("width=1, shape=None"))
-    monkeypatch.setattr(cli, "CONF", project / "conf")
+    monkeypatch.setattr("pipelines.common.fitting.CONF", project / "conf")
     choices = {"model": "mine", "experiment": "some"}
     call = Invocation(OmegaConf.create(), project, project, choices, overrides)
     return fitting(call, "model", node)
