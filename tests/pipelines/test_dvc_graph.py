@@ -39,6 +39,7 @@ NO_MATTER = {
     "insituml.stream": "loads the names asked for",
     "insituml.atomic_file": "brings bytes to the disk, whatever they are",
     "insituml.safe_reading": "brings bytes from the disk, or an error",
+    "pipelines": "ends a command that a signal reaches while it loads",
     "insituml.version": "a new version number alone is no new result",
     "pipelines.tracking": "results on disk do not depend on it",
 }
