@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.common.cli import Invocation, fail, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.fitting import data_of
+from pipelines.common.locking import held
 from pipelines.common.schema import Data, Produce, validate
 from pipelines.common.stopping import code_of
 from pipelines.data.sources import build_source
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from insituml.stream import Description, Event
 
 SECTIONS = ("data", "produce")
+CONTACT = b"#ADIOS2-SST"
+"""How the contact file of a stream begins."""
 LISTEN_SECONDS = 0.5
 """How long the parent listens to its child before it looks at the clock."""
 
@@ -57,15 +60,33 @@ def produce(data: Data, options: Produce) -> int:
         raise UserError(f"produce: {error}") from error
     if not path.parent.is_dir():
         raise UserError(f"produce.output is {path}, but there is no folder {path.parent}")
+    _check_free(path)
     source = build_source(data)
-    child = Child(_stream, source, data, options)
-    try:
-        written = _follow(child, options, total=len(source))
-        child.end(grace=LISTEN_SECONDS)
-        return written
-    finally:
-        child.end(force=True)
-        path.unlink(missing_ok=True)  # readers would look for one that is gone
+    with held(path.with_name(f".{path.name}.lock"), str(path)):
+        child = Child(_stream, source, data, options)
+        try:
+            written = _follow(child, options, total=len(source))
+            child.end(grace=LISTEN_SECONDS)
+            return written
+        finally:
+            child.end(force=True)
+            path.unlink(missing_ok=True)  # readers would look for one that is gone
+
+
+def _check_free(path: Path) -> None:
+    """Refuse to replace, and delete at the end, what is no contact file of an earlier stream."""
+    if not os.path.lexists(path):
+        return
+    kind = "a file of something else"
+    if path.is_dir():
+        kind = "a folder"
+    elif path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(CONTACT)) in (CONTACT, b""):
+                return
+    raise UserError(
+        f"produce.output is {path}, which is {kind}; move it away, or give another name"
+    )
 
 
 def _follow(child: Any, options: Produce, total: int) -> int:

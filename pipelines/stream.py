@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
+from pipelines.common.failures import ask_for_room
 from pipelines.common.fitting import data_of
 from pipelines.common.locking import held
 from pipelines.common.output import clear_place, discard
@@ -131,8 +132,21 @@ def _plan(
     folder = PARTIAL / f"stream-{fingerprint([r.identity().fingerprint for r in recipes])}"
     arrivals = tasks.arrivals(folder)
     runs = [Run(r, folder / TASKS, folder / r.method_name / f"seed_{r.seed}") for r in recipes]
+    _ask_for_room(tasks, folder)
     _say_how_much(tasks, arrivals, transit, len(runs))
     return Plan(ring, tasks, arrivals, transit, runs, folder)
+
+
+def _ask_for_room(tasks: StreamedTasks, folder: Path) -> None:
+    """See that what is held out fits the disk: beside the resume points, and among the results."""
+    of_iteration = tasks.sample_bytes * tasks.cutter.samples_per_iteration
+    numbers = [len(window.held_out) for window in tasks.windows.windows]
+    ask_for_room(
+        folder,
+        2 * sum(numbers) * of_iteration,
+        max(numbers) * of_iteration,
+        "stream: what is held out",
+    )
 
 
 def _say_how_much(tasks: StreamedTasks, arrivals: Arrivals, transit: Transit, runs: int) -> None:

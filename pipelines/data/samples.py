@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.common.errors import UserError
+from pipelines.common.failures import ask_for_room
 from pipelines.common.schema import Data, LabelSplit, Transit
 from pipelines.data.kind import Kind, SavedSource, StoredStream
 from pipelines.data.stored import AGAIN
@@ -26,6 +27,8 @@ class LabelledSamples(Kind):
 
     def save(self, data: Data, source: Samples, folder: Path) -> SavedSource:
         arrays = {name: values for name, values in vars(source).items() if values is not None}
+        sizes = [values.nbytes for values in arrays.values()]
+        ask_for_room(folder, sum(sizes), max(sizes), "generate: the samples")
         for name, values in arrays.items():
             np.save(folder / f"{name}.npy", values)
         return SavedSource(arrays=list(arrays))
