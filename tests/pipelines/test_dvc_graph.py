@@ -41,7 +41,6 @@ NO_MATTER = {
     "insituml.safe_reading": "brings bytes from the disk, or an error",
     "pipelines": "ends a command that a signal reaches while it loads",
     "insituml.version": "a new version number alone is no new result",
-    "pipelines": "decides how a command that is stopped ends",
     "pipelines.tracking": "results on disk do not depend on it",
 }
 KIND_METHODS = frozenset(Kind.__abstractmethods__)
