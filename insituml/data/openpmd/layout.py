@@ -97,6 +97,8 @@ class CartesianLayout:
         shape = stored_shape(mesh, component)
         spacing, offset = stored_axes(mesh)
         labels, position = self._labels, component.position
+        if 0 in shape:
+            raise ValueError(f"its component {name} is empty: its shape is {shape}")
         if not len(shape) == len(spacing) == len(offset) == len(labels) == len(position):
             raise ValueError(
                 f"it has {len(shape)} axes, but its gridSpacing has {len(spacing)} numbers, its "

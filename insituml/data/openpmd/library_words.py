@@ -31,6 +31,8 @@ def in_one_line(text: str) -> str:
     match = _ERROR.search(text)
     if match:
         kind = f"{match['object']} {match['kind']}".strip()
+        if kind == "Attribute NotFound" and len(match["words"].split()) == 1:
+            return f"it lacks the attribute {match['words'].strip()}"
         text = f"{match['backend'] or 'openPMD-api'}: {match['words']} ({kind})"
     for prefix in _PREFIXES:
         text = prefix.sub("", text)

@@ -172,6 +172,7 @@ class MeshReader:
         found = tuple(n for _, _, chosen in parts for n in chosen)
         if len(set(found)) < len(found):
             raise ValueError(f"record {self._shown()} names a component twice: {', '.join(found)}")
+        self._check_grids(found, grids, number, where)
         return _Look(parts, found, tuple(available), tuple(units), grids)
 
     def _checked(self, iteration: Any, number: int, where: str) -> _Look:
@@ -200,7 +201,7 @@ class MeshReader:
                     f"iteration {number} of {where} has {what} {_shown(found)}, the first one, "
                     f"{self._number}, {_shown(expected)}; all must be alike"
                 )
-        time = iteration.time * iteration.time_unit_SI
+        time = (iteration.time + look.parts[0][0].mesh.time_offset) * iteration.time_unit_SI
         if not math.isfinite(time):
             raise ValueError(f"iteration {number} of {where} has the time {time} s")
         return look
@@ -222,6 +223,21 @@ class MeshReader:
         raise ValueError(
             f"it has geometry {mesh.geometry_string}; cartesian and thetaMode can be read"
         )
+
+    @staticmethod
+    def _check_grids(names: Sequence[str], grids: Sequence[Grid], number: int, where: str) -> None:
+        """Refuse components on grids of different axes or spacings, which are read as one."""
+        for name, grid in zip(names, grids, strict=True):
+            for what, found, expected in (
+                ("axes", grid.axis_labels, grids[0].axis_labels),
+                ("spacing (m)", grid.spacing, grids[0].spacing),
+            ):
+                if not _same(found, expected):
+                    raise ValueError(
+                        f"iteration {number} of {where} has {name} of {what} {_shown(found)}, but "
+                        f"{names[0]} of {_shown(expected)}; read records of one grid, or one "
+                        "component"
+                    )
 
     def _check_shape(self, name: str, grid: Grid, number: int, where: str) -> None:
         if 0 in grid.shape:

@@ -16,7 +16,7 @@ NUMBERS = "iufc"
 
 
 def has_foreign_types(file: Path) -> bool:
-    """Return whether the first iteration of an HDF5 file holds numbers of foreign types."""
+    """Return whether any iteration of an HDF5 file holds numbers of foreign types."""
     found: list[str] = []
 
     def look(name: str, item: object) -> bool | None:
@@ -27,11 +27,8 @@ def has_foreign_types(file: Path) -> bool:
     try:
         with h5py.File(file) as opened:
             iterations = opened.get("data")
-            if not isinstance(iterations, h5py.Group) or not len(iterations):
-                return False
-            first = next(iter(iterations.values()))
-            if isinstance(first, h5py.Group):
-                first.visititems(look)
+            if isinstance(iterations, h5py.Group):
+                iterations.visititems(look)
     except (OSError, KeyError, RuntimeError):  # damaged: openPMD-api says how
         return False
     return bool(found)
@@ -41,7 +38,9 @@ def native(dtype: np.dtype) -> np.dtype:
     """Return the type as which numbers are read."""
     if dtype.kind not in NUMBERS:
         return dtype
-    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
+    if dtype.kind == "f" and dtype.itemsize < 4:  # half precision, in either byte order
+        return np.dtype(np.float32)
+    return dtype.newbyteorder("=")
 
 
 def converted_view(file: Path, workplace: Path) -> Path:

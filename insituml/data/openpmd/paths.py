@@ -49,9 +49,21 @@ def find_series(path: Path) -> SeriesFiles:
     FileNotFoundError
         If there is nothing.
     ValueError
-        If a folder holds several series, or two files the same iteration.
+        If a folder holds several series, two files the same iteration, or a pattern names its place
+        twice.
     """
-    if PLACE.search(path.name) is not None:
+    places = [match[0] for match in PLACE.finditer(path.name)]
+    if len(places) > 1:
+        raise ValueError(
+            f"{path} has {' and '.join(places)}; one place of its name can be the iteration: write "
+            "the others as they are in the files' names"
+        )
+    if PLACE.search(str(path.parent)) is not None and not path.parent.exists():
+        raise FileNotFoundError(
+            f"no openPMD file {path} (looked in {Path.cwd()}); the iteration's place, %T, can be "
+            "in a file's name, not in a folder's"
+        )
+    if places:
         return _matching(_with_ending(path))
     if path.is_symlink() and not path.exists():
         raise FileNotFoundError(f"{path} is a link to {path.readlink()}, which does not exist")
@@ -169,15 +181,19 @@ def _within(folder: Path) -> SeriesFiles:
             f"the folder {folder} holds {len(found)} series: {_listed(sorted(found))}; give one of "
             "them as path"
         )
-    (pattern,) = found
-    return find_series(pattern)
+    ((pattern, files),) = found.items()
+    # A number in one file's name, as of openpmd1.bp, may be anything: it holds what it holds.
+    return find_series(pattern if len(files) > 1 else files[0])
 
 
-def _patterns(folder: Path) -> set[Path]:
-    """Return the series in a folder, those of one file an iteration as patterns."""
-    files = [f for f in folder.iterdir() if f.suffix in ENDINGS and not f.name.startswith(".")]
-    names = {f.name: re.sub(r"\d+(?=\D*$)", "%T", f.stem) + f.suffix for f in files}
-    return {folder / name for name in names.values()}
+def _patterns(folder: Path) -> dict[Path, list[Path]]:
+    """Return the files of each series in a folder, by path: one file an iteration by pattern."""
+    found: dict[Path, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix in ENDINGS and not file.name.startswith("."):
+            name = re.sub(r"\d+(?=\D*$)", "%T", file.stem) + file.suffix
+            found.setdefault(folder / name, []).append(file)
+    return found
 
 
 def _listed(files: Sequence[Path]) -> str:

@@ -28,6 +28,8 @@ KINDS = {"KeyError": KeyError, "ValueError": ValueError, "OSError": OSError}
 CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[3]); from {module} import main; main"
 MODULE = "insituml.data.openpmd.server"
 CHUNK = 1 << 20
+START = 120
+"""Seconds that the child's imports may take; requests bound what comes after."""
 
 
 class ReaderProcess:
@@ -48,6 +50,14 @@ class ReaderProcess:
         os.set_blocking(self._hears, False)
         self._heard = bytearray()
         self.pid = os.getpid()
+        try:
+            self._line(time.monotonic() + START)
+        except (TimeoutError, EOFError):
+            self.end()
+            raise OSError("the process that reads openPMD files did not start") from None
+        except BaseException:
+            self.end()
+            raise
 
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | None]:
         """Send a request and return the answer, and the numbers that follow it.
@@ -143,6 +153,8 @@ def ask(request: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | None]:
     with _lock:
         if _here and _here[0].pid != os.getpid():  # a fork: that child is the parent's
             _here.clear()
+        if not _here and request["what"] == "close":  # it ended, and its series with it
+            return {}, None
         if not _here:
             _here.append(ReaderProcess())
         process = _here[0]

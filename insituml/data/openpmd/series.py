@@ -188,6 +188,11 @@ class OpenPMDSeries:
                 there.append(named)
                 continue
             there += answer["all"]
+            if named is not None and len(answer["all"]) > 1:
+                held = ", ".join(map(str, answer["all"][:10]))
+                notes.append(
+                    f"{file} holds the iterations {held}; only {named}, its name's, is read"
+                )
             if answer["unfinished"]:
                 notes.append(f"{file} was not closed by its writer; it is read as far as it got")
         ask(self._request("close", token, self.path, self._seconds))

@@ -20,11 +20,11 @@ import numpy as np
 import openpmd_api as io
 
 from insituml.data.iteration_range import IterationRange
-from insituml.data.openpmd.file_kinds import check_file
+from insituml.data.openpmd.file_kinds import ENDINGS, check_file
 from insituml.data.openpmd.library_words import TEMPLATE, in_one_line, skipped_parts
 from insituml.data.openpmd.mesh_reader import MeshReader
 from insituml.data.openpmd.native_types import converted_view, has_foreign_types
-from insituml.data.openpmd.records import NotInIterationError
+from insituml.data.openpmd.records import AXES, NotInIterationError
 from insituml.data.openpmd.unfinished import closed_copy, is_unfinished
 
 CONFIG = {"defer_iteration_parsing": True, "verify_homogeneous_extents": False}
@@ -67,6 +67,7 @@ class Server:
             try:
                 if reader is None:
                     reader = self._made_reader(request, iteration, number)
+                    _refuse_skipped(reader, request, number, self._noise()[before:])
                     self._readers[request["token"]] = reader
                     described = {**_description(reader), "number": number}
                     request["reference"] = {**request, "number": number}
@@ -132,7 +133,9 @@ class Server:
         elif file.suffix == ".h5" and has_foreign_types(file):
             file = converted_view(file, place)
         try:
-            series = io.Series(str(file), io.Access.read_only, json.dumps(CONFIG))
+            # The name of a BP folder, or of a link to one, need not say that it is.
+            backend = {} if file.suffix in ENDINGS else {"backend": "adios2"}
+            series = io.Series(str(file), io.Access.read_only, json.dumps(CONFIG | backend))
         except Exception as error:  # whatever the libraries raise
             raise OSError(f"{request['shown']} cannot be read: {_told(error)}") from error
         self._series[request["token"]] = (request["file"], series)
@@ -183,6 +186,7 @@ def main(workplace: str, log: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent that Ctrl-C is for
     with _own_pipes(log) as (requests, answers):
         server = Server(Path(workplace), Path(log))
+        say(answers, {"progress": "ready"})
         for line in requests:
             request = json.loads(line)
             os.truncate(log, 0)
@@ -226,6 +230,20 @@ def _description(reader: MeshReader) -> dict[str, Any]:
         "grid": [grid.shape, grid.spacing, grid.origin, grid.axis_labels],
         "origins": reader.origins,
     }
+
+
+def _refuse_skipped(reader: MeshReader, request: dict[str, Any], number: int, noise: str) -> None:
+    """Raise a ValueError if openPMD-api left out a component of what is read, and went on."""
+    if reader.component is not None:
+        return
+    for part, words in skipped_parts(noise).items():
+        for record in reader.records:
+            name = part if part.startswith(record) else f"{record}{part}"
+            if name[len(record) :] in AXES and name not in reader.components:
+                raise ValueError(
+                    f"record {record!r} in iteration {number} of {request['shown']}: openPMD-api "
+                    f"cannot read its component {name[len(record) :]!r} ({words})"
+                )
 
 
 def _told(error: Exception) -> str:
