@@ -232,7 +232,7 @@ class MeshReader:
                 ("axes", grid.axis_labels, grids[0].axis_labels),
                 ("spacing (m)", grid.spacing, grids[0].spacing),
             ):
-                if not _same(found, expected):
+                if not _same(found, expected, 0.0):
                     raise ValueError(
                         f"iteration {number} of {where} has {name} of {what} {_shown(found)}, but "
                         f"{names[0]} of {_shown(expected)}; read records of one grid, or one "
