@@ -59,9 +59,16 @@ def _parsed(override: str) -> Override:
     except HydraException as error:
         reason = one_line(error).removeprefix(f"Error parsing override '{override}' ")
         raise UserError(
-            f"{override!r} is no key=value as Hydra reads it ({reason}); quote what is no plain "
-            "word or number: 'key=\"value\"'"
+            f"{override!r} is no key=value as Hydra reads it ({reason}); {_likely_fix(override)}"
         ) from error
+
+
+def _likely_fix(override: str) -> str:
+    """Say what was meant: a file of conf/ named without its group, or a value without quotes."""
+    groups = sorted(f.parent.name for f in CONF.glob("*/*.yaml") if f.stem == override)
+    if groups:
+        return f"for the file of that name say {' or '.join(f'{g}={override}' for g in groups)}"
+    return "quote what is no plain word or number: 'key=\"value\"'"
 
 
 def _check_places(overrides: Sequence[Override]) -> None:
