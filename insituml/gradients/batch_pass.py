@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from insituml.gradients.fast_convolutions import fast_convolutions
 from insituml.gradients.graph import parameter_uses
@@ -110,12 +112,12 @@ def _misaligned(
     """Return the layers whose rows are not the samples, in order.
 
     The samples pass once more, in other company and another order: what belongs to a sample alone
-    comes out as before, up to rounding.
+    comes out as before, up to rounding. No company shows a branch that all of them take.
 
     Raises
     ------
     NoCut
-        If an output does not.
+        If an output does not, or the model takes a number out of a tensor, as a branch does.
     """
     count = len(batch[0])
     order = torch.randperm(count, generator=torch.Generator().manual_seed(count))
@@ -129,8 +131,11 @@ def _misaligned(
             torch.no_grad(),
             fast_convolutions(layers.values()),
             recording(layers, len(rows)) as recorded,
+            _Reads() as reads,
         ):
             again.evaluate(part)
+        if reads.numbers:
+            raise NoCut
         if len(again.leaves) != len(outputs.leaves):
             raise NoCut
         for left, right in zip(outputs.leaves, again.leaves, strict=True):
@@ -147,6 +152,20 @@ def _misaligned(
             ):
                 failed.add(name)
     return failed
+
+
+class _Reads(TorchDispatchMode):
+    """Counts the numbers taken out of tensors: ``.item()``, ``bool(...)``, ``if x.sum() > 0``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.numbers += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
 
 
 def _same(whole: Tensor, part: Tensor, rows: Tensor) -> bool:

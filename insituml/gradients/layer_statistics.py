@@ -189,8 +189,11 @@ def forward_statistics(
     batch: tuple[Tensor, ...],
     layers: Mapping[str, nn.Module],
 ) -> dict[str, LayerCalls]:
-    """Evaluate the loss of a batch without gradients; return each used layer's inputs."""
-    with torch.no_grad(), recording(layers, len(batch[0])) as calls:
+    """Evaluate the loss of a batch; return each used layer's inputs, without its graph.
+
+    The loss may itself be made of derivatives, and so runs with gradients.
+    """
+    with torch.enable_grad(), recording(layers, len(batch[0])) as calls:
         loss(module, batch)
     return {name: found for name, found in calls.items() if found.inputs and found.separable}
 

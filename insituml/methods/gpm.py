@@ -202,8 +202,8 @@ class GPM(Method):
             basis = self._grown(basis, name, parameters)
             # Rows that the layer did not have are free.
             rows = self.used[names[0]][0]
-            parts = [values[n] if is_transposed(layer) else values[n][:rows] for n in names]
-            parts = [part for part, n in zip(parts, names, strict=True) if n in values]
+            here = [values[n] for n in names if n in values]  # the bias may take no part
+            parts = here if is_transposed(layer) else [value[:rows] for value in here]
             matrix = parts[0].flatten(1).to(basis.dtype)
             if is_transposed(layer):
                 matrix = matrix - basis @ (basis.mT @ matrix)

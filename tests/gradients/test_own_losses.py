@@ -158,3 +158,25 @@ def test_a_loss_of_nan_is_named() -> None:
     learner.criterion = lambda o, y: (o * (y != 0)[:, None]).sum() / (y != 0).sum()
     with pytest.raises(ValueError, match=r"importance of parameter net\.one\.weight is NaN"):
         mean_gradient_power(learner, loss_of, samples("random"), 2)
+
+
+def test_a_branch_that_a_whole_batch_takes_is_not_a_samples_own() -> None:
+    """All companies of such samples take the branch, single ones do not."""
+
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2, dtype=torch.float64)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) * (2 if x.sum() > 0 else 1)
+
+    model = Branching()
+    x = torch.tensor([[-1.0, 0.5], *[[3.0, 1.0 + k] for k in range(7)]], dtype=torch.float64)
+    expected = torch.zeros(2, 2, dtype=torch.float64)
+    for sample in x.split(1):
+        (slope,) = torch.autograd.grad(model(sample).square().mean(), [model.layer.weight])
+        expected += slope.square() / len(x)
+    with pytest.warns(OneByOneWarning):
+        found = mean_gradient_power(model, lambda m, b: m(b[0]).square().mean(), (x,), 2)
+    torch.testing.assert_close(found["layer.weight"], expected, rtol=1e-12, atol=0)
