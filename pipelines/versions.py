@@ -16,6 +16,9 @@ def main(file: Path = Path("data/versions.json")) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        print(f"error: versions takes no arguments, but got {sys.argv[1]!r}", file=sys.stderr)
+        raise SystemExit(2)
     try:
         main()
     except OSError as error:

@@ -61,9 +61,9 @@ class Field(Kind):
             raise UserError(f"{raw} holds samples, but data={data.name} is a field; {AGAIN}")
         reader = dict(saved.reader)
         if saved.digest is None:  # what was made here lies beside
-            if reader.get("path") not in {name.partition("/")[0] for name in saved.files}:
+            if str(reader.get("path")) not in {name.partition("/")[0] for name in saved.files}:
                 raise UserError(f"{raw / SAVED} does not say which file beside it to read; {AGAIN}")
-            reader["path"] = str(raw / reader["path"])
+            reader["path"] = str(raw / str(reader["path"]))
         source = stored_source(reader, data.source, raw / SAVED)
         if saved.digest is not None:
             _check_unchanged(source, reader.get("path"), saved.digest)

@@ -183,7 +183,8 @@ def say(answers: BinaryIO, message: dict[str, Any], values: np.ndarray | None = 
 
 def main(workplace: str, log: str) -> None:
     """Answer requests until there is nobody to ask any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent that Ctrl-C is for
+    for number in (signal.SIGINT, signal.SIGTERM):  # it is the parent that these are for
+        signal.signal(number, signal.SIG_IGN)
     with _own_pipes(log) as (requests, answers):
         server = Server(Path(workplace), Path(log))
         say(answers, {"progress": "ready"})
