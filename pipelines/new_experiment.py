@@ -94,6 +94,7 @@ def main(arguments: list[str]) -> None:
     from omegaconf import OmegaConf
 
     from pipelines.common.cli import CONF
+    from pipelines.common.outside_data import watched
     from pipelines.common.schema import Data, validate
     from pipelines.experiments.proposal import propose
     from pipelines.experiments.writing import check_free, data_text, experiment_text, write_both
@@ -103,6 +104,8 @@ def main(arguments: list[str]) -> None:
     check_free(files, force=asked.force)
     template = template_of(asked)
     data: Data = validate(Data, section_of(asked, template), "data")
+    path = asked.path if Path.cwd() == CONF.parent else str(Path(asked.path).absolute())
+    watched(path, CONF.parent)
     source = _source_of(data)
     _look_at(source, asked.path)
     training: Any = OmegaConf.load(CONF / "training/default.yaml")
@@ -114,7 +117,6 @@ def main(arguments: list[str]) -> None:
         tasks=asked.values.get("split.tasks"),
         chunk=asked.values.get("split.chunk"),
     )
-    path = asked.path if Path.cwd() == CONF.parent else str(Path(asked.path).absolute())
     values = {
         "name": asked.name,
         "path": path,

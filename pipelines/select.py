@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipelines.common.cli import CONF, Invocation, run_stage
 from pipelines.common.errors import UserError
+from pipelines.common.outside_data import watched
 
 SECTIONS = ("data", "pipeline")
 
@@ -24,14 +25,18 @@ def select(choices: dict[str, str], path: str | None, file: Path) -> None:
         Outside data that the experiment reads; None: its own configuration file stands for it.
     file
         ``conf/pipeline.yaml``.
+
+    Raises
+    ------
+    UserError
+        If the data lie where DVC cannot watch them.
     """
     from insituml.atomic_file import write_atomically
 
     text = file.read_text(encoding="utf-8")
     values = {key: choices[key] for key in ("experiment", "data", "model", "optimizer")}
-    if path is not None and "%" in Path(path).name:
-        path = str(Path(path).parent)  # an openPMD pattern: DVC tracks the folder of its files
-    values["source"] = path or f"conf/data/{choices['data']}.yaml"
+    source = path and watched(path, file.parents[1])
+    values["source"] = source or f"conf/data/{choices['data']}.yaml"
     for key, value in values.items():
         plain = value if re.fullmatch(r"[\w./-]+", value) else json.dumps(value)
         # The old value is quoted or one word; a function keeps re.sub from reading backslashes.

@@ -70,7 +70,7 @@ def composed(project: Path, group: str, name: str, *overrides: str) -> Any:
     return cli.Invocation(cli.reads_only(config, sections), project, project, choices, overrides)
 
 
-FOLDER, SERIES, PATTERN = "daten 1", "series.h5", "sim_%T.h5"
+FOLDER, SERIES, PATTERN = "daten 1", "series.h5", "diags/sim_%T.h5"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,7 @@ def test_what_is_written_runs(
     if path == FOLDER:
         write_folder(data, shape, count)
     else:
+        data.parent.mkdir(exist_ok=True)
         write_series(data, shape, record, names, count)
     main(["mine", f"data.path={data}", *options])
     said = capsys.readouterr().out
@@ -162,6 +163,7 @@ def test_other_values_of_the_data_are_written_too(project) -> None:
         (["mine", "path=fields", "chunk=[4,4"], "chunk=[4,4 is no value; write lists as [1,2,3]"),
         (["mine", "path=fields", "data=lwfa"], "data is 'lwfa'; expected openpmd or efield_npy"),
         (["mine", "path=nowhere"], "data.path is nowhere, but there is no such file or folder"),
+        (["mine", "path=e_%T.h5"], "holds the project with its results"),
         (["mine", "path=x.sst"], "x.sst is a stream"),
         (["mine", "path=fields/data_0.npy"], "is one array; give the folder"),
         (["mine", "path=other"], "has no data_<iteration>.npy, but field.npy; rename them"),

@@ -80,3 +80,13 @@ def test_values_are_refused_since_dvc_would_not_see_them(
 def test_dvc_tracks_the_folder_of_a_pattern(name: str, source: str, file: Path) -> None:
     select(CHOICES, f"/runs/diags/{name}", file)
     assert yaml.safe_load(file.read_text())["source"] == source
+
+
+@pytest.mark.parametrize("path", ["e_%T.h5", ".", "./e_%T.h5", "..", "conf/../e_%T.bp", "/"])
+def test_what_holds_the_project_is_not_tracked(path: str, file: Path) -> None:
+    (file.parent / "conf").mkdir()
+    file = file.rename(file.parent / "conf/pipeline.yaml")
+    before = file.read_text()
+    with pytest.raises(UserError, match=r"holds the project.*data\.path=fields"):
+        select(CHOICES, path, file)
+    assert file.read_text() == before
