@@ -16,6 +16,9 @@ def main(file: Path = Path("data/versions.json")) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv[1:]:
+        print("Note the versions of the libraries that results depend on, in data/versions.json.")
+        raise SystemExit
     if sys.argv[1:]:
         print(f"error: versions takes no arguments, but got {sys.argv[1]!r}", file=sys.stderr)
         raise SystemExit(2)

@@ -152,6 +152,11 @@ def forgetting_curves(root: Path, summaries: Mapping[str, Summary]) -> pd.DataFr
     rows = []
     for method, summary in summaries.items():
         matrices = read_matrices(root, method, "loss_matrix.csv", summary.metric)
+        if not matrices.size:
+            raise UserError(
+                f"evaluations/{method}/loss_matrix.csv lacks {summary.metric!r}, which its summary "
+                f"names; run `python -m pipelines.evaluate method={method}` again"
+            )
         if not summary.sequential:
             matrices = np.broadcast_to(matrices[:, -1:], matrices.shape)
         averages = np.mean([metrics.average_error_of_seen_tasks(m) for m in matrices], axis=0)
