@@ -138,6 +138,15 @@ class ContinualLearner(OriginalInterface):
         """Return the latents whose drift is measured, ``(n, size)``; by default the encoding."""
         return self.encode(batch[0])
 
+    def decoder_entries(self) -> list[str]:
+        """Return the names, in ``state_dict()``, of what :meth:`decode` needs: nothing else.
+
+        Whoever archives latents stores these with them. By default those that begin with
+        ``decoder.``; all, where there are none.
+        """
+        names = list(self.state_dict())
+        return [name for name in names if name.startswith("decoder.")] or names
+
     # Files
 
     def description(self) -> dict[str, Any]:

@@ -417,3 +417,23 @@ def test_save_checkpoint_names_the_file_after_its_task(tmp_path) -> None:
     assert loaded.metadata == {"task": 3}
     assert loaded.reconstruction_loss is l1_loss
     assert_same_bits(loaded.state_dict(), learner.state_dict())
+
+
+def test_what_decoding_needs_is_enough_to_decode() -> None:
+    learner, other = make_learner(), MLP(5, (7,), 3, generator=seeded(2))
+    names = learner.decoder_entries()
+    assert names == [name for name in learner.state_dict() if "encoder" not in name]
+    weights = learner.state_dict()
+    other.load_state_dict({**other.state_dict(), **{name: weights[name] for name in names}})
+    latent = torch.randn(4, 3, generator=seeded(3))
+    assert torch.equal(other.decode(latent), learner.decode(latent))
+
+
+def test_a_learner_without_halves_needs_all_of_itself_to_decode() -> None:
+    class Linear(ContinualLearner):
+        def __init__(self) -> None:
+            super().__init__()
+            self.basis = nn.Parameter(torch.eye(3))
+            self.register_buffer("mean", torch.zeros(3))
+
+    assert Linear().decoder_entries() == ["basis", "mean"]
