@@ -147,6 +147,17 @@ class ContinualLearner(OriginalInterface):
         names = list(self.state_dict())
         return [name for name in names if name.startswith("decoder.")] or names
 
+    # What a subclass may do beside learning by gradients
+
+    def observe(self, batch: Batch) -> None:
+        """Look at samples that come for the first time, before the first step on them.
+
+        By default nothing is done. The trainers show each training sample once, whatever the
+        method and however often a run was interrupted, with no graph recorded: what a learner
+        keeps of them lies in buffers or in parameters that are not trained, so that its
+        checkpoints have it.
+        """
+
     # Files
 
     def description(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from insituml.trainable import (
     check_samples,
     normalises_batches,
 )
+from insituml.unseen import from_row, show
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,10 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What the loop says after each task; ``seconds`` include the method's own work."""
+    """What the loop says after each task; ``seconds`` include the method's own work.
+
+    ``steps`` are batches that were looked at, where the method takes no step of the optimizer.
+    """
 
     task: int
     name: str
@@ -112,6 +116,10 @@ def train(
     finished_tasks, finished_steps
         What a resumed run has behind it already.
 
+    A task's samples are shown to ``learner.observe`` in its first epoch, batch by batch, each batch
+    before the step on it; those that an earlier task has shown already (:class:`Joint`,
+    :class:`Cumulative`) are not shown again.
+
     Raises
     ------
     ValueError
@@ -135,6 +143,8 @@ def train(
         learner.train()
         with seeded(generator.initial_seed(), task.index, learner):
             method.begin_task(learner, task)
+            if not method.learns_by_gradient:
+                task_epochs = min(task_epochs, 1)
             for epoch in range(task_epochs):
                 losses = _train_epoch(
                     learner,
@@ -143,6 +153,7 @@ def train(
                     optimizer,
                     max_gradient_norm=max_gradient_norm,
                     observe=epoch == 0,
+                    seen=task.seen,
                     progress=progress,
                 )
                 # The one wait for the device in an epoch.
@@ -164,19 +175,26 @@ def train(
 def _train_epoch(
     learner: ContinualLearner,
     method: Method,
-    batches: Iterator[Batch],
+    batches: Iterator[tuple[Tensor, Batch]],
     optimizer: torch.optim.Optimizer,
     *,
     max_gradient_norm: float | None,
     observe: bool,
+    seen: int,
     progress: Progress,
 ) -> list[Tensor]:
     losses = []
     pace = Pace(progress)
-    for batch in batches:
-        losses.append(
-            train_step(learner, method, batch, optimizer, max_gradient_norm=max_gradient_norm)
-        )
+    for rows, batch in batches:
+        if observe:
+            show(learner, from_row(seen, rows, batch))
+        if method.learns_by_gradient:
+            loss = train_step(
+                learner, method, batch, optimizer, max_gradient_norm=max_gradient_norm
+            )
+        else:
+            loss = loss_without_step(learner, method, batch)
+        losses.append(loss)
         if observe:
             method.observe(learner, batch)
         pace.step()
@@ -234,10 +252,16 @@ def train_step(
     return loss.detach()
 
 
+def loss_without_step(learner: ContinualLearner, method: Method, batch: Batch) -> Tensor:
+    """Return the loss of a batch, of a method that does not learn by gradients."""
+    with torch.no_grad():
+        return method.loss(learner, batch).reshape(())
+
+
 def _batches(
     samples: Batch, batch_size: int, generator: torch.Generator, learner: ContinualLearner
-) -> Iterator[Batch]:
-    """Index shuffled batches out of tensors; a memory-mapped tensor reads only these rows."""
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Yield rows in shuffled order and their samples; a memory map is read at these rows alone."""
     device = next(learner.parameters()).device
     # To the samples' device once an epoch, not once a step: each such copy waits.
     order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)
@@ -246,7 +270,7 @@ def _batches(
         batches[-2:] = [torch.cat(batches[-2:])]
     for rows in batches:
         # index_select copies whole rows: several times as fast as column[rows] for large samples.
-        yield tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
+        yield rows, tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
 
 
 @contextmanager

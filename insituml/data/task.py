@@ -25,12 +25,16 @@ class Task:
     train, test
         Samples to learn from, and held-out samples that training never sees. Tensors may be
         backed by a memory-mapped file: indexing reads only what it needs.
+    seen
+        How many samples at the start of ``train`` an earlier task of a schedule has shown already,
+        as that of cumulative training does.
     """
 
     index: int
     name: str
     train: Batch
     test: Batch
+    seen: int = 0
 
 
 def joined(batch: Batch, more: Batch) -> Batch:

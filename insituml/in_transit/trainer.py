@@ -21,9 +21,11 @@ from insituml.training import (
     Report,
     TaskRecord,
     check_finite,
+    loss_without_step,
     seeded,
     train_step,
 )
+from insituml.unseen import show
 
 
 class InTransitTrainer:
@@ -32,7 +34,9 @@ class InTransitTrainer:
     New samples enter a buffer of the most recent ones; batches are drawn from it. A sample is
     shown to ``method.observe`` once, when it leaves the buffer: buffer and memory are disjoint. For
     methods that look back at the end of a task (Fisher information, episodic memory), a uniform
-    sample of the task is kept. Memory is bounded by both and by what the method stores.
+    sample of the task is kept. The learner itself observes a sample when it comes; a method that
+    does not learn by gradients leaves it at that. Memory is bounded by both and by what the method
+    stores.
 
     The same samples in the same order give the same weights, bit for bit, whatever they come from.
 
@@ -151,12 +155,20 @@ class InTransitTrainer:
         started = time.perf_counter()
         self._observe(self._now.add(samples))
         self._task_sample.add(samples, task)
+        new = tuple(column.to(self._device()) for column in samples)
+        with seeded(self.generator.initial_seed(), self.steps, self.learner):
+            show(self.learner, new)
         self._seconds += time.perf_counter() - started
         self._arrivals += 1
-        self.train_again(self.batches_per_arrival)
+        if self.method.learns_by_gradient:
+            self.train_again(self.batches_per_arrival)
+        else:
+            self._report(task, [loss_without_step(self.learner, self.method, new)])
 
     def train_again(self, batches: int) -> None:
         """Train on what is recent once more, such as while nothing new arrives.
+
+        Nothing is done where the method does not learn by gradients.
 
         Parameters
         ----------
@@ -171,6 +183,8 @@ class InTransitTrainer:
             If a loss is not finite.
         """
         task = self._current_task()
+        if not self.method.learns_by_gradient:
+            return
         started = time.perf_counter()
         with seeded(self.generator.initial_seed(), self.steps, self.learner):
             losses, pace = [], Pace(self.progress)
@@ -178,7 +192,12 @@ class InTransitTrainer:
                 losses.append(self._train_step())
                 pace.step()
             pace.tell()
-        values = tuple(torch.stack(losses).tolist())
+        self._seconds += time.perf_counter() - started
+        self._report(task, losses)
+
+    def _report(self, task: int, losses: list[Tensor]) -> None:
+        started = time.perf_counter()
+        values = tuple(torch.stack(losses).tolist())  # the wait for the device
         self._seconds += time.perf_counter() - started
         self._mean_loss = sum(values) / len(values)
         self.report(EpochRecord(task, self._arrivals - 1, self._arrivals, self.steps, values))

@@ -37,6 +37,13 @@ class Method:
     learns_in_transit = True
     """Whether tasks are learned as they come; False where :meth:`schedule` goes back to one."""
 
+    learns_by_gradient = True
+    """Whether the learner is trained by an optimizer; False where it learns as it observes.
+
+    Such a method passes over each task once, and no step is taken: :attr:`TaskRecord.steps
+    <insituml.training.TaskRecord>` and losses are then those of the batches that were looked at.
+    """
+
     needs_output = False
     """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""
 

@@ -30,7 +30,8 @@ class Combined(Method):
     Raises
     ------
     ValueError
-        If there is no method, or more than one decides what is trained on (Joint, Cumulative).
+        If there is no method, more than one decides what is trained on (Joint, Cumulative), or one
+        does not learn by gradients, which are what the others correct.
     """
 
     def __init__(
@@ -44,6 +45,12 @@ class Combined(Method):
         if len(schedulers) > 1:
             names = " and ".join(type(m).__name__ for m in schedulers)
             raise ValueError(f"{names} each decide what to train on; combine at most one of them")
+        for method in self.methods:
+            if not method.learns_by_gradient:
+                raise ValueError(
+                    f"{type(method).__name__} takes no gradients: it cannot be combined with "
+                    "methods that correct them; train it alone"
+                )
         self.scheduler = schedulers[0] if schedulers else self.methods[0]
         self.sequential = all(m.sequential for m in self.methods)
         self.keeps_all_data = any(m.keeps_all_data for m in self.methods)

@@ -21,8 +21,9 @@ class Cumulative(Method):
     learns_in_transit = False
 
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
-        so_far = tasks[0].train
+        so_far, seen = tasks[0].train, 0
         for k, task in enumerate(tasks):
             if k > 0:
+                seen = len(so_far[0])
                 so_far = joined(so_far, task.train)
-            yield Task(task.index, task.name, so_far, task.test), epochs
+            yield Task(task.index, task.name, so_far, task.test, seen), epochs

@@ -27,5 +27,6 @@ class Joint(Method):
         columns = zip(*(task.train for task in tasks), strict=True)
         train = tuple(concatenated(column) for column in columns)
         for k, task in enumerate(tasks):
-            share = (k + 1) * epochs // len(tasks) - k * epochs // len(tasks)
-            yield Task(k, f"all tasks, part {k + 1} of {len(tasks)}", train, task.test), share
+            before, after = k * epochs // len(tasks), (k + 1) * epochs // len(tasks)
+            name, seen = f"all tasks, part {k + 1} of {len(tasks)}", len(train[0]) * (before > 0)
+            yield Task(k, name, train, task.test, seen), after - before

@@ -1,0 +1,24 @@
+"""Samples that come for the first time: a learner observes each of them once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch
+from insituml.learner import ContinualLearner
+
+
+def show(learner: ContinualLearner, batch: Batch) -> None:
+    """Let a learner observe samples, if there are any; no graph is recorded."""
+    if len(batch[0]):
+        with torch.no_grad():
+            learner.observe(batch)
+
+
+def from_row(first: int, rows: Tensor, batch: Batch) -> Batch:
+    """Return those samples of a batch whose ``rows`` in their task are ``first`` or later."""
+    if first == 0:
+        return batch
+    unseen = rows >= first
+    return tuple(column[unseen.to(column.device)] for column in batch)
