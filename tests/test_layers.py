@@ -68,7 +68,7 @@ UNKNOWN = {
 }
 
 BLOCKED = ["hydra", "omegaconf", "dvc", "mlflow", "pydantic", "pandas", "pipelines"]
-BLOCKED += ["fbpic", "numba", "pyfftw", "threadpoolctl"]
+BLOCKED += ["fbpic", "numba", "pyfftw", "threadpoolctl", "pysz", "zfpy"]
 
 
 def imports_of(source: str, path: str) -> Iterator[tuple[int, str]]:
