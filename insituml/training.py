@@ -40,6 +40,7 @@ class TaskRecord:
     """What the loop says after each task; ``seconds`` include the method's own work.
 
     ``steps`` are batches that were looked at, where the method takes no step of the optimizer.
+    ``note`` is the method's: what is to be known of how it went.
     """
 
     task: int
@@ -47,6 +48,7 @@ class TaskRecord:
     steps: int
     loss: float
     seconds: float
+    note: str = ""
 
 
 Report = Callable[[EpochRecord | TaskRecord], None]
@@ -99,7 +101,7 @@ def train(
     tasks
         The stream.
     epochs
-        Passes over each task's samples.
+        Passes over each task's samples; a method may ask for other numbers.
     batch_size
         Samples a step; the last batch of an epoch may be smaller. Where the learner has batch
         normalisation, which cannot do with one sample, a last sample joins the batch before it.
@@ -165,9 +167,15 @@ def train(
                 bad = next((k for k, v in enumerate(values) if not math.isfinite(v)), 0)
                 where = f"epoch {epoch + 1} of task {task.index} ({task.name})"
                 check_finite(values[bad], f"step {record.first_step + bad + 1}, {where}")
+                following = method.end_epoch(learner, task)
+                if following.rate_factor != 1:
+                    scale_rates(optimizer, following.rate_factor)
+                if following.ended:
+                    break
             method.end_task(learner, task)
         seconds = time.perf_counter() - started
-        result = TaskRecord(task.index, task.name, step - first_step, mean_loss, seconds)
+        steps = step - first_step
+        result = TaskRecord(task.index, task.name, steps, mean_loss, seconds, method.note)
         report(result)
         yield result
 
@@ -256,6 +264,16 @@ def loss_without_step(learner: ContinualLearner, method: Method, batch: Batch) -
     """Return the loss of a batch, of a method that does not learn by gradients."""
     with torch.no_grad():
         return method.loss(learner, batch).reshape(())
+
+
+def scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Multiply all learning rates of an optimizer, and those that a schedule begins with."""
+    for group in optimizer.param_groups:
+        for key in ("lr", "initial_lr"):
+            if isinstance(group.get(key), Tensor):  # of a captured graph, which reads it there
+                group[key].mul_(factor)
+            elif key in group:
+                group[key] *= factor
 
 
 def _batches(

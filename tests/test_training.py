@@ -16,6 +16,8 @@ from insituml.checkpoint import load_checkpoint, resume, save_checkpoint
 from insituml.data.task import Task
 from insituml.learner import ContinualLearner
 from insituml.methods import EWC, ExperienceReplay, Joint, Method, Naive
+from insituml.methods.base import NextEpoch
+from insituml.methods.combined import Combined
 from insituml.models import MLP, AutoEncoder2D
 from insituml.training import DivergedError, EpochRecord, TaskRecord, train
 from tests.method_examples import NAMES, make
@@ -398,3 +400,60 @@ def test_progress_is_told_between_steps_or_after_an_epoch(seconds, monkeypatch) 
     epoch = [5] if seconds else [1] * 5
     told = [s if isinstance(s, int) else type(s) for s in said]
     assert told == [*(2 * [*epoch, EpochRecord]), TaskRecord] * 2
+
+
+class Plateaus(Method):
+    """Asks for another rate after the epochs that it is told, and ends after the last of them."""
+
+    def __init__(self, *factors: float) -> None:
+        super().__init__(generator=seeded(0))
+        self.factors = list(factors)
+
+    @property
+    def note(self) -> str:
+        return "two epochs were enough"
+
+    def end_epoch(self, learner: ContinualLearner, task: Task) -> NextEpoch:
+        factor = self.factors.pop(0)
+        return NextEpoch(factor, ended=not self.factors)
+
+
+@pytest.mark.parametrize("combined", [False, True])
+def test_a_method_may_lower_the_learning_rate_after_an_epoch_and_end_a_task_early(
+    combined: bool,
+) -> None:
+    (task,) = make_tasks(1, samples=6)
+    learner, expected = (MLP((4,), hidden_sizes=(3,), generator=seeded(1)) for _ in range(2))
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.5)
+    method: Method = Plateaus(0.5, 0.25)
+    if combined:
+        parts = [
+            lambda generator: Naive(generator=generator),
+            lambda generator: Plateaus(0.5, 0.25),
+        ]
+        method = Combined(parts, generator=seeded(0))
+    records: list[object] = []
+    run = train(
+        learner,
+        method,
+        [task],
+        optimizer,
+        epochs=9,
+        batch_size=6,
+        generator=seeded(3),
+        report=records.append,
+    )
+    (result,) = run
+
+    for rate in (0.5, 0.25):  # one batch an epoch: plain gradient descent, written out
+        loss = mse_loss(expected.decode(expected.encode(task.train[0])), task.train[0])
+        for p, g in zip(
+            expected.parameters(), torch.autograd.grad(loss, expected.parameters()), strict=True
+        ):
+            p.data -= rate * g
+    for ours, theirs in zip(learner.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert result.steps == 2
+    assert [r.epoch for r in records if isinstance(r, EpochRecord)] == [0, 1]
+    assert optimizer.param_groups[0]["lr"] == 0.5 * 0.5 * 0.25
+    assert result.note == "two epochs were enough"

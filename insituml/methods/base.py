@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,25 @@ from torch import Tensor
 
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
+
+
+@dataclass(frozen=True)
+class NextEpoch:
+    """How training goes on after an epoch.
+
+    Parameters
+    ----------
+    rate_factor
+        What the optimizer's learning rates are multiplied by, from now on.
+    ended
+        Whether the task ends here, however many epochs were planned.
+    """
+
+    rate_factor: float = 1.0
+    ended: bool = False
+
+
+AS_PLANNED = NextEpoch()
 
 
 class Method:
@@ -52,6 +72,11 @@ class Method:
 
     def __init__(self, *, generator: torch.Generator) -> None:
         self.generator = generator
+
+    @property
+    def note(self) -> str:
+        """What who reads the results should know of how training went; nothing, as a rule."""
+        return ""
 
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
         """Yield what to train on and for how many epochs; one checkpoint is kept after each."""
@@ -108,6 +133,10 @@ class Method:
 
         Later epochs would show the same samples again.
         """
+
+    def end_epoch(self, learner: ContinualLearner, task: Task) -> NextEpoch:
+        """Say how to go on after an epoch, from files: in transit there are none."""
+        return AS_PLANNED
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         """Consolidate what was learned, after the last batch of a task."""

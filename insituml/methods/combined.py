@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
-from insituml.methods.base import Method
+from insituml.methods.base import Method, NextEpoch
 
 
 class Combined(Method):
@@ -58,6 +59,10 @@ class Combined(Method):
         self.learns_in_transit = all(m.learns_in_transit for m in self.methods)
         self.needs_output = any(m.needs_output for m in self.methods)
 
+    @property
+    def note(self) -> str:
+        return "; ".join(method.note for method in self.methods if method.note)
+
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
         return self.scheduler.schedule(tasks, epochs)
 
@@ -102,6 +107,10 @@ class Combined(Method):
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:
         for method in self.methods:
             method.observe(learner, batch)
+
+    def end_epoch(self, learner: ContinualLearner, task: Task) -> NextEpoch:
+        asked = [method.end_epoch(learner, task) for method in self.methods]
+        return NextEpoch(math.prod(a.rate_factor for a in asked), any(a.ended for a in asked))
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         for method in self.methods:
