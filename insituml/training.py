@@ -14,6 +14,7 @@ from torch import Tensor
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
+from insituml.optimisation import CONSTANT, LearningRate, Schedule
 from insituml.trainable import (
     check_count,
     check_loss,
@@ -87,6 +88,7 @@ def train(
     batch_size: int,
     generator: torch.Generator,
     max_gradient_norm: float | None = None,
+    schedule: Schedule = CONSTANT,
     report: Report = lambda record: None,
     progress: Progress = lambda steps: None,
     finished_tasks: int = 0,
@@ -110,6 +112,9 @@ def train(
         layers such as dropout draw from torch's global generators; these are left as they were.
     max_gradient_norm
         Clip the gradient to this Euclidean norm, after the method's correction; None: do not.
+    schedule
+        Of the learning rate. One with an end ends with each task; with the last one, where the
+        method learns all tasks at once.
     report
         Called with each :class:`EpochRecord` and :class:`TaskRecord`.
     progress
@@ -137,12 +142,19 @@ def train(
         raise ValueError("tasks is empty; expected one task or more")
     check_optimizer(optimizer, learner)
     step = finished_steps
-    for task, task_epochs in method.schedule(tasks, epochs):
+    rate = LearningRate(optimizer, schedule, done=finished_steps)
+    stretches = method.schedule(tasks, epochs)
+    learner.train()
+    if not method.sequential:  # one curve over all of it, whose length must be known
+        stretches = iter(parts := list(stretches))
+        rate.begin(sum(_steps(*part, batch_size, learner) for part in parts), done=finished_steps)
+    for task, task_epochs in stretches:
         if task.index < finished_tasks:
             continue
-        check_samples(task)
         started, first_step, mean_loss = time.perf_counter(), step, float("nan")
         learner.train()
+        if method.sequential:
+            rate.begin(_steps(task, task_epochs, batch_size, learner))
         with seeded(generator.initial_seed(), task.index, learner):
             method.begin_task(learner, task)
             if not method.learns_by_gradient:
@@ -152,7 +164,7 @@ def train(
                     learner,
                     method,
                     _batches(task.train, batch_size, generator, learner),
-                    optimizer,
+                    rate,
                     max_gradient_norm=max_gradient_norm,
                     observe=epoch == 0,
                     seen=task.seen,
@@ -184,7 +196,7 @@ def _train_epoch(
     learner: ContinualLearner,
     method: Method,
     batches: Iterator[tuple[Tensor, Batch]],
-    optimizer: torch.optim.Optimizer,
+    rate: LearningRate,
     *,
     max_gradient_norm: float | None,
     observe: bool,
@@ -197,8 +209,9 @@ def _train_epoch(
         if observe:
             show(learner, from_row(seen, rows, batch))
         if method.learns_by_gradient:
+            rate.advance()
             loss = train_step(
-                learner, method, batch, optimizer, max_gradient_norm=max_gradient_norm
+                learner, method, batch, rate.optimizer, max_gradient_norm=max_gradient_norm
             )
         else:
             loss = loss_without_step(learner, method, batch)
@@ -284,11 +297,24 @@ def _batches(
     # To the samples' device once an epoch, not once a step: each such copy waits.
     order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)
     batches = list(order.split(batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1 and normalises_batches(learner):
+    if len(batches) > _batch_count(len(order), batch_size, learner):
         batches[-2:] = [torch.cat(batches[-2:])]
     for rows in batches:
         # index_select copies whole rows: several times as fast as column[rows] for large samples.
         yield rows, tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
+
+
+def _batch_count(samples: int, batch_size: int, learner: ContinualLearner) -> int:
+    """Return how many batches so many samples make; a lone last one may join another."""
+    count = math.ceil(samples / batch_size)
+    lone = count > 1 and samples - (count - 1) * batch_size == 1
+    return count - 1 if lone and normalises_batches(learner) else count
+
+
+def _steps(task: Task, epochs: int, batch_size: int, learner: ContinualLearner) -> int:
+    """Return how many steps a task takes, once it was seen to have samples."""
+    check_samples(task)
+    return epochs * _batch_count(len(task.train[0]), batch_size, learner)
 
 
 @contextmanager

@@ -69,6 +69,7 @@ def plan(call: Invocation) -> Plan:
         For any wrong key or value, or if no producer comes.
     """
     from insituml.stream import NoProducerError
+    from pipelines.runs.optimisation import schedule_of
     from pipelines.transit.folder import stream_folder
     from pipelines.transit.source import open_ring
 
@@ -77,6 +78,7 @@ def plan(call: Invocation) -> Plan:
     stream_folder(call.output, transit.folder)
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
+    schedule_of(training.model_dump())
     calls = _calls(call, transit)
     ring = open_ring(data, transit)
     print(f"stream: waiting for {data.path or data.name}", flush=True)

@@ -34,10 +34,12 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
     UserError
         For any wrong key or value.
     """
+    from pipelines.runs.optimisation import schedule_of
     from pipelines.runs.run import Run
 
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
+    schedule_of(training.model_dump())
     files = read_tasks(call.root / "data/tasks", call.asked_data, parts=("train", "test"))
     manifest = files.manifest
     if not call.asked_data and manifest.name != call.config.name:

@@ -23,7 +23,7 @@ LEVELS = [
     ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],
     ["original_interface"],
     ["learner", "methods", "models"],
-    ["model_class", "trainable", "unseen"],
+    ["model_class", "optimisation", "trainable", "unseen"],
     ["checkpoint", "evaluation", "training"],
     ["archive", "in_transit"],
 ]

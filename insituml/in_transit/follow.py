@@ -42,8 +42,9 @@ def learn(
             yield trainer.end_task()
         if samples.batch is not None:
             if trainer.task is None:
-                name = arrivals.windows.name(samples.task)
-                trainer.begin_task(samples.task, name, samples.batch)
+                windows, task = arrivals.windows, samples.task
+                expected = len(windows.trained(task))
+                trainer.begin_task(task, windows.name(task), samples.batch, arrivals=expected)
             trainer.learn(samples.batch)
     if trainer.task is None:
         raise StreamBrokeError("the stream ended without a step to train on")

@@ -13,6 +13,7 @@ from insituml.in_transit.now_buffer import NowBuffer
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
+from insituml.optimisation import CONSTANT, LearningRate, Schedule
 from insituml.trainable import check_optimizer
 from insituml.training import (
     EpochRecord,
@@ -54,6 +55,8 @@ class InTransitTrainer:
         Samples of a batch, drawn from the buffer; the method may join stored ones.
     generator
         Source of the draws; see :func:`insituml.training.train` for dropout.
+    schedule
+        Of the learning rate; one with an end needs to be told how many arrivals a task will have.
     max_gradient_norm, report, progress
         As in :func:`insituml.training.train`; an :class:`EpochRecord` is reported after each
         arrival and each call of :meth:`train_again`, its ``epoch`` counting the task's arrivals.
@@ -76,6 +79,7 @@ class InTransitTrainer:
         batch_size: int,
         generator: torch.Generator,
         max_gradient_norm: float | None = None,
+        schedule: Schedule = CONSTANT,
         report: Report = lambda record: None,
         progress: Progress = lambda steps: None,
     ) -> None:
@@ -103,6 +107,7 @@ class InTransitTrainer:
         """Task that is being learned; None between tasks."""
         self.steps = 0
         """Steps of the optimizer so far, over all tasks."""
+        self._rate = LearningRate(optimizer, schedule)
         self._name = ""
         self._now = NowBuffer(now_samples)
         self._task_sample = ReservoirMemory(task_samples, generator=generator)
@@ -117,7 +122,9 @@ class InTransitTrainer:
         sample = self._task_sample.stored() if len(self._task_sample) else ()
         return self._now.bytes + sum(column.nbytes for column in sample)
 
-    def begin_task(self, task: int, name: str, first: Batch) -> None:
+    def begin_task(
+        self, task: int, name: str, first: Batch, *, arrivals: int | None = None
+    ) -> None:
         """Begin a task.
 
         Parameters
@@ -126,11 +133,20 @@ class InTransitTrainer:
             Its index and what figures call it.
         first
             Its first samples, for a method that looks at some; :meth:`learn` is given them too.
+        arrivals
+            How many times :meth:`learn` will be called for it; None: nobody knows. Where fewer
+            come, a schedule does not reach its end; where more come, it stays there.
+
+        Raises
+        ------
+        ValueError
+            If a task has not ended, or the schedule has an end and ``arrivals`` is not known.
         """
         if self.task is not None:
             raise ValueError(f"task {self.task} has not ended; call end_task before task {task}")
         self.task, self._name = task, name
         self._arrivals, self._first_step, self._seconds = 0, self.steps, 0.0
+        self._rate.begin(None if arrivals is None else arrivals * self.batches_per_arrival)
         self._task_sample = ReservoirMemory(self._task_sample.capacity, generator=self.generator)
         self.learner.train()
         started = time.perf_counter()
@@ -161,14 +177,15 @@ class InTransitTrainer:
         self._seconds += time.perf_counter() - started
         self._arrivals += 1
         if self.method.learns_by_gradient:
-            self.train_again(self.batches_per_arrival)
+            self._train(self.batches_per_arrival, advance=True)
         else:
             self._report(task, [loss_without_step(self.learner, self.method, new)])
 
     def train_again(self, batches: int) -> None:
         """Train on what is recent once more, such as while nothing new arrives.
 
-        Nothing is done where the method does not learn by gradients.
+        Nothing is done where the method does not learn by gradients. A schedule of the learning
+        rate stands still meanwhile: it follows the arrivals.
 
         Parameters
         ----------
@@ -182,6 +199,9 @@ class InTransitTrainer:
         DivergedError
             If a loss is not finite.
         """
+        self._train(batches, advance=False)
+
+    def _train(self, batches: int, *, advance: bool) -> None:
         task = self._current_task()
         if not self.method.learns_by_gradient:
             return
@@ -189,6 +209,8 @@ class InTransitTrainer:
         with seeded(self.generator.initial_seed(), self.steps, self.learner):
             losses, pace = [], Pace(self.progress)
             for _ in range(batches):
+                if advance:
+                    self._rate.advance()
                 losses.append(self._train_step())
                 pace.step()
             pace.tell()
@@ -241,6 +263,7 @@ class InTransitTrainer:
             "first_step": self._first_step,
             "seconds": self._seconds,
             "mean_loss": self._mean_loss,
+            "rate": self._rate.state_dict(),
             "now": self._now.state_dict(),
             "task_sample": self._task_sample.state_dict(),
         }
@@ -250,6 +273,7 @@ class InTransitTrainer:
         self.task, self.steps, self._name = state["task"], state["steps"], state["name"]
         self._arrivals, self._first_step = state["arrivals"], state["first_step"]
         self._seconds, self._mean_loss = state["seconds"], state["mean_loss"]
+        self._rate.load_state_dict(state["rate"])
         self._now.load_state_dict(state["now"])
         self._task_sample.load_state_dict(state["task_sample"])
         self.learner.train()

@@ -52,6 +52,10 @@ class Training(Section):
     workers: Annotated[int, Field(strict=True, ge=0, le=4096)]
     threads: Annotated[int, Field(strict=True, ge=1, le=4096)]
     device: Text
+    schedule: Literal["constant", "inverse_sqrt", "cosine", "decay"]
+    warmup_steps: CountOrZero
+    final_rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    decay_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
 class Transit(Section):

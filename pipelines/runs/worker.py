@@ -30,6 +30,7 @@ def train_run(
     """
     from insituml.training import train
     from pipelines.common.task_files import read_tasks
+    from pipelines.runs.optimisation import schedule_of
 
     settings = run.recipe.training
     pin(settings["threads"])
@@ -51,6 +52,7 @@ def train_run(
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
         max_gradient_norm=settings["max_gradient_norm"],
+        schedule=schedule_of(settings),
         generator=state.order,
         report=state.hear,
         progress=progress,

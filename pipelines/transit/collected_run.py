@@ -10,6 +10,7 @@ import torch
 from insituml.data.task import Batch, Task
 from insituml.training import TaskRecord, train
 from pipelines.common.node import Node
+from pipelines.runs.optimisation import schedule_of
 from pipelines.transit.run import TransitRun
 
 
@@ -41,6 +42,7 @@ class CollectedRun(TransitRun):
             epochs=max(1, round(batches * batch_size / self.arrivals.cutter.samples_per_iteration)),
             batch_size=batch_size,
             max_gradient_norm=settings["max_gradient_norm"],
+            schedule=schedule_of(settings),
             generator=self.state.order,
             report=self.state.hear,
             progress=self.progress,
@@ -67,7 +69,9 @@ class Collector:
         columns = zip(*self.arrived[task], strict=True)
         return tuple(torch.cat(column) for column in columns)
 
-    def begin_task(self, task: int, name: str, first: Batch) -> None:
+    def begin_task(
+        self, task: int, name: str, first: Batch, *, arrivals: int | None = None
+    ) -> None:
         self.task, self.name = task, name
 
     def learn(self, samples: Batch) -> None:

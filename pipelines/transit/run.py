@@ -11,6 +11,7 @@ from pipelines.common.node import Node
 from pipelines.common.output import remove
 from pipelines.common.schema import Transit
 from pipelines.runs.checkpoints import RunCheckpoints, RunReport, check
+from pipelines.runs.optimisation import schedule_of
 from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class TransitRun:
             batch_size=settings["batch_size"],
             generator=self.state.order,
             max_gradient_norm=settings["max_gradient_norm"],
+            schedule=schedule_of(settings),
             report=self.state.hear,
             progress=self.progress,
         )
@@ -86,7 +88,9 @@ class TransitRun:
     def learn(self, task: int, batch: Batch) -> None:
         """Train on the samples of one iteration."""
         if self.trainer.task is None:
-            self.trainer.begin_task(task, self.arrivals.windows.name(task), batch)
+            windows = self.arrivals.windows
+            arrivals = len(windows.trained(task))
+            self.trainer.begin_task(task, windows.name(task), batch, arrivals=arrivals)
         self.trainer.learn(batch)
         self.trained_samples[task] = self.trained_samples.get(task, 0) + len(batch[0])
 

@@ -54,6 +54,10 @@ TRAINING = {
     "workers": 0,
     "threads": 1,
     "device": "cpu",
+    "schedule": "constant",
+    "warmup_steps": 0,
+    "final_rate": 0.0,
+    "decay_share": 0.2,
 }
 MakeRun = Callable[..., Run]
 

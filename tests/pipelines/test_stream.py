@@ -187,9 +187,16 @@ class BrokenOff(Tracker):
         self.names.append(run.recipe.method_name)
 
 
-@pytest.mark.parametrize("method", ["naive", "experience_replay", "ewc"])
-def test_an_interrupted_call_goes_on_with_the_same_bits(method, root, tools) -> None:
-    chosen = [f"method={method}", "training.seeds=[0,1]"]
+@pytest.mark.parametrize(
+    "method, more",
+    [
+        ("naive", ["training.schedule=inverse_sqrt", "training.warmup_steps=3"]),
+        ("experience_replay", []),
+        ("ewc", ["training.schedule=cosine"]),
+    ],
+)
+def test_an_interrupted_call_goes_on_with_the_same_bits(method, more, root, tools) -> None:
+    chosen = [f"method={method}", "training.seeds=[0,1]", *more]
     stream(tools, root, *chosen)
     expected = tools.contents(root / f"transit/runs/{method}")
     with pytest.raises(KeyboardInterrupt):

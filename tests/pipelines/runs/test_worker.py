@@ -30,10 +30,19 @@ def checkpoints(run: Run) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(run.folder.glob("*.pt"))}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_repeated_and_a_resumed_run_write_the_same_bytes(method, make_run, tmp_path) -> None:
+COSINE = {"schedule": "cosine", "warmup_steps": 3}
+INVERSE = {"schedule": "inverse_sqrt", "warmup_steps": 3}
+RUNS = [*((method, {}) for method in METHODS), ("ewc", COSINE), ("joint", COSINE)]
+
+
+@pytest.mark.parametrize("method, more", [*RUNS, ("naive", INVERSE)])
+def test_a_repeated_and_a_resumed_run_write_the_same_bytes(
+    method, more, tools, make_run, tmp_path
+) -> None:
+    training = {**tools.TRAINING, **more}
     whole, again, killed = (
-        make_run(method, folder=tmp_path / name) for name in ("whole", "again", "killed")
+        make_run(method, folder=tmp_path / name, training=training)
+        for name in ("whole", "again", "killed")
     )
     heard = train(whole)
     train(again)

@@ -1,0 +1,36 @@
+"""From section ``training`` to what drives the optimizer; the same from files and in transit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.common.errors import UserError
+from pipelines.common.node import Node
+
+if TYPE_CHECKING:
+    from insituml.optimisation import Schedule
+
+SCHEDULE = {
+    "schedule": "name",
+    "warmup_steps": "warmup_steps",
+    "final_rate": "final_rate",
+    "decay_share": "decay_share",
+}
+"""Parameters of :class:`~insituml.optimisation.Schedule`, by key."""
+
+
+def schedule_of(settings: Node) -> Schedule:
+    """Return the schedule of the learning rate; constant where nothing is said.
+
+    Raises
+    ------
+    UserError
+        If the values do not fit each other.
+    """
+    from insituml.optimisation import Schedule
+
+    given = {name: settings[key] for key, name in SCHEDULE.items() if key in settings}
+    try:
+        return Schedule(**given)
+    except ValueError as error:
+        raise UserError(f"training: {error}") from error
