@@ -2,6 +2,7 @@
 
 from insituml.archive.field_code import FieldCode
 from insituml.archive.latents import FieldLatents, decode_field, encode_field
+from insituml.archive.latents_file import pack_latents, unpack_latents
 from insituml.archive.reconstructed_field import ReconstructedField, Reconstruction
 from insituml.archive.relative_error import RelativeError
 
@@ -13,4 +14,6 @@ __all__ = [
     "RelativeError",
     "decode_field",
     "encode_field",
+    "pack_latents",
+    "unpack_latents",
 ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from insituml.archive.field_code import FieldCode
+from insituml.archive.quantisation import beside, check_storage, int8_scale, to_float16, to_int8
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner
 
@@ -20,16 +21,23 @@ class FieldLatents:
     Parameters
     ----------
     values
-        ``(n_chunks, ...)``: the latent of each chunk, on the CPU.
+        ``(n_chunks, ...)``: the latent of each chunk, on the CPU; where less is stored, what the
+        stored numbers stand for.
     shape
         Points of the field along each axis.
     task
         The task whose normalisation was used.
+    storage
+        What the numbers are kept as: ``"float32"``, ``"float16"`` or ``"int8"``.
+    scale
+        Of int8: the step of each latent, ``(size,)`` along axis 1.
     """
 
     values: Tensor
     shape: tuple[int, ...]
     task: int
+    storage: str = "float32"
+    scale: Tensor | None = None
 
 
 def encode_field(
@@ -37,6 +45,8 @@ def encode_field(
     volume: np.ndarray | Tensor,
     *,
     task: int | None = None,
+    storage: str = "float32",
+    scale: Tensor | None = None,
     batch_size: int = 256,
 ) -> FieldLatents:
     """Encode a raw field; chunks and normalisation are those that the learner was trained with.
@@ -54,6 +64,12 @@ def encode_field(
     task
         Whose normalisation to use, which matters where it was ``running``; None: that of the last
         task that the learner was trained through.
+    storage
+        ``"float32"``, as the learner gives them; ``"float16"``; or ``"int8"``, steps of each
+        latent. :func:`~insituml.archive.latents_file.pack_latents` makes bytes of them.
+    scale
+        The steps of int8, from :func:`~insituml.archive.quantisation.int8_scale` of the latents of
+        earlier fields, so that all share them; None: from those of this field.
     batch_size
         Chunks encoded at once.
 
@@ -66,8 +82,9 @@ def encode_field(
     ------
     ValueError
         If the learner's checkpoint is not of a field, or the volume has other components or axes,
-        or holds NaN.
+        or holds NaN; or the storage is unknown or does not hold the latents.
     """
+    check_storage(storage)
     code = FieldCode.of(learner, task)
     values = volume.numpy(force=True) if isinstance(volume, Tensor) else np.asarray(volume)
     code.check(values)
@@ -78,7 +95,39 @@ def encode_field(
         for first in range(0, len(chunks), batch_size):
             samples = code.normalisation.apply(chunks[first : first + batch_size])
             parts.append(learner.encode(torch.from_numpy(samples).to(device)).cpu())
-    return FieldLatents(torch.cat(parts), values.shape[1:], code.task)
+    return quantised(FieldLatents(torch.cat(parts), values.shape[1:], code.task), storage, scale)
+
+
+def quantised(latents: FieldLatents, storage: str, scale: Tensor | None = None) -> FieldLatents:
+    """Return the latents as they are after they were stored.
+
+    Parameters
+    ----------
+    latents
+        Of one field.
+    storage, scale
+        As :func:`encode_field` takes them.
+
+    Raises
+    ------
+    ValueError
+        If the storage is unknown or does not hold the latents, or a scale is given to another than
+        int8.
+    """
+    check_storage(storage)
+    if storage != "int8" and scale is not None:
+        raise ValueError(
+            f"a scale arrived, which is of int8; latents stored as {storage} take none"
+        )
+    values = latents.values
+    if storage == "float16":
+        values = to_float16(values).float()
+    elif storage == "int8":
+        values = values if values.ndim > 1 else values[:, None]
+        scale = int8_scale(values) if scale is None else scale
+        values = to_int8(values, scale) * beside(scale, values, 1)
+        values = values.reshape(latents.values.shape)
+    return FieldLatents(values, latents.shape, latents.task, storage, scale)
 
 
 def decode_field(

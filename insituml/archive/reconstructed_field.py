@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from insituml.archive.field_code import FieldCode
 from insituml.archive.latents import FieldLatents, decode_field, encode_field
+from insituml.archive.quantisation import check_storage
 from insituml.data.step import FieldSource, Step, joint_unit, units_of
 from insituml.learner import ContinualLearner
 
@@ -40,8 +41,8 @@ class ReconstructedField:
         The original.
     learner
         From :func:`insituml.load_checkpoint`.
-    task
-        As :func:`~insituml.archive.latents.encode_field` takes it.
+    task, storage
+        As :func:`~insituml.archive.latents.encode_field` takes them.
     report
         Called with the :class:`Reconstruction` of each iteration, before it is yielded.
 
@@ -53,8 +54,9 @@ class ReconstructedField:
     Raises
     ------
     ValueError
-        If the learner's checkpoint is not of a field, or of other components or another unit; and,
-        iterating, as :func:`~insituml.archive.latents.encode_field`, with the iteration's number.
+        If the learner's checkpoint is not of a field, or of other components or another unit, or
+        the storage is unknown; and, iterating, as :func:`~insituml.archive.latents.encode_field`,
+        with the iteration's number.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class ReconstructedField:
         learner: ContinualLearner,
         *,
         task: int | None = None,
+        storage: str = "float32",
         report: Callable[[Reconstruction], None] | None = None,
     ) -> None:
+        check_storage(storage)
         code = FieldCode.of(learner, task)
         units = units_of(source)
         if (tuple(source.components), units) != (code.components, code.units):
@@ -81,6 +85,7 @@ class ReconstructedField:
         self.source = source
         self.learner = learner
         self.code = code
+        self.storage = storage
         self.components = source.components
         self.unit = source.unit
         self.units = units
@@ -106,7 +111,9 @@ class ReconstructedField:
 
     def _restored(self, step: Step) -> Step:
         try:
-            latents = encode_field(self.learner, step.values, task=self.code.task)
+            latents = encode_field(
+                self.learner, step.values, task=self.code.task, storage=self.storage
+            )
         except ValueError as error:
             raise ValueError(f"iteration {step.iteration}: {error}") from error
         restored = replace(step, values=decode_field(self.learner, latents))

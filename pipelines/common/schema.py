@@ -145,6 +145,7 @@ class Reconstruct(Section):
     output: Text
     task: CountOrZero | None
     device: Text
+    latents: Literal["float32", "float16", "int8"] = "float32"
 
 
 def validate(section: type[Section], values: Node, name: str) -> Any:

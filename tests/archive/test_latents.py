@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import insituml
-from insituml.archive import FieldCode
+from insituml.archive import FieldCode, pack_latents, unpack_latents
 from insituml.data import Grid, Manifest, Normalisation, TaskInfo
 from insituml.learner import ContinualLearner
 from insituml.models import MLP, AutoEncoder2D, AutoEncoder3D
@@ -235,3 +235,21 @@ def test_latents_of_another_volume() -> None:
     latents = insituml.encode_field(trained(), raw(8, 6, 5))
     with pytest.raises(ValueError, match=r"2 chunks .* has 1 chunks"):
         insituml.decode_field(trained(), replace(latents, shape=CHUNK))
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+def test_a_field_by_its_bytes_alone(storage: str) -> None:
+    learner, volume = trained(), raw(9, 7, 5)
+    kept = insituml.encode_field(learner, volume, storage=storage)
+    restored = insituml.decode_field(learner, unpack_latents(pack_latents([kept]))[0])
+    np.testing.assert_array_equal(restored, insituml.decode_field(learner, kept))
+    exact = insituml.decode_field(learner, insituml.encode_field(learner, volume))
+    assert np.abs(restored - exact).max() <= 0.02 * np.abs(exact).max()
+
+
+def test_storages_that_there_are_not_and_scales_that_are_not_used() -> None:
+    learner, volume = trained(), raw(*CHUNK)
+    with pytest.raises(ValueError, match="storage is 'int4'; expected one of float32, float16"):
+        insituml.encode_field(learner, volume, storage="int4")
+    with pytest.raises(ValueError, match="a scale arrived, which is of int8"):
+        insituml.encode_field(learner, volume, storage="float16", scale=torch.ones(4))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import insituml
+from insituml.archive import pack_latents
 from insituml.data import NpyFolder, OpenPMDSeries, TaskFiles, write_series
 from insituml.data.chunks import assemble
 from insituml.models import MLP
@@ -87,6 +88,28 @@ def test_the_scale_of_another_task(fields: np.ndarray, tools: Any) -> None:
         np.testing.assert_array_equal(first, insituml.decode_field(learner, latents))
 
 
+@pytest.mark.parametrize("storage", ["float16", "int8"])
+def test_latents_in_fewer_bits_and_what_they_cost(
+    fields: np.ndarray,
+    tools: Any,
+    tmp_path: Path,
+    storage: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    where = ["data=openpmd", "data.path=e.h5", CHECKPOINT, f"reconstruct.latents={storage}"]
+    main(tools.invoke(tmp_path, SECTIONS, *where))
+    learner = insituml.load_checkpoint("mlp_after_task_2.pt")
+    kept = [insituml.encode_field(learner, volume, storage=storage) for volume in fields]
+    expected = np.array([insituml.decode_field(learner, latents) for latents in kept])
+    restored = [step.values for step in OpenPMDSeries("openpmd_restored.h5")]
+    np.testing.assert_array_equal(restored, expected)
+    mean = np.mean([len(pack_latents([latents])) for latents in kept])
+    error = np.linalg.norm(fields - expected.astype(float)) / np.linalg.norm(fields.astype(float))
+    said = capsys.readouterr().out
+    assert f"relative L2 error {error:.3g} " in said
+    assert f"stored as {storage} they take {mean:.4g} bytes a volume in place of 384: " in said
+
+
 @pytest.mark.parametrize(
     "overrides, problem",
     [
@@ -100,6 +123,7 @@ def test_the_scale_of_another_task(fields: np.ndarray, tools: Any) -> None:
         (["reconstruct.output=none/r.h5"], "data=openpmd: no folder none"),
         (["reconstruct.task=3"], "data=openpmd: the checkpoint describes 3 task(s)"),
         (["reconstruct.task=-1"], "reconstruct.task is -1: "),
+        (["reconstruct.latents=int4"], "reconstruct.latents is 'int4': "),
         (["reconstruct.device=abacus"], "reconstruct.device is 'abacus', which does not work"),
     ],
 )
