@@ -22,7 +22,7 @@ from insituml.trainable import (
     check_samples,
     normalises_batches,
 )
-from insituml.unseen import from_row, show
+from insituml.unseen import show
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def train(
     finished_tasks, finished_steps
         What a resumed run has behind it already.
 
-    A task's samples are shown to ``learner.observe`` in its first epoch, batch by batch, each batch
-    before the step on it; those that an earlier task has shown already (:class:`Joint`,
+    A task's samples are shown to ``learner.observe`` when it begins, batch by batch and in order,
+    before the first step; those that an earlier task has shown already (:class:`Joint`,
     :class:`Cumulative`) are not shown again.
 
     Raises
@@ -157,6 +157,8 @@ def train(
             rate.begin(_steps(task, task_epochs, batch_size, learner))
         with seeded(generator.initial_seed(), task.index, learner):
             method.begin_task(learner, task)
+            if task_epochs > 0:
+                _show_unseen(learner, task, batch_size)
             if not method.learns_by_gradient:
                 task_epochs = min(task_epochs, 1)
             for epoch in range(task_epochs):
@@ -167,7 +169,6 @@ def train(
                     rate,
                     max_gradient_norm=max_gradient_norm,
                     observe=epoch == 0,
-                    seen=task.seen,
                     progress=progress,
                 )
                 # The one wait for the device in an epoch.
@@ -195,19 +196,16 @@ def train(
 def _train_epoch(
     learner: ContinualLearner,
     method: Method,
-    batches: Iterator[tuple[Tensor, Batch]],
+    batches: Iterator[Batch],
     rate: LearningRate,
     *,
     max_gradient_norm: float | None,
     observe: bool,
-    seen: int,
     progress: Progress,
 ) -> list[Tensor]:
     losses = []
     pace = Pace(progress)
-    for rows, batch in batches:
-        if observe:
-            show(learner, from_row(seen, rows, batch))
+    for batch in batches:
         if method.learns_by_gradient:
             rate.advance()
             loss = train_step(
@@ -291,8 +289,8 @@ def scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 def _batches(
     samples: Batch, batch_size: int, generator: torch.Generator, learner: ContinualLearner
-) -> Iterator[tuple[Tensor, Batch]]:
-    """Yield rows in shuffled order and their samples; a memory map is read at these rows alone."""
+) -> Iterator[Batch]:
+    """Index shuffled batches out of tensors; a memory-mapped tensor reads only these rows."""
     device = next(learner.parameters()).device
     # To the samples' device once an epoch, not once a step: each such copy waits.
     order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)
@@ -301,7 +299,15 @@ def _batches(
         batches[-2:] = [torch.cat(batches[-2:])]
     for rows in batches:
         # index_select copies whole rows: several times as fast as column[rows] for large samples.
-        yield rows, tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
+        yield tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
+
+
+def _show_unseen(learner: ContinualLearner, task: Task, batch_size: int) -> None:
+    """Let the learner observe the whole task: what it makes of it is there from the first step."""
+    device = next(learner.parameters()).device
+    for first in range(task.seen, len(task.train[0]), batch_size):
+        batch = tuple(column[first : first + batch_size] for column in task.train)
+        show(learner, tuple(column.to(device) for column in batch))
 
 
 def _batch_count(samples: int, batch_size: int, learner: ContinualLearner) -> int:

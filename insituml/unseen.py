@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from insituml.data.task import Batch
 from insituml.learner import ContinualLearner
@@ -14,11 +13,3 @@ def show(learner: ContinualLearner, batch: Batch) -> None:
     if len(batch[0]):
         with torch.no_grad():
             learner.observe(batch)
-
-
-def from_row(first: int, rows: Tensor, batch: Batch) -> Batch:
-    """Return those samples of a batch whose ``rows`` in their task are ``first`` or later."""
-    if first == 0:
-        return batch
-    unseen = rows >= first
-    return tuple(column[unseen.to(column.device)] for column in batch)
