@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from insituml.models.layers import activation as activation_layer
 
-_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL: dict[int, Callable[..., tuple[Tensor, Tensor]]] = {
     1: F.max_pool1d_with_indices,
     2: F.max_pool2d_with_indices,
@@ -64,7 +64,7 @@ class ConvolutionalEncoder(nn.Module):
         super().__init__()
         self.pooled = sizes.downsampling == "pool"
         self.dimensions = sizes.dimensions
-        conv = _CONV[sizes.dimensions]
+        conv = CONVOLUTIONS[sizes.dimensions]
         self.blocks = nn.ModuleList()
         for before, after in pairwise(sizes.channels):
             layers: list[nn.Module] = []
@@ -98,7 +98,7 @@ class ConvolutionalDecoder(nn.Module):
         self.grids = sizes.grids[-2::-1]
         self.activation = activation_layer(activation)
         self.latent = nn.Linear(latent_size, math.prod(sizes.code_shape))
-        conv = _TRANSPOSED[sizes.dimensions]
+        conv = TRANSPOSED[sizes.dimensions]
         self.blocks = nn.ModuleList()
         levels = zip(
             pairwise(reversed(sizes.channels)), pairwise(reversed(sizes.grids)), strict=True

@@ -48,6 +48,7 @@ DOMAINS: dict[str, Domain] = {
             *("fisher_samples", "importance_samples", "samples", "chunk_size", "max_width"),
             *("memory_size", "replay_size", "reference_size", "candidates", "capacity_bytes"),
             *("total_tasks", "hidden_sizes", "latent_size", "channels", "convolutions"),
+            *("latent_channels", "hidden_size"),
             *("input_shape", "couplings", "bins", "shape", "points", "limit", "permutations"),
             *("nz", "nr", "modes", "snapshots", "steps_per_snapshot", "cartesian_points"),
             *("z_points", "particles_per_cell"),
