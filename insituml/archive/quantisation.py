@@ -53,6 +53,8 @@ def int8_scale(
         raise ValueError(f"no values to scale in a shape of {tuple(values.shape)}")
     _check_finite(values)
     largest = values.detach().abs().float().movedim(axis, 0).flatten(start_dim=1).amax(dim=1)
+    if bool(torch.isinf(largest).any()):
+        raise ValueError(f"values reach {float(values.abs().max()):.4g}, beyond float32")
     if shared:
         largest = largest.max().expand_as(largest)
     step = largest / levels

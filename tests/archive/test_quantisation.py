@@ -71,5 +71,7 @@ def test_scales_and_levels_that_do_not_fit() -> None:
     for levels in (0, 128):
         with pytest.raises(ValueError, match=f"levels is {levels}; expected between 1 and 127"):
             int8_scale(values(), levels=levels)
+    with pytest.raises(ValueError, match=r"values reach 1e\+300, beyond float32"):
+        int8_scale(torch.full((2, 2), 1e300, dtype=torch.float64))
     with pytest.raises(ValueError, match="no values to scale"):
         int8_scale(torch.ones(0, 3))
