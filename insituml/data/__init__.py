@@ -12,6 +12,7 @@ from insituml.lazy_names import loader
 if TYPE_CHECKING:
     from insituml.data.images.sub_dataset import SubDataset
     from insituml.data.lwfa import LwfaField
+    from insituml.data.magnetic_islands import MagneticIslands
     from insituml.data.manifest import Manifest, TaskInfo
     from insituml.data.normalisation import Normalisation, RunningMoments
     from insituml.data.npy_folder import NpyFolder
@@ -27,6 +28,7 @@ __all__ = [
     "FieldSource",
     "Grid",
     "LwfaField",
+    "MagneticIslands",
     "Manifest",
     "Normalisation",
     "NpyFolder",
@@ -48,6 +50,7 @@ _MODULES = {
     "FieldSource": "insituml.data.step",
     "Grid": "insituml.data.step",
     "LwfaField": "insituml.data.lwfa",
+    "MagneticIslands": "insituml.data.magnetic_islands",
     "Manifest": "insituml.data.manifest",
     "Normalisation": "insituml.data.normalisation",
     "NpyFolder": "insituml.data.npy_folder",

@@ -7,10 +7,13 @@ like there decides the wave that remains there. The window moves at the speed of
 coordinate is ``ξ = y − ct``, with the pulse at ``ξ = 0`` in vacuum.
 
 Textbook scalings, joined so that the field is smooth everywhere: it resembles a particle-in-cell
-simulation, it does not replace one. Sources: Siegman, *Lasers* (1986), ch. 17 (Gaussian beam);
-Davis, Phys. Rev. A 19, 1177 (1979) (its other components); Esarey, Schroeder and Leemans, Rev. Mod.
-Phys. 81, 1229 (2009) (wake amplitude and wavelength); Lu et al., Phys. Rev. ST Accel. Beams 10,
-061301 (2007) (matched spot, etching, dephasing).
+simulation, it does not replace one. What moves with the window hardly changes: 16 principal
+components hold 98 % of the default stream's power, so it is a quick example and no test of what a
+network can do beyond linear algebra; :mod:`insituml.data.magnetic_islands` is one. Sources:
+Siegman, *Lasers* (1986), ch. 17 (Gaussian beam); Davis, Phys. Rev. A 19, 1177 (1979) (its other
+components); Esarey, Schroeder and Leemans, Rev. Mod. Phys. 81, 1229 (2009) (wake amplitude and
+wavelength); Lu et al., Phys. Rev. ST Accel. Beams 10, 061301 (2007) (matched spot, etching,
+dephasing).
 """
 
 from __future__ import annotations

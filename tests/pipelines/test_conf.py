@@ -37,6 +37,7 @@ NEEDS_PATH = {"efield_npy", "openpmd", "mnist", "permuted_mnist", "cifar10", "ci
 SHAPES = {"lwfa": [3, 12, 32, 12], "pic": [3, 16, 32, 16], "digits": [1, 8, 8], "toy8": [2]}
 SHAPES |= {
     "fbpic": [3, 32, 32, 32],
+    "islands": [3, 64, 64],
     "mnist": [1, 28, 28],
     "cifar100": [3, 32, 32],
     "toy8_flow": [2],
@@ -49,6 +50,7 @@ CONDITIONS = {
     "lwfa": 0,
     "pic": 0,
     "fbpic": 0,
+    "islands": 0,
     "toy8": 8,
     "toy8_flow": 8,
     **dict.fromkeys(IMAGES, 1),
@@ -109,7 +111,7 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
 def test_models_make_samples_of_the_shapes_they_are_for(experiment, model, tools, tmp_path) -> None:
     meant_for = {
         "autoencoder1d": set(),
-        "autoencoder2d": IMAGES,
+        "autoencoder2d": {*IMAGES, "islands"},
         "autoencoder3d": {"lwfa", "pic", "fbpic"},
         "conditional_flow": {"toy8", "toy8_flow"},
     }

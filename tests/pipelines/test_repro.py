@@ -33,6 +33,13 @@ TINY: dict[str, dict[str, Any]] = {
         "data": {"source": {"snapshots": 6, "steps_per_snapshot": 20}, "split": {"tasks": 2}},
         "model": {"channels": [2], "latent_size": 2},
     },
+    "islands": {
+        "data": {
+            "source": {"points": 32, "windows": [1, 1], "iterations": 12, "wavelength": [0.2, 0.2]},
+            "split": {"chunk": [32, 32], "tasks": 3},
+        },
+        "model": {"channels": [2], "latent_size": 2},
+    },
     "toy8": {"data": {"source": {"points": 16}}, "model": {"hidden_sizes": [4]}},
     "toy8_flow": {
         "data": {"source": {"points": 16}},
