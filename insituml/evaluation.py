@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from insituml.data.task import Batch, Task
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner
-from insituml.reconstruction_loss import reconstruction
+from insituml.physical_errors import PhysicalErrors, PhysicalScale
+from insituml.reconstruction_loss import reconstruction, sample_errors
 
 Errors = Callable[[ContinualLearner, Batch], dict[str, Tensor]]
 """``errors(learner, batch) -> {metric: (n,)}``, one number a sample."""
@@ -64,10 +65,99 @@ def loss_matrix(
         ``{metric: R}``, R ``(len(learners), len(tasks))`` float64 with R[k, j] the mean error of
         learner k on task j.
     """
-    rows = [
+    return _matrices(
         [held_out_errors(learner, task, errors=errors, batch_size=batch_size) for task in tasks]
         for learner in learners
-    ]
+    )
+
+
+def is_judged_by_reconstruction(learner: ContinualLearner) -> bool:
+    """Return whether a learner is judged by its reconstructions, and not by errors of its own."""
+    return type(learner).errors is ContinualLearner.errors
+
+
+def held_out_physical_errors(
+    learner: ContinualLearner,
+    task: Task,
+    scale: PhysicalScale,
+    *,
+    similarity: bool = False,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Errors of a task's reconstructions in its unit, then those of :func:`held_out_errors`.
+
+    Parameters
+    ----------
+    learner
+        One that :func:`is_judged_by_reconstruction`.
+    task, scale
+        The held-out samples, and what they mean.
+    similarity
+        Whether to compute SSIM, too, which takes several times as long as all the rest.
+    batch_size
+        Samples evaluated at once.
+
+    Returns
+    -------
+    dict
+        As :meth:`insituml.physical_errors.PhysicalErrors.numbers`; then ``mse``, ``l1`` and
+        ``linf`` of the normalised samples, which are means over samples.
+    """
+    physical = PhysicalErrors(scale, similarity=similarity)
+
+    def errors(learner: ContinualLearner, batch: Batch) -> dict[str, Tensor]:
+        decoded = reconstruction(learner, batch[0])
+        physical.update(batch[0], decoded)
+        return sample_errors(decoded, batch[0])
+
+    normalised = held_out_errors(learner, task, errors=errors, batch_size=batch_size)
+    return physical.numbers() | normalised
+
+
+def physical_loss_matrix(
+    learners: Sequence[ContinualLearner],
+    tasks: Sequence[Task],
+    scales: Sequence[PhysicalScale],
+    *,
+    similarity: bool = True,
+    batch_size: int = 256,
+) -> dict[str, np.ndarray]:
+    """Errors in physical units of every learner on every task's held-out data.
+
+    Parameters
+    ----------
+    learners, tasks, batch_size
+        As for :func:`loss_matrix`; learners that :func:`is_judged_by_reconstruction`.
+    scales
+        What the samples of each task mean.
+    similarity
+        Whether to compute SSIM, where samples have it.
+
+    Returns
+    -------
+    dict
+        ``{metric: R}`` as from :func:`loss_matrix`, ``relative_l2`` first. SSIM is known of the
+        last learner alone, NaN in the rows before it.
+    """
+    last = len(learners) - 1
+    return _matrices(
+        [
+            held_out_physical_errors(
+                learner,
+                task,
+                scale,
+                similarity=similarity and k == last,
+                batch_size=batch_size,
+            )
+            for task, scale in zip(tasks, scales, strict=True)
+        ]
+        for k, learner in enumerate(learners)
+    )
+
+
+def _matrices(cells: Iterable[Sequence[Mapping[str, float]]]) -> dict[str, np.ndarray]:
+    """Turn a row of named errors for each learner into a matrix for each name."""
+    rows = list(cells)
     return {
         metric: np.array([[cell[metric] for cell in row] for row in rows]) for metric in rows[0][0]
     }

@@ -24,7 +24,7 @@ from insituml.rebuilding import (
     shared_tensors,
     transient_dtypes,
 )
-from insituml.reconstruction_loss import LOSSES, reconstruction
+from insituml.reconstruction_loss import LOSSES, reconstruction, sample_errors
 
 
 class ContinualLearner(OriginalInterface):
@@ -126,13 +126,7 @@ class ContinualLearner(OriginalInterface):
         Lower is better. By default the mean squared, mean absolute and largest absolute error of
         each sample's reconstruction: ``mse``, ``l1`` and ``linf``.
         """
-        decoded = reconstruction(self, batch[0])
-        difference = (decoded - batch[0].to(decoded.device)).flatten(start_dim=1)
-        return {
-            "mse": difference.square().mean(dim=1),
-            "l1": difference.abs().mean(dim=1),
-            "linf": difference.abs().amax(dim=1),
-        }
+        return sample_errors(reconstruction(self, batch[0]), batch[0])
 
     def latents(self, batch: Batch) -> Tensor:
         """Return the latents whose drift is measured, ``(n, size)``; by default the encoding."""

@@ -28,6 +28,28 @@ def final_average_error(matrix: Matrix) -> float:
     return float(_checked(matrix)[-1].mean())
 
 
+def final_known_error(matrix: Matrix) -> float:
+    """Mean of the last row over the tasks on which an error is defined; NaN where it is on none.
+
+    Undefined is what no row has: the relative error of a component that is 0 all through a task.
+    """
+    matrix = _checked(matrix)
+    known = ~np.isnan(matrix).all(axis=0)
+    return float(matrix[-1, known].mean()) if known.any() else math.nan
+
+
+def main_error(untrained: Mapping[str, np.ndarray]) -> str:
+    """Return which error a learner is judged by: the first that is defined on every task.
+
+    Parameters
+    ----------
+    untrained
+        By the errors' names, ``(K,)``: those of the untrained model.
+    """
+    defined = [name for name, values in untrained.items() if not np.isnan(values).any()]
+    return next(iter(defined or untrained))
+
+
 def forgetting(matrix: Matrix) -> float:
     """Mean over tasks j < K-1 of the final error minus the best since the task was learned.
 

@@ -33,6 +33,16 @@ def reconstruction(learner: nn.Module, x: Tensor) -> Tensor:
     return output[1]
 
 
+def sample_errors(decoded: Tensor, original: Tensor) -> dict[str, Tensor]:
+    """Mean squared, mean absolute and largest absolute error of each sample, ``(n,)`` each."""
+    difference = (decoded - original.to(decoded.device)).flatten(start_dim=1)
+    return {
+        "mse": difference.square().mean(dim=1),
+        "l1": difference.abs().mean(dim=1),
+        "linf": difference.abs().amax(dim=1),
+    }
+
+
 class Autoencoder(Protocol):
     """What maps inputs to latents and back."""
 

@@ -17,8 +17,9 @@ from pipelines.runs.identity import Identity
 from pipelines.runs.seeds import seed_folders, trained_learners
 
 if TYPE_CHECKING:
-    from insituml.data import Task, TaskFiles
+    from insituml.data import TaskFiles
     from insituml.learner import ContinualLearner
+    from insituml.physical_errors import PhysicalScale
     from pipelines.results.summary import Summary
     from pipelines.tracking.base import Tracker
 
@@ -78,17 +79,19 @@ def _evaluate_into(
 
     losses, drifts = [], []
     seeds: dict[str, dict[str, float | None]] = {}
+    errors: dict[str, dict[str, float | None]] = {}
     first: Identity | None = None
     for seed, folder in folders.items():
         untrained, *learners = trained_learners(folder, name, seed, files, first)
         first = first or Identity.of_metadata(untrained.metadata)
         metadata = learners[-1].metadata
         with ambient_seed(0):  # of models that draw numbers in evaluation too
-            result = _evaluate_seed(untrained, learners, files.tasks())
+            result = _evaluate_seed(untrained, learners, files)
         metric, numbers = result.metric, result.numbers
         losses += _long(result.matrices, name, seed, first_row=-1)
         drifts += _long({"latent_drift": result.drift}, name, seed, first_row=0)
         seeds[str(seed)] = {key: _or_none(value) for key, value in numbers.items()}
+        errors[str(seed)] = {key: _or_none(value) for key, value in result.final.items()}
         tracker.evaluated(Identity.of_metadata(metadata), result.curves)
         if len(seeds) == 1:
             for key, values in examples(learners, files).items():
@@ -110,6 +113,7 @@ def _evaluate_into(
         mean={key: _or_none(_mean([s[key] for s in seeds.values()])) for key in numbers},
         seeds=seeds,
         files=digests_beside(target),
+        errors=errors,
     )
     summary.write(target)
     return summary
@@ -122,18 +126,20 @@ class _SeedResult:
     matrices: dict[str, np.ndarray]
     drift: np.ndarray
     numbers: dict[str, float]
+    final: dict[str, float]
     curves: dict[str, list[float]]
 
 
 def _evaluate_seed(
-    untrained: ContinualLearner, learners: list[ContinualLearner], tasks: list[Task]
+    untrained: ContinualLearner, learners: list[ContinualLearner], files: TaskFiles
 ) -> _SeedResult:
     from insituml import metrics
-    from insituml.evaluation import latent_drift_matrix, loss_matrix
+    from insituml.evaluation import latent_drift_matrix
 
-    matrices = loss_matrix([untrained, *learners], tasks)
+    tasks = files.tasks()
+    matrices = _matrices([untrained, *learners], files)
     drift = latent_drift_matrix(learners, tasks)
-    metric = next(iter(matrices))  # the main one comes first
+    metric = metrics.main_error({name: matrix[0] for name, matrix in matrices.items()})
     matrix, baseline = matrices[metric][1:], matrices[metric][0]
     facts = learners[-1].metadata
     run = metrics.RunResult(
@@ -144,11 +150,45 @@ def _evaluate_seed(
         keeps_all_data=facts["keeps_all_data"],
     )
     numbers = metrics.of_run(run)
+    final = {name: metrics.final_known_error(found[1:]) for name, found in matrices.items()}
     curves = {f"error_on_task_{j}": matrix[:, j].tolist() for j in range(len(tasks))}
     curves["average_error_of_seen_tasks"] = list(metrics.average_error_of_seen_tasks(matrix))
     curves["latent_drift_of_task_0"] = drift[:, 0].tolist()
     curves |= {key: [value] for key, value in numbers.items()}
-    return _SeedResult(metric, matrices, drift, numbers, curves)
+    curves |= {f"final_{name}": [value] for name, value in final.items()}
+    return _SeedResult(metric, matrices, drift, numbers, final, curves)
+
+
+def _matrices(learners: list[ContinualLearner], files: TaskFiles) -> dict[str, np.ndarray]:
+    """Return the loss matrix of each error, in physical units where samples have them."""
+    from insituml.evaluation import (
+        is_judged_by_reconstruction,
+        loss_matrix,
+        physical_loss_matrix,
+    )
+
+    tasks, scales = files.tasks(), _scales(files)
+    if not scales or not is_judged_by_reconstruction(learners[-1]):
+        return loss_matrix(learners, tasks)
+    # Of shuffled pixels it says nothing which ones lie in one window.
+    similarity = not files.manifest.permuted
+    return physical_loss_matrix(learners, tasks, scales, similarity=similarity)
+
+
+def _scales(files: TaskFiles) -> list[PhysicalScale]:
+    """Return what the samples of each task mean; none where they have no norm of their own."""
+    from insituml.physical_errors import PhysicalScale
+    from pipelines.data.kinds import KINDS
+
+    manifest = files.manifest
+    components = KINDS[manifest.kind].components(manifest)
+    if not components:
+        return []
+    units = manifest.units or ("",) * len(components)
+    return [
+        PhysicalScale.of(task.test[0], components, units, info.normalisation)
+        for task, info in zip(files.tasks(), manifest.tasks, strict=True)
+    ]
 
 
 def _long(matrices: dict[str, np.ndarray], method: str, seed: int, first_row: int) -> list[LongRow]:

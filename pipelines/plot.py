@@ -32,7 +32,8 @@ def compare(
         Holds ``evaluations/`` and ``data/tasks``.
     output
         Gets ``results/metrics.json``, ``results/loss_matrix.csv``, ``results/leaderboard.csv``,
-        ``results/leaderboard.md``, ``results/forgetting_curves.csv`` and ``figures/*.png``.
+        ``results/leaderboard.md``, ``results/errors.md``, ``results/forgetting_curves.csv`` and
+        ``figures/*.png``.
     tracker
         Gets the figures and tables.
     workers
@@ -49,7 +50,9 @@ def compare(
     from insituml.metrics import headlines
     from insituml.plots import leaderboard_markdown
     from pipelines.results import tables
-    from pipelines.results.figures import draw_figures, metric_label, unit_note
+    from pipelines.results.error_table import errors_markdown
+    from pipelines.results.figures import draw_figures
+    from pipelines.results.labels import metric_label, unit_note
     from pipelines.results.summary import check_evaluation
 
     manifest = read_tasks(root / "data/tasks").manifest
@@ -84,6 +87,7 @@ def compare(
         for name, table in csv.items():
             write_atomically(made / f"{name}.csv", table.to_csv(index=False).encode())
         write_atomically(made / "leaderboard.md", (markdown + "\n").encode())
+        write_atomically(made / "errors.md", errors_markdown(rows, manifest).encode())
         draw_figures(summaries, rows, manifest, root, drawn, workers)
 
     identity = summaries[methods[0]].identity

@@ -17,11 +17,13 @@ ROOT = Path(__file__).parents[1]
 # An import may stay on its level or go down; what is on no level is a file of its own below.
 LEVELS = [
     ["atomic_file", "lazy_names", "safe_reading", "version"],
-    ["constructor_arguments", "plain_content", "reconstruction_loss"],
+    ["constructor_arguments", "plain_content", "physical_metrics"],
+    ["relative_error", "structural_similarity"],
+    ["reconstruction_loss"],
     ["rebuilding", "verified_file"],
     ["checkpoint_file"],
     ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],
-    ["original_interface"],
+    ["original_interface", "physical_errors"],
     ["learner", "methods", "models"],
     ["model_class", "optimisation", "trainable", "unseen"],
     ["checkpoint", "evaluation", "training"],

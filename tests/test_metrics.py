@@ -163,3 +163,19 @@ def test_bounds_and_the_reference_do_not_compete() -> None:
     assert metrics.competes("ewc", is_bound=False)
     assert not metrics.competes("anything", is_bound=True)
     assert not metrics.competes(metrics.REFERENCE, is_bound=False)
+
+
+def test_the_final_error_passes_over_tasks_on_which_there_is_none() -> None:
+    nan = math.nan
+    matrix = np.array([[1.0, nan, 4.0], [2.0, nan, 5.0], [3.0, nan, 6.0]])
+    assert metrics.final_known_error(matrix) == 4.5
+    matrix[2, 2] = nan  # diverged: other rows have it
+    assert math.isnan(metrics.final_known_error(matrix))
+    assert math.isnan(metrics.final_known_error(np.full((2, 2), nan)))
+
+
+def test_the_main_error_is_the_first_that_every_task_has() -> None:
+    whole, part = np.array([1.0, 2.0]), np.array([1.0, math.nan])
+    assert metrics.main_error({"relative_l2": whole, "mse": whole}) == "relative_l2"
+    assert metrics.main_error({"relative_l2": part, "psnr": part, "mse": whole}) == "mse"
+    assert metrics.main_error({"nll": part}) == "nll"

@@ -9,7 +9,7 @@ from insituml.archive.quantised_decoder import (
     quantise_decoder,
 )
 from insituml.archive.reconstructed_field import ReconstructedField, Reconstruction
-from insituml.archive.relative_error import RelativeError
+from insituml.relative_error import RelativeError
 
 __all__ = [
     "FieldCode",

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 LIBRARIES = {
-    "computing": ("hydra-core", "numpy", "omegaconf", "scipy", "torch", "zuko"),
+    "computing": ("hydra-core", "numpy", "omegaconf", "scipy", "torch", "torchmetrics", "zuko"),
     "data": ("fbpic", "numba", "openpmd-api", "pyfftw", "scikit-learn"),
     "figures": ("matplotlib", "pandas"),
 }

@@ -92,6 +92,9 @@ class Field(Kind):
         assert numbers is not None
         return TaskWindows.in_time(numbers, data.split.tasks, data.split.holdout)
 
+    def components(self, manifest: Manifest) -> tuple[str, ...]:
+        return manifest.components
+
     def shown(self, files: TaskFiles, task: int) -> np.ndarray:
         iterations = files.array(task, "test_places")[:, 0]
         return np.flatnonzero(iterations == shown_iteration(files.manifest, task))

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from insituml.plots import Figure
 
 SHOWN = 4
+COLOURS = {1: ("brightness",), 3: ("red", "green", "blue")}
 
 
 class Images(LabelledSamples):
     """Images with labels."""
+
+    def components(self, manifest: Manifest) -> tuple[str, ...]:
+        return COLOURS.get(manifest.sample_shape[0], ())
 
     def shown(self, files: TaskFiles, task: int) -> np.ndarray:
         labels = files.array(task, "test_labels")

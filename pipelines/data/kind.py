@@ -107,6 +107,13 @@ class Kind(ABC):
             If the data cannot be split as configured.
         """
 
+    def components(self, manifest: Manifest) -> tuple[str, ...]:
+        """Name what a sample's first axis holds; none where a sample has no norm of its own.
+
+        Points have none: how far they lie from the origin is no measure of an error.
+        """
+        return ()
+
     @abstractmethod
     def shown(self, files: TaskFiles, task: int) -> np.ndarray:
         """Return the rows of a task's held-out samples that its figure shows."""

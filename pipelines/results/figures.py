@@ -14,36 +14,9 @@ from insituml.safe_reading import map_npy
 from pipelines.common.workers import do_side_by_side
 from pipelines.data.kind import FigureLabels
 from pipelines.data.kinds import KINDS
+from pipelines.results.labels import loss_label, metric_label, unit_note
 from pipelines.results.summary import Summary
 from pipelines.results.tables import read_matrices
-
-# Learners see normalised data, whatever their kind: so are the errors of what they reconstruct.
-LABELS = {
-    "mse": "normalised MSE",
-    "l1": "normalised mean absolute error",
-    "nll": "negative log-likelihood [nats]",
-}
-OF_LEARNER = {"mse": "variance", "l1": "standard deviation"}
-STATISTICS = {
-    "first_task": "the first task's data",
-    "running": "the data up to each task",
-    "global": "all data",
-}
-
-
-def metric_label(metric: str) -> str:
-    """Return what figures and tables call an error."""
-    return LABELS.get(metric, metric)
-
-
-def unit_note(metric: str, manifest: Manifest) -> str:
-    """Say what an error of 1 is."""
-    split = manifest.configuration.get("split")
-    chosen = split.get("normalisation", "") if isinstance(split, Mapping) else ""
-    data = STATISTICS.get(chosen)
-    if metric not in OF_LEARNER or data is None:
-        return ""
-    return f"Normalised: 1 is the {OF_LEARNER[metric]} of {data}."
 
 
 def draw_figures(
@@ -146,7 +119,7 @@ def _draw_shared(
             log=log,
             **shared,
         ),
-        "training_loss": _training_loss(summaries, root, names, title, metric),
+        "training_loss": _training_loss(summaries, root, names, title),
     }
     if ordered:
         curves = {m: matrices[m] for m in ordered}
@@ -224,7 +197,7 @@ def _final_alone(matrices: np.ndarray) -> np.ndarray:
 
 
 def _training_loss(
-    summaries: Mapping[str, Summary], root: Path, names: Sequence[str], title: str, metric: str
+    summaries: Mapping[str, Summary], root: Path, names: Sequence[str], title: str
 ) -> plots.Figure:
     """Draw the training losses of the first seed.
 
@@ -250,7 +223,7 @@ def _training_loss(
         task_boundaries=steps[:-1],
         task_names=names,
         title=title,
-        metric_label=f"training loss ({metric_label(metric)})",
+        metric_label=loss_label(next(iter(summaries.values()))),
         unordered=[m for m in histories if ordered and not summaries[m].sequential],
         notes=notes,
         spread=False,

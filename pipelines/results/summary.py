@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from insituml import metrics
@@ -28,7 +28,7 @@ class Summary:
     method
         Its name.
     metric
-        Error in the loss matrix that numbers and figures are made of, such as ``"mse"``.
+        Error in the loss matrix that numbers and figures are made of, such as ``"relative_l2"``.
     generative
         Whether its learner draws samples, rather than reconstructs.
     sequential, keeps_all_data, is_bound
@@ -43,6 +43,8 @@ class Summary:
         SHA-256 of the tables and arrays beside it, by name.
     experiment
         Name of the experiment that it was trained in; empty where none was chosen.
+    errors
+        By seed, then by name: each error at the end, averaged over tasks; None where it has none.
     """
 
     method: str
@@ -57,6 +59,7 @@ class Summary:
     seeds: dict[str, dict[str, float | None]]
     files: dict[str, str]
     experiment: str = ""
+    errors: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write ``summary.json`` into a folder."""

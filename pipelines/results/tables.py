@@ -84,8 +84,9 @@ def leaderboard(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``method``, ``is_bound``, ``keeps_all_data``, ``seeds`` and those of
-        :data:`insituml.metrics.METRICS`; lowest final average error first. What compares methods,
+        Columns ``method``, ``is_bound``, ``keeps_all_data``, ``seeds``, those of
+        :data:`insituml.metrics.METRICS` and those of each error at the end, averaged over tasks;
+        lowest final average error first. What compares methods,
         such as the gap closed, does so seed by seed; it is empty where who it compares with is
         not among the methods.
     """
@@ -108,8 +109,19 @@ def leaderboard(summaries: Mapping[str, Summary]) -> pd.DataFrame:
             values = np.array([numbers[seed][method][metric.name] for seed in seeds])
             spread = values.std(ddof=1) if len(values) > 1 else np.nan
             row |= zip(metric.columns, (values.mean(), spread), strict=False)
-        rows.append(row)
+        rows.append(row | _final_errors(summary))
     return pd.DataFrame(rows).sort_values("final_average_error", ignore_index=True)
+
+
+def _final_errors(summary: Summary) -> dict[str, float]:
+    """Return mean and spread over seeds of each error at the end, by the column's name."""
+    seeds = [_known(errors) for errors in summary.errors.values()]
+    row: dict[str, float] = {}
+    for name in seeds[0] if seeds else ():
+        values = np.array([errors[name] for errors in seeds])
+        spread = values.std(ddof=1) if len(values) > 1 else np.nan
+        row |= {name: values.mean(), f"{name}_std": spread}
+    return row
 
 
 def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:

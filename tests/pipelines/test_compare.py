@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 import torch
 
-from insituml import load_checkpoint, metrics, plots
+from insituml import decode_field, encode_field, load_checkpoint, metrics, plots
+from insituml.data import TaskFiles
 from insituml.evaluation import latent_drift_matrix, loss_matrix
+from insituml.plots.style import compact
 from pipelines.common.errors import UserError
 from pipelines.common.task_files import facts_of, read_tasks
 from pipelines.evaluate import evaluate_method
@@ -110,7 +112,9 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
         *("is_bound", "keeps_all_data", "seeds"),
         *(f"{name}{end}" for name in spread for end in ("", "_std")),
         "memory_bytes",
+        *(f"{name}{end}" for name in ("mse", "l1", "linf") for end in ("", "_std")),
     ]
+    np.testing.assert_allclose(board["mse"], board["final_average_error"])
     assert dict(board["is_bound"]) == {m: m == "joint" for m in METHODS}
     assert set(board["seeds"]) == {3}
     assert board["final_average_error"].is_monotonic_increasing
@@ -200,6 +204,34 @@ def test_tasks_of_one_held_out_sample_have_no_latent_drift(
     assert (tmp_path / "figures/loss_matrix_naive.png").exists()
 
 
+def check_physical_errors(root: Path, volumes: np.ndarray, stream: TaskFiles) -> None:
+    """Matrices in physical units are those of whole volumes, however these were cut."""
+    learners = [
+        load_checkpoint(root / f"runs/naive/seed_0/task_{k}.pt") for k in range(len(volumes[0]))
+    ]
+    names = ("relative_l2", "relative_l2.Ey", "rmse.Ez", "max_error.Ex", "psnr.Ey", "mse")
+    found = {n: read_matrices(root, "naive", "loss_matrix.csv", n)[0] for n in names}
+    assert read_summary(root / "evaluations/naive").metric == "relative_l2"
+    for k, learner in enumerate(learners):
+        for j, task in enumerate(stream.manifest.tasks):
+            x = np.stack([volumes[n // 100] for n in task.held_out]).astype(float)
+            y = np.stack(
+                [decode_field(learner, encode_field(learner, v, task=j)) for v in x]
+            ).astype(float)
+            error, by_component = y - x, np.moveaxis(y - x, 1, 0)
+            norm, ey = np.linalg.norm, x[:, 1]
+            expected = {
+                "relative_l2": norm(error) / norm(x),
+                "relative_l2.Ey": norm(by_component[1]) / norm(ey),
+                "rmse.Ez": np.sqrt((by_component[2] ** 2).mean()),
+                "max_error.Ex": np.abs(by_component[0]).max(),
+                "psnr.Ey": 20 * np.log10(np.ptp(ey) / np.sqrt((by_component[1] ** 2).mean())),
+                "mse": ((error / task.normalisation.std[:, None, None, None]) ** 2).mean(),
+            }
+            for name, value in expected.items():
+                assert found[name][k, j] == pytest.approx(value, rel=1e-4), name
+
+
 @pytest.mark.parametrize("kind", ["field", "images"])
 def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, tmp_path) -> None:
     if kind == "field":
@@ -221,6 +253,7 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
             volume = volumes[task.held_out[len(task.held_out) // 2] // 100]
             np.testing.assert_allclose(originals[k], volume[..., 1], rtol=1e-4, atol=1e-4)
         # The reconstruction of a whole plane is that of its chunks, back in V/m.
+        check_physical_errors(tmp_path, volumes, stream)
         mse = read_matrices(tmp_path, "naive", "loss_matrix.csv", "mse")[0]
         std = stream.manifest.tasks[0].normalisation.std[:, None, None]
         for k in range(3):
@@ -235,6 +268,12 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
     compare(methods, tmp_path, tmp_path, Tracker())
     found = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert figures <= found
+    assert "relative L2 error" in (tmp_path / "results/leaderboard.md").read_text()
+    table = (tmp_path / "results/errors.md").read_text().splitlines()
+    board = pd.read_csv(tmp_path / "results/leaderboard.csv")
+    assert compact(board.loc[0, "relative_l2"]) == table[2].split("|")[2].strip()
+    assert board.loc[0, "final_average_error"] == board.loc[0, "relative_l2"]
+    assert ("ssim" in board) == (kind == "images") or board["ssim"].isna().all()
     assert all(map(is_png, (tmp_path / "figures").iterdir()))
 
 

@@ -272,7 +272,7 @@ def test_readmes_model_goes_through_the_pipeline(project, tools) -> None:
         ]  # fmt: skip
         main(tools.invoke(project, SECTIONS, *overrides))
         summary = evaluate_method("naive", files, project, Tracker())
-        assert summary.metric == "mse"
+        assert summary.metric == "relative_l2"
         weights.append(load_last(project))
     for name in weights[0]:
         assert all(torch.equal(weights[0][name], other[name]) for other in weights[1:])
