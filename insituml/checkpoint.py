@@ -18,6 +18,7 @@ from insituml.checkpoint_file import (
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
 from insituml.model_class import Trusted, class_name, trusted_class
+from insituml.optimisation import AveragedWeights
 from insituml.rebuilding import (
     RebuildError,
     build,
@@ -35,6 +36,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
     metadata: dict[str, Any],
+    average: AveragedWeights | None = None,
 ) -> Path:
     """Write a learner with all state of its training, atomically and with a checksum.
 
@@ -47,6 +49,9 @@ def save_checkpoint(
     metadata
         Numbers, strings, tensors and nested lists and dictionaries of these: task index, loss
         history, configuration, versions.
+    average
+        Of the weights: what the file's model is to have. The learner's own weights are then part of
+        the state from which training goes on.
 
     Raises
     ------
@@ -55,13 +60,17 @@ def save_checkpoint(
     ValueError
         If the learner's constructor would not build it again; the message says what differs.
     """
-    training = {
+    training: dict[str, Any] = {
         "method_class": class_name(type(method)),
         "method": method.state_dict(),
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
     }
-    return write_checkpoint_file(path, CheckpointFile(learner.description(), metadata, training))
+    model = learner.description()
+    if average is not None:
+        training |= {"weights": model["weights"], "average": average.state_dict()}
+        model["weights"] = average.of(model["weights"])
+    return write_checkpoint_file(path, CheckpointFile(model, metadata, training))
 
 
 def load_checkpoint(
@@ -114,6 +123,7 @@ def resume(
     method: Method,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
+    average: AveragedWeights | None = None,
 ) -> dict[str, Any]:
     """Set everything to what a checkpoint holds, in place; return its metadata.
 
@@ -140,13 +150,15 @@ def resume(
             "the method it was trained with"
         )
     try:
-        weights = content.model["weights"]
+        weights = state.get("weights", content.model["weights"])
         check_same_parts(learner, weights)
         _check_same_dtypes(learner, weights)
         learner.load_state_dict(weights)
         method.load_state_dict(state["method"], learner)
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
+        if average is not None:
+            average.load_state_dict(state["average"], learner)
     except RebuildError as error:
         raise ValueError(
             f"{path} is of another model: {error}; resume with the model it was trained with"

@@ -39,7 +39,8 @@ class CheckpointFile:
         What is known about it: nested plain values.
     training
         ``method_class`` and the state of method, optimizer and generator, from which training goes
-        on; None in a checkpoint that is only looked at.
+        on; where the model's weights are averages, its own ``weights`` and the ``average``. None in
+        a checkpoint that is only looked at.
     """
 
     model: dict[str, Any]

@@ -14,14 +14,8 @@ from torch import Tensor
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
-from insituml.optimisation import CONSTANT, LearningRate, Schedule
-from insituml.trainable import (
-    check_count,
-    check_loss,
-    check_optimizer,
-    check_samples,
-    normalises_batches,
-)
+from insituml.optimisation import CONSTANT, AveragedWeights, Schedule, Stepper, scale_rates
+from insituml.trainable import check_count, check_optimizer, check_samples, normalises_batches
 from insituml.unseen import show
 
 
@@ -89,6 +83,7 @@ def train(
     generator: torch.Generator,
     max_gradient_norm: float | None = None,
     schedule: Schedule = CONSTANT,
+    average: AveragedWeights | None = None,
     report: Report = lambda record: None,
     progress: Progress = lambda steps: None,
     finished_tasks: int = 0,
@@ -115,6 +110,8 @@ def train(
     schedule
         Of the learning rate. One with an end ends with each task; with the last one, where the
         method learns all tasks at once.
+    average
+        Kept of the weights, beside them; None: none is.
     report
         Called with each :class:`EpochRecord` and :class:`TaskRecord`.
     progress
@@ -142,7 +139,16 @@ def train(
         raise ValueError("tasks is empty; expected one task or more")
     check_optimizer(optimizer, learner)
     step = finished_steps
-    rate = LearningRate(optimizer, schedule, done=finished_steps)
+    stepper = Stepper(
+        learner,
+        method,
+        optimizer,
+        max_gradient_norm=max_gradient_norm,
+        schedule=schedule,
+        average=average,
+        done=finished_steps,
+    )
+    rate = stepper.rate
     stretches = method.schedule(tasks, epochs)
     learner.train()
     if not method.sequential:  # one curve over all of it, whose length must be known
@@ -163,11 +169,8 @@ def train(
                 task_epochs = min(task_epochs, 1)
             for epoch in range(task_epochs):
                 losses = _train_epoch(
-                    learner,
-                    method,
+                    stepper,
                     _batches(task.train, batch_size, generator, learner),
-                    rate,
-                    max_gradient_norm=max_gradient_norm,
                     observe=epoch == 0,
                     progress=progress,
                 )
@@ -185,7 +188,7 @@ def train(
                     scale_rates(optimizer, following.rate_factor)
                 if following.ended:
                     break
-            method.end_task(learner, task)
+            stepper.end_task(task)
         seconds = time.perf_counter() - started
         steps = step - first_step
         result = TaskRecord(task.index, task.name, steps, mean_loss, seconds, method.note)
@@ -194,28 +197,18 @@ def train(
 
 
 def _train_epoch(
-    learner: ContinualLearner,
-    method: Method,
+    stepper: Stepper,
     batches: Iterator[Batch],
-    rate: LearningRate,
     *,
-    max_gradient_norm: float | None,
     observe: bool,
     progress: Progress,
 ) -> list[Tensor]:
     losses = []
     pace = Pace(progress)
     for batch in batches:
-        if method.learns_by_gradient:
-            rate.advance()
-            loss = train_step(
-                learner, method, batch, rate.optimizer, max_gradient_norm=max_gradient_norm
-            )
-        else:
-            loss = loss_without_step(learner, method, batch)
-        losses.append(loss)
+        losses.append(stepper.take(batch))
         if observe:
-            method.observe(learner, batch)
+            stepper.method.observe(stepper.learner, batch)
         pace.step()
     pace.tell()
     return losses
@@ -246,45 +239,6 @@ class Pace:
         if self._steps:
             self._progress(self._steps)
         self._steps, self._told_at = 0, time.perf_counter()
-
-
-def train_step(
-    learner: ContinualLearner,
-    method: Method,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    *,
-    max_gradient_norm: float | None = None,
-) -> Tensor:
-    """Take one step of the optimizer on a batch; return the loss, a scalar without its graph.
-
-    Parameters as in :func:`train`.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    loss = check_loss(method.loss(learner, batch), learner)
-    loss.backward()
-    method.correct_gradients(learner)
-    if max_gradient_norm is not None:
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
-    optimizer.step()
-    method.after_step(learner)
-    return loss.detach()
-
-
-def loss_without_step(learner: ContinualLearner, method: Method, batch: Batch) -> Tensor:
-    """Return the loss of a batch, of a method that does not learn by gradients."""
-    with torch.no_grad():
-        return method.loss(learner, batch).reshape(())
-
-
-def scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Multiply all learning rates of an optimizer, and those that a schedule begins with."""
-    for group in optimizer.param_groups:
-        for key in ("lr", "initial_lr"):
-            if isinstance(group.get(key), Tensor):  # of a captured graph, which reads it there
-                group[key].mul_(factor)
-            elif key in group:
-                group[key] *= factor
 
 
 def _batches(

@@ -25,7 +25,8 @@ LEVELS = [
     ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],
     ["original_interface", "physical_errors"],
     ["learner", "methods", "models"],
-    ["model_class", "optimisation", "trainable", "unseen"],
+    ["model_class", "trainable", "unseen"],
+    ["optimisation"],
     ["checkpoint", "evaluation", "training"],
     ["archive", "in_transit"],
 ]

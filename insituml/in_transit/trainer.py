@@ -13,7 +13,7 @@ from insituml.in_transit.now_buffer import NowBuffer
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
-from insituml.optimisation import CONSTANT, LearningRate, Schedule
+from insituml.optimisation import CONSTANT, AveragedWeights, Schedule, Stepper
 from insituml.trainable import check_optimizer
 from insituml.training import (
     EpochRecord,
@@ -22,9 +22,7 @@ from insituml.training import (
     Report,
     TaskRecord,
     check_finite,
-    loss_without_step,
     seeded,
-    train_step,
 )
 from insituml.unseen import show
 
@@ -57,7 +55,7 @@ class InTransitTrainer:
         Source of the draws; see :func:`insituml.training.train` for dropout.
     schedule
         Of the learning rate; one with an end needs to be told how many arrivals a task will have.
-    max_gradient_norm, report, progress
+    max_gradient_norm, average, report, progress
         As in :func:`insituml.training.train`; an :class:`EpochRecord` is reported after each
         arrival and each call of :meth:`train_again`, its ``epoch`` counting the task's arrivals.
 
@@ -80,6 +78,7 @@ class InTransitTrainer:
         generator: torch.Generator,
         max_gradient_norm: float | None = None,
         schedule: Schedule = CONSTANT,
+        average: AveragedWeights | None = None,
         report: Report = lambda record: None,
         progress: Progress = lambda steps: None,
     ) -> None:
@@ -100,14 +99,20 @@ class InTransitTrainer:
         self.batches_per_arrival = batches_per_arrival
         self.batch_size = batch_size
         self.generator = generator
-        self.max_gradient_norm = max_gradient_norm
         self.report = report
         self.progress = progress
         self.task: int | None = None
         """Task that is being learned; None between tasks."""
         self.steps = 0
         """Steps of the optimizer so far, over all tasks."""
-        self._rate = LearningRate(optimizer, schedule)
+        self._stepper = Stepper(
+            learner,
+            method,
+            optimizer,
+            max_gradient_norm=max_gradient_norm,
+            schedule=schedule,
+            average=average,
+        )
         self._name = ""
         self._now = NowBuffer(now_samples)
         self._task_sample = ReservoirMemory(task_samples, generator=generator)
@@ -146,7 +151,7 @@ class InTransitTrainer:
             raise ValueError(f"task {self.task} has not ended; call end_task before task {task}")
         self.task, self._name = task, name
         self._arrivals, self._first_step, self._seconds = 0, self.steps, 0.0
-        self._rate.begin(None if arrivals is None else arrivals * self.batches_per_arrival)
+        self._stepper.rate.begin(None if arrivals is None else arrivals * self.batches_per_arrival)
         self._task_sample = ReservoirMemory(self._task_sample.capacity, generator=self.generator)
         self.learner.train()
         started = time.perf_counter()
@@ -179,7 +184,7 @@ class InTransitTrainer:
         if self.method.learns_by_gradient:
             self._train(self.batches_per_arrival, advance=True)
         else:
-            self._report(task, [loss_without_step(self.learner, self.method, new)])
+            self._report(task, [self._stepper.take(new)])
 
     def train_again(self, batches: int) -> None:
         """Train on what is recent once more, such as while nothing new arrives.
@@ -209,9 +214,7 @@ class InTransitTrainer:
         with seeded(self.generator.initial_seed(), self.steps, self.learner):
             losses, pace = [], Pace(self.progress)
             for _ in range(batches):
-                if advance:
-                    self._rate.advance()
-                losses.append(self._train_step())
+                losses.append(self._train_step(advance))
                 pace.step()
             pace.tell()
         self._seconds += time.perf_counter() - started
@@ -244,7 +247,7 @@ class InTransitTrainer:
                 self._observe(self._now.release(self.batch_size))
             # The rows themselves, not a copy: the next task gets others.
             train = tuple(column.to(device) for column in self._task_sample.stored())
-            self.method.end_task(self.learner, Task(task, self._name, train, test))
+            self._stepper.end_task(Task(task, self._name, train, test))
         self._seconds += time.perf_counter() - started
         record = TaskRecord(
             task, self._name, self.steps - self._first_step, self._mean_loss, self._seconds
@@ -263,7 +266,7 @@ class InTransitTrainer:
             "first_step": self._first_step,
             "seconds": self._seconds,
             "mean_loss": self._mean_loss,
-            "rate": self._rate.state_dict(),
+            "rate": self._stepper.rate.state_dict(),
             "now": self._now.state_dict(),
             "task_sample": self._task_sample.state_dict(),
         }
@@ -273,21 +276,15 @@ class InTransitTrainer:
         self.task, self.steps, self._name = state["task"], state["steps"], state["name"]
         self._arrivals, self._first_step = state["arrivals"], state["first_step"]
         self._seconds, self._mean_loss = state["seconds"], state["mean_loss"]
-        self._rate.load_state_dict(state["rate"])
+        self._stepper.rate.load_state_dict(state["rate"])
         self._now.load_state_dict(state["now"])
         self._task_sample.load_state_dict(state["task_sample"])
         self.learner.train()
 
-    def _train_step(self) -> Tensor:
+    def _train_step(self, advance: bool) -> Tensor:
         drawn = self._now.draw(self.batch_size, generator=self.generator)
         batch = tuple(column.to(self._device()) for column in drawn)
-        return train_step(
-            self.learner,
-            self.method,
-            batch,
-            self.optimizer,
-            max_gradient_norm=self.max_gradient_norm,
-        )
+        return self._stepper.take(batch, advance=advance)
 
     def _observe(self, samples: Batch) -> None:
         if samples and len(samples[0]):

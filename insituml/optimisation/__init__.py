@@ -1,6 +1,8 @@
-"""How the optimizer is driven: its learning rate from step to step."""
+"""How the optimizer is driven: its steps, its learning rate, and what becomes of the weights."""
 
-from insituml.optimisation.learning_rate import LearningRate
+from insituml.optimisation.averaged_weights import AveragedWeights
+from insituml.optimisation.learning_rate import LearningRate, scale_rates
 from insituml.optimisation.schedule import CONSTANT, Schedule
+from insituml.optimisation.stepper import Stepper
 
-__all__ = ["CONSTANT", "LearningRate", "Schedule"]
+__all__ = ["CONSTANT", "AveragedWeights", "LearningRate", "Schedule", "Stepper", "scale_rates"]

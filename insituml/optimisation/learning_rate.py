@@ -90,3 +90,13 @@ def _set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
             rate.fill_(base * factor)
         else:
             group["lr"] = base * factor
+
+
+def scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Multiply all learning rates of an optimizer, and those that a schedule begins with."""
+    for group in optimizer.param_groups:
+        for key in ("lr", BASE):
+            if isinstance(group.get(key), Tensor):  # of a captured graph, which reads it there
+                group[key].mul_(factor)
+            elif key in group:
+                group[key] *= factor

@@ -56,6 +56,7 @@ class Training(Section):
     warmup_steps: CountOrZero
     final_rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     decay_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    averaging: Fraction | None
 
 
 class Transit(Section):

@@ -10,6 +10,7 @@ from pipelines.common.node import Node
 from pipelines.common.output import remove
 from pipelines.runs.identity import Identity
 from pipelines.runs.metadata import RunMetadata
+from pipelines.runs.optimisation import average_of
 from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class RunCheckpoints:
         self.run = run
         self._report = report
         self.learner, self.method, self.optimizer, self.order = run.recipe.build()
+        self.average = average_of(run.recipe.training)
         self.metadata = RunMetadata.of(run.recipe, self.method, manifest)
 
     def hear(self, record: EpochRecord | TaskRecord) -> None:
@@ -70,6 +72,7 @@ class RunCheckpoints:
             method=self.method,
             optimizer=self.optimizer,
             generator=self.order,
+            average=self.average,
             metadata={**self.metadata.to_plain(), **more},
         )
 
@@ -94,6 +97,7 @@ class RunCheckpoints:
             method=self.method,
             optimizer=self.optimizer,
             generator=self.order,
+            average=self.average,
         )
         known = self.metadata.to_plain().keys()
         more = {key: plain.pop(key) for key in plain.keys() - known}

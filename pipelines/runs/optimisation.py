@@ -8,7 +8,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.node import Node
 
 if TYPE_CHECKING:
-    from insituml.optimisation import Schedule
+    from insituml.optimisation import AveragedWeights, Schedule
 
 SCHEDULE = {
     "schedule": "name",
@@ -34,3 +34,11 @@ def schedule_of(settings: Node) -> Schedule:
         return Schedule(**given)
     except ValueError as error:
         raise UserError(f"training: {error}") from error
+
+
+def average_of(settings: Node) -> AveragedWeights | None:
+    """Return what averages the weights for evaluation; None where nothing is said."""
+    from insituml.optimisation import AveragedWeights
+
+    decay = settings.get("averaging")
+    return None if decay is None else AveragedWeights(decay)

@@ -53,6 +53,7 @@ def train_run(
         batch_size=settings["batch_size"],
         max_gradient_norm=settings["max_gradient_norm"],
         schedule=schedule_of(settings),
+        average=state.average,
         generator=state.order,
         report=state.hear,
         progress=progress,

@@ -43,6 +43,7 @@ class CollectedRun(TransitRun):
             batch_size=batch_size,
             max_gradient_norm=settings["max_gradient_norm"],
             schedule=schedule_of(settings),
+            average=self.state.average,
             generator=self.state.order,
             report=self.state.hear,
             progress=self.progress,

@@ -72,6 +72,7 @@ class TransitRun:
             generator=self.state.order,
             max_gradient_norm=settings["max_gradient_norm"],
             schedule=schedule_of(settings),
+            average=self.state.average,
             report=self.state.hear,
             progress=self.progress,
         )

@@ -58,6 +58,7 @@ TRAINING = {
     "warmup_steps": 0,
     "final_rate": 0.0,
     "decay_share": 0.2,
+    "averaging": None,
 }
 MakeRun = Callable[..., Run]
 

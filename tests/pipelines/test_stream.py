@@ -192,7 +192,7 @@ class BrokenOff(Tracker):
     [
         ("naive", ["training.schedule=inverse_sqrt", "training.warmup_steps=3"]),
         ("experience_replay", []),
-        ("ewc", ["training.schedule=cosine"]),
+        ("ewc", ["training.schedule=cosine", "training.averaging=0.9"]),
     ],
 )
 def test_an_interrupted_call_goes_on_with_the_same_bits(method, more, root, tools) -> None:

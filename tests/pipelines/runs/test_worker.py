@@ -30,7 +30,7 @@ def checkpoints(run: Run) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(run.folder.glob("*.pt"))}
 
 
-COSINE = {"schedule": "cosine", "warmup_steps": 3}
+COSINE = {"schedule": "cosine", "warmup_steps": 3, "averaging": 0.9}
 INVERSE = {"schedule": "inverse_sqrt", "warmup_steps": 3}
 RUNS = [*((method, {}) for method in METHODS), ("ewc", COSINE), ("joint", COSINE)]
 
