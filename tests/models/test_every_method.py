@@ -42,11 +42,11 @@ def test_it_learns_every_task(model: str, name: str) -> None:
     learner = BUILDERS[model](seeded(0))
     optimizer = torch.optim.Adam(learner.parameters(), lr=1e-3)
     method = make(name, seeded(1))
-    loop = train(learner, method, tasks(), optimizer, epochs=2, batch_size=4, generator=seeded(2))
+    loop = train(learner, method, tasks(), optimizer, epochs=3, batch_size=4, generator=seeded(2))
     last = copy.deepcopy(learner.state_dict())
     for _ in loop:
         now = copy.deepcopy(learner.state_dict())
         assert all(value.isfinite().all() for value in now.values())
         moved = [n for n, p in learner.named_parameters() if not torch.equal(now[n], last[n])]
-        assert moved or name in UNMOVED
+        assert moved or name in UNMOVED or not method.learns_by_gradient
         last = now
