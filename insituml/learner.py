@@ -141,6 +141,11 @@ class ContinualLearner(OriginalInterface):
         names = list(self.state_dict())
         return [name for name in names if name.startswith("decoder.")] or names
 
+    def decoder_state(self) -> dict[str, Tensor]:
+        """Return the values of these entries: a learner may put 0 for numbers it does not use."""
+        state = self.state_dict()
+        return {name: state[name] for name in self.decoder_entries()}
+
     # What a subclass may do beside learning by gradients
 
     def observe(self, batch: Batch) -> None:

@@ -18,7 +18,7 @@ def check_storage(storage: str) -> None:
 
 
 def int8_scale(
-    values: Tensor, *, axis: int = 1, levels: int = LEVELS, shared: bool = False
+    values: Tensor, *, axis: int = 1, levels: int = LEVELS, sensitivity: Tensor | None = None
 ) -> Tensor:
     """Return the steps at which int8 spans these values.
 
@@ -31,10 +31,11 @@ def int8_scale(
     levels
         Steps from 0 to the largest value, 127 at most; fewer are coarser, and cost less once
         coded.
-    shared
-        One step for all: the entries that vary most. Where latents are principal components, or
-        alike in what a change of them does to the field, this is the cheapest for its error;
-        small ones are lost where latents differ in scale otherwise.
+    sensitivity
+        ``(values.shape[axis],)``: what a change of each entry does, such as
+        :func:`~insituml.archive.sensitivity.latent_sensitivity`. Steps are then such that one step
+        of any entry does the same, and the entry that does most spans the levels: for its error
+        this costs the fewest bytes once coded. None: each entry spans the levels.
 
     Returns
     -------
@@ -45,7 +46,8 @@ def int8_scale(
     Raises
     ------
     ValueError
-        If a value is not finite, there is none, or the levels do not fit int8.
+        If a value is not finite, there is none, the levels do not fit int8, or a sensitivity is
+        not above 0.
     """
     if not 1 <= levels <= LEVELS:
         raise ValueError(f"levels is {levels}; expected between 1 and {LEVELS}")
@@ -55,8 +57,14 @@ def int8_scale(
     largest = values.detach().abs().float().movedim(axis, 0).flatten(start_dim=1).amax(dim=1)
     if bool(torch.isinf(largest).any()):
         raise ValueError(f"values reach {float(values.abs().max()):.4g}, beyond float32")
-    if shared:
-        largest = largest.max().expand_as(largest)
+    if sensitivity is not None:
+        if sensitivity.shape != largest.shape or not bool((sensitivity > 0).all()):
+            raise ValueError(
+                f"a sensitivity of shape {tuple(sensitivity.shape)} arrived; expected "
+                f"{len(largest)} numbers above 0"
+            )
+        sensitivity = sensitivity.to(largest.device)
+        largest = (largest * sensitivity).max() / sensitivity
     step = largest / levels
     # Rounded up, so that the largest value is within its levels.
     rounded = step.bfloat16()

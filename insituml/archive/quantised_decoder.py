@@ -61,10 +61,9 @@ def quantise_decoder(learner: ContinualLearner, storage: str = "int8") -> Quanti
         If the storage is unknown or a weight is not finite.
     """
     check_storage(storage)
-    weights = learner.state_dict()
     table, blobs = [], []
-    for name in learner.decoder_entries():
-        value = weights[name].detach().cpu()
+    for name, weight in learner.decoder_state().items():
+        value = weight.detach().cpu()
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"{name} of {type(learner).__name__} is not finite: it has diverged")
         kind, parts = _stored(value, storage)

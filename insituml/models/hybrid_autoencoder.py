@@ -126,6 +126,13 @@ class HybridAutoEncoder(ContinualLearner):
         linear = [f"linear.{name}" for name in ("basis", "rotation", "deviations")]
         return [n for n in self.state_dict() if n in linear or n.startswith("refinement.")]
 
+    def decoder_state(self) -> dict[str, Tensor]:
+        """Return their values, 0 for directions that are only followed: no latent has them."""
+        state = super().decoder_state()
+        basis = state["linear.basis"].clone()
+        basis[len(self.linear.rotation) :] = 0
+        return {**state, "linear.basis": basis}
+
     def linear_reconstruction(self, x: Tensor) -> Tensor:
         """Return what the principal components alone make of inputs ``(n, ...)``."""
         return self.linear.decode(self.linear.encode(x))

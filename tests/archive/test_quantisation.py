@@ -34,9 +34,16 @@ def test_a_step_takes_two_bytes() -> None:
     assert scale[3] == 1  # of nothing but zeros
 
 
-def test_one_step_for_all_is_that_of_the_largest() -> None:
-    x = values()
-    assert torch.equal(int8_scale(x, shared=True), int8_scale(x)[2].expand(4))
+def test_with_sensitivities_a_step_of_any_entry_does_the_same() -> None:
+    x, sensitivity = values(), torch.tensor([1.0, 4.0, 0.5, 2.0])
+    steps = int8_scale(x, sensitivity=sensitivity) * sensitivity
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-2)
+    largest = (x.abs().amax(dim=0) * sensitivity).max()
+    np.testing.assert_allclose(steps[0], largest / 127, rtol=1e-2)
+    assert to_int8(x, int8_scale(x, sensitivity=sensitivity)).abs().max() <= 127
+    for wrong in (torch.ones(3), torch.zeros(4)):
+        with pytest.raises(ValueError, match=r"sensitivity of shape .* expected 4 numbers above 0"):
+            int8_scale(x, sensitivity=wrong)
 
 
 def test_other_axes_have_steps_too() -> None:

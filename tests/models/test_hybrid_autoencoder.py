@@ -158,3 +158,18 @@ def test_training_goes_below_the_linear_path_and_a_checkpoint_holds_it_all(tmp_p
 def test_wrong_options_are_named(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HybridAutoEncoder(**{"input_shape": (1, 8, 8), **options})
+
+
+@pytest.mark.parametrize("encoder", ["linear", "corrected"])
+def test_what_decoding_needs_is_enough_without_directions_that_are_only_followed(encoder) -> None:
+    shape = (2, 8, 6)
+    model, other = (HybridAutoEncoder(shape, (4, 6), 4, encoder, 8) for _ in range(2))
+    x = fields(30, shape)
+    for part in x.split(10):
+        model.observe((part,))
+    disturbed(model)
+    state = model.decoder_state()
+    assert bool((state["linear.basis"][3:] == 0).all())
+    other.load_state_dict({**other.state_dict(), **state})
+    latent = torch.randn(6, 4, generator=seeded(3))
+    torch.testing.assert_close(other.decode(latent), model.decode(latent))
