@@ -116,6 +116,7 @@ def main(arguments: list[str]) -> None:
         training["batch_size"],
         tasks=asked.values.get("split.tasks"),
         chunk=asked.values.get("split.chunk"),
+        given=asked.values,
     )
     values = {
         "name": asked.name,
@@ -123,6 +124,7 @@ def main(arguments: list[str]) -> None:
         **asked.values,
         "split.tasks": proposal.tasks,
         "split.chunk": list(proposal.chunk),
+        "split.validation": proposal.validation,
     }
     heading = [f"{_in_words(source)}, by conf/data/{template}.yaml."]
     write_both(
@@ -205,7 +207,8 @@ def _report(name: str, source: Any, proposal: Any, training: Any) -> list[str]:
     values = ", ".join(f"{key} {value}" for key, value in proposal.model_values.items())
     lines = [
         f"new_experiment: {name}: {_in_words(source)}",
-        f"  tasks     {proposal.tasks}, one after the other; about a fifth of each is held out",
+        f"  tasks     {proposal.tasks}, one after the other; about a fifth of each is held out"
+        + (f", {proposal.validation:.0%} are to select by" if proposal.validation else ""),
         f"  chunk     {list(chunk)}: {count} sample{'s' * (count > 1)} an iteration",
         f"  model     {proposal.model}: {values}",
         f"  training  {proposal.epochs} epochs: {proposal.steps(training['batch_size'])} steps of "

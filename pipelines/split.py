@@ -108,18 +108,25 @@ class _Splitting:
                 )
             scale = self.cutter.normalisation()
             counts = {}
-            for part, numbers in (("train", self.windows.trained(k)), ("test", window.held_out)):
+            for part, numbers in (
+                ("train", self.windows.trained(k)),
+                ("test", window.held_out),
+                ("validation", window.validation),
+            ):
                 blocks = (normalised(columns, scale) for columns in self._blocks(numbers))
                 counts[part] = write_part(self.folder, k, part, blocks)
             for name, array in self.cutter.task_arrays(k).items():
                 np.save(task_folder(self.folder, k) / f"{name}.npy", array)
-            if not min(counts.values()):
+            if not min(counts["train"], counts["test"]):
                 raise UserError(
                     f"data={self.data.name}: of {window.name}, {counts['train']} samples to train "
                     f"on and {counts['test']} to hold out are left; a task needs both"
                 )
             infos.append(self.cutter.task_info(window, scale, times=self.times, **counts))
-            print(f"split: task {k}, {window.name}: {counts['train']} + {counts['test']} held out")
+            aside = f"{counts['test']} held out"
+            if window.validation:  # none may be left, where iterations are bad
+                aside = f"{counts['validation']} to validate with + {aside}"
+            print(f"split: task {k}, {window.name}: {counts['train']} + {aside}")
         manifest = self.cutter.manifest(
             infos,
             name=self.data.name,

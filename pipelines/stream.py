@@ -142,7 +142,8 @@ def _plan(
 def _ask_for_room(tasks: StreamedTasks, folder: Path) -> None:
     """See that what is held out fits the disk: beside the resume points, and among the results."""
     of_iteration = tasks.sample_bytes * tasks.cutter.samples_per_iteration
-    numbers = [len(window.held_out) for window in tasks.windows.windows]
+    windows = tasks.windows.windows
+    numbers = [len(window.held_out) + len(window.validation) for window in windows]
     ask_for_room(
         folder,
         2 * sum(numbers) * of_iteration,

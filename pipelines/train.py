@@ -40,7 +40,7 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
     schedule_of(training.model_dump())
-    files = read_tasks(call.root / "data/tasks", call.asked_data, parts=("train", "test"))
+    files = read_tasks(call.root / "data/tasks", call.asked_data, parts=("train", "validation"))
     manifest = files.manifest
     if not call.asked_data and manifest.name != call.config.name:
         print(
@@ -54,7 +54,7 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
         settings_of(training.model_dump()),
         manifest.fingerprint,
         training.seeds,
-        tuple(column[:2] for column in files.tasks()[0].train),
+        tuple(column[:2] for column in files.tasks(("train",))[0].train),
     )
     _warn_of_few_steps(training, [task.train for task in manifest.tasks])
     identity = recipes[0].identity().of_all_seeds()

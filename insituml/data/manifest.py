@@ -26,12 +26,12 @@ class TaskInfo:
     ----------
     name
         What figures call it.
-    train, test
-        Number of samples to learn from, and held out.
+    train, test, validation
+        Number of samples to learn from, held out to test with, and to select by.
     normalisation
         That of its samples.
-    iterations, held_out
-        Its iterations, and those of them that are held out.
+    iterations, held_out, validation_iterations
+        Its iterations, and those of them that are held out to test with, and to select by.
     """
 
     name: str
@@ -40,6 +40,8 @@ class TaskInfo:
     normalisation: Normalisation
     iterations: tuple[int, ...]
     held_out: tuple[int, ...]
+    validation: int = 0
+    validation_iterations: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,12 +172,15 @@ class Manifest:
         if self.grid is not None:
             self._check_field()
         for task in self.tasks:
-            if min(task.train, task.test) < 0:
-                raise ValueError(f"{task.name} has {task.train} and {task.test} samples")
+            counts = (task.train, task.test, task.validation)
+            if min(counts) < 0:
+                raise ValueError(f"{task.name} has {', '.join(map(str, counts))} samples")
             if task.normalisation.mean.size != shape[0]:
                 raise ValueError(f"{task.name} is normalised by other components than {shape[0]}")
-            if not set(task.held_out) <= set(task.iterations):
+            if not {*task.held_out, *task.validation_iterations} <= set(task.iterations):
                 raise ValueError(f"{task.name} holds out iterations that it has not")
+            if set(task.held_out) & set(task.validation_iterations):
+                raise ValueError(f"{task.name} has iterations to test with and to select by alike")
 
     def _check_field(self) -> None:
         grid, axes = self.grid, len(self.sample_shape) - 1

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from insituml.data.split import hold_out_randomly, split_by_label, split_by_time
+from insituml.data.split import (
+    hold_out_randomly,
+    split_by_label,
+    split_by_time,
+    validate_randomly,
+)
 
 
 @dataclass(frozen=True)
@@ -44,17 +49,23 @@ class SampleTask:
     ----------
     name
         What figures call the task.
-    train, test
-        Rows of the data set to learn from, and those that training never sees.
+    train, test, validation
+        Rows of the data set to learn from, and those that training never sees: to test with, and
+        to select by.
     """
 
     name: str
     train: np.ndarray
     test: np.ndarray
+    validation: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def tasks_in_time(
-    samples: Samples, tasks: int, holdout: float | None, seed: int
+    samples: Samples,
+    tasks: int,
+    holdout: float | None,
+    seed: int,
+    validation: float | None = None,
 ) -> list[SampleTask]:
     """Cut samples into consecutive tasks by the iteration at which each is seen.
 
@@ -68,6 +79,8 @@ def tasks_in_time(
         Part of each task to hold out at random; None: what the data set says.
     seed
         Of the choice.
+    validation
+        Part of each task to select by, at random among what is not held out; None or 0: none.
 
     Raises
     ------
@@ -85,32 +98,40 @@ def tasks_in_time(
             )
         names = [f"permutation {k}" for k in range(len(windows))]
     groups = [np.flatnonzero(np.isin(samples.iterations, window)) for window in windows]
-    return _held_out(samples, names, groups, holdout, seed)
+    return _in_parts(samples, names, groups, holdout, seed, validation)
 
 
 def tasks_by_label(
-    samples: Samples, groups: Sequence[Sequence[int]], holdout: float | None, seed: int
+    samples: Samples,
+    groups: Sequence[Sequence[int]],
+    holdout: float | None,
+    seed: int,
+    validation: float | None = None,
 ) -> list[SampleTask]:
     """Make one task of each group of labels; other parameters as :func:`tasks_in_time`."""
     rows = split_by_label(samples.labels, groups)
-    return _held_out(samples, [_label_name(group) for group in groups], rows, holdout, seed)
+    names = [_label_name(group) for group in groups]
+    return _in_parts(samples, names, rows, holdout, seed, validation)
 
 
-def _held_out(
+def _in_parts(
     samples: Samples,
     names: Sequence[str],
     groups: Sequence[np.ndarray],
     holdout: float | None,
     seed: int,
+    validation: float | None,
 ) -> list[SampleTask]:
     generator = np.random.default_rng(seed)
+    selecting = np.random.default_rng([seed, 1])  # of its own: the test part stays what it is
     tasks = []
     for name, rows in zip(names, groups, strict=True):
         if holdout is not None:
-            parts = hold_out_randomly(rows, holdout, generator)
+            rest, test = hold_out_randomly(rows, holdout, generator)
         else:
-            parts = _published_parts(samples, name, rows)
-        tasks.append(SampleTask(name, *parts))
+            rest, test = _published_parts(samples, name, rows)
+        train, validated = validate_randomly(rest, validation, len(rows), selecting)
+        tasks.append(SampleTask(name, train, test, validated))
     return tasks
 
 

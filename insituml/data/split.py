@@ -92,6 +92,62 @@ def hold_out_randomly(
     return items[~chosen], items[chosen]
 
 
+def validate_evenly(
+    items: np.ndarray, fraction: float | None, of: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Set aside, of what is left to train on, a part to select by; spread evenly.
+
+    Parameters
+    ----------
+    items
+        Those that are not held out to test with.
+    fraction
+        Of all items of the task; None or 0: none.
+    of
+        Number of all items of the task.
+
+    Returns
+    -------
+    training, validation
+        Both in order; at least one item each, where there is a fraction.
+
+    Raises
+    ------
+    ValueError
+        If nothing would be left to train on, or the fraction is outside [0, 1).
+    """
+    count = _validation_count(len(items), fraction, of)
+    places = ((np.arange(count) + 0.5) * len(items) / max(1, count)).astype(np.int64)
+    chosen = np.zeros(len(items), dtype=bool)
+    chosen[places] = True
+    return items[~chosen], items[chosen]
+
+
+def validate_randomly(
+    items: np.ndarray, fraction: float | None, of: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Set aside a part to select by at random; otherwise like :func:`validate_evenly`."""
+    count = _validation_count(len(items), fraction, of)
+    chosen = np.zeros(len(items), dtype=bool)
+    chosen[generator.permutation(len(items))[:count]] = True
+    return items[~chosen], items[chosen]
+
+
+def _validation_count(items: int, fraction: float | None, of: int) -> int:
+    if fraction is None or fraction == 0:
+        return 0
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"the validation fraction is {fraction}; expected between 0 and 1")
+    count = max(1, round(fraction * of))
+    if count >= items:
+        raise ValueError(
+            f"a task has {of} items, of which {items} are not held out: no room for {count} to "
+            "validate with and one to train on; set data.split.validation to null or lower, or use "
+            "fewer tasks"
+        )
+    return count
+
+
 def _held_out_count(items: int, fraction: float) -> int:
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"the held-out fraction is {fraction}; expected between 0 and 1")

@@ -25,6 +25,8 @@ class Task:
     train, test
         Samples to learn from, and held-out samples that training never sees. Tensors may be
         backed by a memory-mapped file: indexing reads only what it needs.
+    validation
+        Samples to select by, which training never sees either; often there are none.
     seen
         How many samples at the start of ``train`` an earlier task of a schedule has shown already,
         as that of cumulative training does.
@@ -35,6 +37,7 @@ class Task:
     train: Batch
     test: Batch
     seen: int = 0
+    validation: Batch = ()
 
 
 def joined(batch: Batch, more: Batch) -> Batch:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from insituml.data.task import Task
 
 MANIFEST = "stream.json"
+PARTS = ("train", "test", "validation")
+"""Of a task, each in files of its own."""
 DIGESTS = "digests"
 """Key of ``stream.json`` beside those of the manifest."""
 NAMES = {"f": "floats", "i": "integers", "fiub": "numbers"}
@@ -102,13 +104,13 @@ class TaskFiles:
             raise DamagedFileError(f"{path} holds {array.dtype}; samples are float32")
         return array
 
-    def check(self, parts: Sequence[str] = ("train", "test"), *, places: bool = False) -> None:
+    def check(self, parts: Sequence[str] = PARTS, *, places: bool = False) -> None:
         """Look whether all arrays are those that were written, reading them once.
 
         Parameters
         ----------
         parts
-            Those that are needed.
+            Those that are needed; a part without samples has no file.
         places
             Whether the places of held-out chunks are needed too.
 
@@ -119,36 +121,45 @@ class TaskFiles:
         DamagedFileError
             If one is not as the manifest describes it, or was changed since.
         """
-        names = [f"{part}_{column}" for part in parts for column in self.manifest.columns]
+        others = []
         if places and self.manifest.grid is not None:
-            names.append("test_places")
+            others.append("test_places")
         if self.manifest.permuted:
-            names.append("pixel_order")
-        for task in range(len(self.manifest.tasks)):
-            for name in names:
+            others.append("pixel_order")
+        for task, info in enumerate(self.manifest.tasks):
+            needed = [part for part in parts if part != "validation" or info.validation]
+            names = [f"{part}_{column}" for part in needed for column in self.manifest.columns]
+            for name in [*names, *others]:
                 self.array(task, name)
                 path = task_folder(self.folder, task) / f"{name}.npy"
                 written = self.digests.get(path.relative_to(self.folder).as_posix())
                 if written is not None and digest_of(path).hex() != written:
                     raise DamagedFileError(f"{path} is not what was written: its SHA-256 differs")
 
-    def tasks(self) -> list[Task]:
+    def tasks(self, parts: Sequence[str] = PARTS) -> list[Task]:
         """Return the tasks, their tensors mapped from the files.
 
         The training samples of a stream that was learned in transit are gone: there are none.
+
+        Parameters
+        ----------
+        parts
+            What is opened; of others there is nothing.
         """
         import torch
 
         from insituml.data.task import Task
 
         def batch(task: int, part: str) -> tuple[torch.Tensor, ...]:
-            if part == "train" and self.manifest.in_transit:
+            gone = part == "train" and self.manifest.in_transit
+            none = part == "validation" and not self.manifest.tasks[task].validation
+            if part not in parts or gone or none:
                 return ()
             arrays = (self.array(task, f"{part}_{column}") for column in self.manifest.columns)
             return tuple(torch.from_numpy(array) for array in arrays)
 
         return [
-            Task(k, name, batch(k, "train"), batch(k, "test"))
+            Task(k, name, batch(k, "train"), batch(k, "test"), validation=batch(k, "validation"))
             for k, name in enumerate(self.manifest.task_names)
         ]
 
@@ -166,7 +177,7 @@ def write_part(folder: Path, task: int, part: str, blocks: Iterable[Columns]) ->
     folder
         Of all tasks.
     task, part
-        Its number, and ``"train"`` or ``"test"``.
+        Its number, and one of :data:`PARTS`.
     blocks
         One block is in memory at a time.
     """

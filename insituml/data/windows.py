@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from insituml.data.split import hold_out_evenly, split_by_time
+from insituml.data.split import hold_out_evenly, split_by_time, validate_evenly
 
 LARGEST_ITERATION = 2**63 - 1
 """Arrays and files hold iterations as 64-bit integers."""
@@ -25,12 +25,15 @@ class Window:
     iterations
         Ascending.
     held_out
-        Those of them that training never sees.
+        Those of them to test with, which training never sees.
+    validation
+        Others of them to select by, which training never sees either.
     """
 
     name: str
     iterations: tuple[int, ...]
     held_out: tuple[int, ...]
+    validation: tuple[int, ...] = ()
 
 
 class TaskWindows:
@@ -64,11 +67,21 @@ class TaskWindows:
                     f"iteration {number} cannot be stored; expected numbers from 0 to 2^63 − 1"
                 )
         self.held_out = frozenset(number for window in windows for number in window.held_out)
-        """Iterations that training never sees."""
+        """Iterations to test with, which training never sees."""
+        self.validation = frozenset(number for window in windows for number in window.validation)
+        """Iterations to select by, which training never sees either."""
+        self.aside = self.held_out | self.validation
+        """Both."""
         self._first = [window.iterations[0] for window in windows]
 
     @classmethod
-    def in_time(cls, iterations: Sequence[int], tasks: int, holdout: float) -> Self:
+    def in_time(
+        cls,
+        iterations: Sequence[int],
+        tasks: int,
+        holdout: float,
+        validation: float | None = None,
+    ) -> Self:
         """Cut iterations into consecutive tasks of equal length, the held-out ones spread evenly.
 
         Parameters
@@ -80,6 +93,8 @@ class TaskWindows:
             Number of windows.
         holdout
             Part of each window to hold out; between 0 and 1.
+        validation
+            Part of each window to select by, none of it held out to test with; None or 0: none.
 
         Raises
         ------
@@ -88,11 +103,14 @@ class TaskWindows:
         """
         windows = []
         for places in split_by_time(len(iterations), tasks):
-            _, held_out = hold_out_evenly(places, holdout)
+            rest, held_out = hold_out_evenly(places, holdout)
+            _, selecting = validate_evenly(rest, validation, of=len(places))
             numbers = [int(iterations[place]) for place in places]
             name = f"iterations {numbers[0]}–{numbers[-1]}"
-            kept = tuple(int(iterations[place]) for place in held_out)
-            windows.append(Window(name, tuple(numbers), kept))
+            kept, validated = (
+                tuple(int(iterations[place]) for place in part) for part in (held_out, selecting)
+            )
+            windows.append(Window(name, tuple(numbers), kept, validated))
         return cls(windows)
 
     def __len__(self) -> int:
@@ -131,7 +149,7 @@ class TaskWindows:
     def trained(self, task: int) -> list[int]:
         """Return the iterations of a task that are trained on."""
         window = self.windows[task]
-        return [number for number in window.iterations if number not in self.held_out]
+        return [number for number in window.iterations if number not in self.aside]
 
     def count_between(self, first: int, last: int) -> int:
         """Return how many iterations of the tasks are among these, both included."""

@@ -38,7 +38,9 @@ class Arrivals:
     windows
         The tasks.
     held_out
-        Where held-out samples go.
+        Where samples to test with go.
+    validation
+        Where those to select by go; None: they are left aside.
     normalise_by
         Number of training steps that are held in memory until their mean and deviation are known,
         which normalise the whole stream; None: all of the first task that comes.
@@ -50,11 +52,13 @@ class Arrivals:
         windows: TaskWindows,
         held_out: HeldOut,
         *,
+        validation: HeldOut | None = None,
         normalise_by: int | None = None,
     ) -> None:
         self.cutter = cutter
         self.windows = windows
         self.held_out = held_out
+        self.validation = validation
         self.normalise_by = normalise_by
         self.normalisation: Normalisation | None = None
         """None until enough has come."""
@@ -67,6 +71,12 @@ class Arrivals:
         self._measured_task = 0
 
     @property
+    def stores(self) -> dict[str, HeldOut]:
+        """What keeps samples aside, by name."""
+        stores = {"held_out": self.held_out, "validation": self.validation}
+        return {name: store for name, store in stores.items() if store is not None}
+
+    @property
     def pending(self) -> bool:
         """Whether steps wait here until the normalisation is known."""
         return bool(self._waiting)
@@ -75,7 +85,7 @@ class Arrivals:
     def most_waiting(self) -> int:
         """How many steps wait here at most until the normalisation is known."""
         first = self.windows.windows[0].iterations
-        trained = [k for k, number in enumerate(first) if number not in self.windows.held_out]
+        trained = [k for k, number in enumerate(first) if number not in self.windows.aside]
         last = (self.normalise_by or len(first)) - 1
         return min([len(first), *(k + 1 for k in trained[last:])])
 
@@ -92,7 +102,7 @@ class Arrivals:
             yield self._arrival(step.iteration, columns)
             return
         self._waiting.append((step.iteration, columns))
-        if step.iteration not in self.windows.held_out:
+        if step.iteration not in self.windows.aside:
             self.cutter.measure(columns)
             self._measured += 1
             self._measured_task = task
@@ -115,16 +125,21 @@ class Arrivals:
     def info(self, task: int, train: int) -> TaskInfo:
         """Return what is known of a task, of which ``train`` samples were trained on."""
         assert self.normalisation is not None
-        test = sum(len(columns["inputs"]) for columns in self.held_out.samples(task))
-        kept = self.held_out.iterations(task)
+        test, validation = (
+            0 if store is None else sum(len(columns["inputs"]) for columns in store.samples(task))
+            for store in (self.held_out, self.validation)
+        )
+        kept = {n for store in self.stores.values() for n in store.iterations(task)}
         window = self.windows.windows[task]
-        # Of the held-out iterations some may have been left out for want of room.
-        others = tuple(n for n in window.iterations if n not in window.held_out or n in kept)
+        # Of the iterations set aside some may have been left out for want of room.
+        aside = {*window.held_out, *window.validation}
+        others = tuple(n for n in window.iterations if n not in aside or n in kept)
         return self.cutter.task_info(
             replace(window, iterations=others),
             self.normalisation,
             train=train,
             test=test,
+            validation=validation,
             times=self.times,
         )
 
@@ -132,15 +147,14 @@ class Arrivals:
         """Return the tasks of which something was held out, with that and nothing to train on."""
         tasks: list[Task] = []
         for task in range(len(self.windows)):
-            blocks = list(self.held_out.samples(task))
-            if blocks:
-                columns = [name for name in ("inputs", "labels") if name in blocks[0]]
-                test = tuple(
-                    torch.from_numpy(np.concatenate([block[name] for block in blocks]))
-                    for name in columns
-                )
-                tasks.append(Task(len(tasks), self.windows.name(task), (), test))
+            if test := _joined(self.held_out, task):
+                name, validation = self.windows.name(task), self.validation_samples(task)
+                tasks.append(Task(len(tasks), name, (), test, validation=validation))
         return tasks
+
+    def validation_samples(self, task: int) -> Batch:
+        """Return what of a task was kept to select by; nothing where there is none."""
+        return _joined(self.validation, task) if self.validation is not None else ()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, plain values; only while nothing is :attr:`pending`."""
@@ -149,7 +163,7 @@ class Arrivals:
             "normalisation": scale and {"mean": scale.mean.tolist(), "std": scale.std.tolist()},
             "times": list(self.times.items()),
             "origins": list(self.origins.items()),
-            "held_out": self.held_out.state_dict(),
+            **{name: store.state_dict() for name, store in self.stores.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -159,15 +173,25 @@ class Arrivals:
             self.normalisation = Normalisation(np.array(scale["mean"]), np.array(scale["std"]))
         self.times = dict(state["times"])
         self.origins = {number: tuple(origin) for number, origin in state["origins"]}
-        if self.held_out.folder is not None:
-            self.held_out.load_state_dict(state["held_out"])
+        for name, store in self.stores.items():
+            if store.folder is not None:
+                store.load_state_dict(state[name])
 
     def _arrival(self, iteration: int, columns: Columns) -> Arrival:
         assert self.normalisation is not None
         task = self.windows.task_of(iteration)
         columns = normalised(columns, self.normalisation)
-        if iteration in self.windows.held_out:
-            self.held_out.add(task, iteration, columns)
+        if iteration in self.windows.aside:
+            store = self.held_out if iteration in self.windows.held_out else self.validation
+            if store is not None:
+                store.add(task, iteration, columns)
             return Arrival(iteration, task, None)
         names = [name for name in ("inputs", "labels") if name in columns]
         return Arrival(iteration, task, tuple(torch.from_numpy(columns[name]) for name in names))
+
+
+def _joined(store: HeldOut, task: int) -> Batch:
+    """Return all that is kept of a task as one batch; nothing where there is none."""
+    blocks = list(store.samples(task))
+    names = [name for name in ("inputs", "labels") if blocks and name in blocks[0]]
+    return tuple(torch.from_numpy(np.concatenate([b[name] for b in blocks])) for name in names)

@@ -113,6 +113,7 @@ class Cutter:
         *,
         train: int,
         test: int,
+        validation: int = 0,
         times: Mapping[int, float],
     ) -> TaskInfo:
         """Describe a task; of its iterations, those that have come and could be learned from.
@@ -125,15 +126,23 @@ class Cutter:
             Its iterations.
         normalisation
             Of its samples.
-        train, test
-            Number of samples to learn from, and held out.
+        train, test, validation
+            Number of samples to learn from, held out to test with, and to select by.
         times
             Physical time of each iteration that came, in seconds.
         """
         of_a_field = self.description.samples is None
         seen = [n for n in window.iterations if n in times] if of_a_field else []
-        held_out = tuple(n for n in seen if n in window.held_out)
-        return TaskInfo(window.name, train, test, normalisation, tuple(seen), held_out)
+        return TaskInfo(
+            window.name,
+            train,
+            test,
+            normalisation,
+            iterations=tuple(seen),
+            held_out=tuple(n for n in seen if n in window.held_out),
+            validation=validation,
+            validation_iterations=tuple(n for n in seen if n in window.validation),
+        )
 
     def manifest(
         self,

@@ -193,7 +193,7 @@ class SampleStream:
         Its rows, task by task.
     rows
         Samples of a step at most; None: all training samples of a task are one step, and its
-        held-out ones another.
+        held-out ones another, as are those to validate with.
     """
 
     def __init__(
@@ -208,9 +208,12 @@ class SampleStream:
             first = len(self._blocks)
             self._blocks += _blocks(task.test, rows)
             held_out = tuple(range(first, len(self._blocks)))
+            if len(task.validation):
+                self._blocks += _blocks(task.validation, rows)
+            validation = tuple(range(first + len(held_out), len(self._blocks)))
             self._blocks += _blocks(task.train, rows)
             window = tuple(range(first, len(self._blocks)))
-            windows.append(Window(task.name, window, held_out))
+            windows.append(Window(task.name, window, held_out, validation))
         self.windows = TaskWindows(windows)
 
     def describe(self) -> Description:

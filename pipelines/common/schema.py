@@ -18,6 +18,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=2_000_000, allow_inf_nan=False)]
 """At most 23 days: no longer can the system be asked to wait."""
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+FractionOrZero = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[\w.-]*\w[\w.-]*$")]
 """Of something that files are called by: no folder, no blank."""
@@ -88,6 +89,7 @@ class Split(Section):
     """How data become tasks; without a ``holdout``, test data are the published ones."""
 
     holdout: Fraction | None
+    validation: FractionOrZero | None = None
     normalisation: Literal["first_task", "running", "global"]
     on_bad_iteration: Literal["skip", "fail"] = "fail"
     seed: Seed

@@ -90,7 +90,9 @@ class Field(Kind):
             )
         numbers = iterations if iterations is not None else description.iterations
         assert numbers is not None
-        return TaskWindows.in_time(numbers, data.split.tasks, data.split.holdout)
+        return TaskWindows.in_time(
+            numbers, data.split.tasks, data.split.holdout, data.split.validation
+        )
 
     def components(self, manifest: Manifest) -> tuple[str, ...]:
         return manifest.components

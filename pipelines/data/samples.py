@@ -90,5 +90,5 @@ def _tasks(data: Data, samples: Samples) -> list[SampleTask]:
 
     split = data.split
     if isinstance(split, LabelSplit):
-        return tasks_by_label(samples, split.groups, split.holdout, split.seed)
-    return tasks_in_time(samples, split.tasks, split.holdout, split.seed)
+        return tasks_by_label(samples, split.groups, split.holdout, split.seed, split.validation)
+    return tasks_in_time(samples, split.tasks, split.holdout, split.seed, split.validation)

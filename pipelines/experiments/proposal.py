@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pipelines.common.errors import UserError
@@ -14,6 +15,9 @@ TASKS = 5
 TASK_ITERATIONS = 5
 """Of a task at least, where there are enough."""
 HOLDOUT = 0.2
+VALIDATION = 0.1
+FEWEST_TO_VALIDATE = 5
+"""Iterations of a task that has a validation part, where nobody says so."""
 SAMPLE_POINTS = {1: 256, 2: 4096, 3: 8192}
 """Points of a chunk at most, by the number of axes."""
 FEWEST_POINTS = 4
@@ -44,6 +48,8 @@ class Proposal:
         Passes over each task.
     samples
         Samples to train on of the smallest task.
+    validation
+        Part of each task to select by; None: none.
     """
 
     tasks: int
@@ -52,6 +58,7 @@ class Proposal:
     model_values: Node
     epochs: int
     samples: int
+    validation: float | None
 
     def steps(self, batch_size: int) -> int:
         """Return the optimizer's steps in the smallest task."""
@@ -66,6 +73,7 @@ def propose(
     *,
     tasks: int | None = None,
     chunk: Sequence[int] | None = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Proposal:
     """Propose how to learn a field.
 
@@ -81,6 +89,8 @@ def propose(
         Samples of a step.
     tasks, chunk
         As given; None: what suits the data.
+    given
+        Values of section ``data`` by dotted name; ``split.validation`` may be among them.
 
     Raises
     ------
@@ -99,14 +109,17 @@ def propose(
     tasks = tasks_of(len(iterations)) if tasks is None else tasks
     chunk = tuple(chunk_of(shape) if chunk is None else chunk)
     try:
-        windows = TaskWindows.in_time(iterations, tasks, HOLDOUT)
+        fewest = len(iterations) // tasks if tasks > 0 else 0
+        room = VALIDATION if fewest >= FEWEST_TO_VALIDATE else None
+        validation = given.get("split.validation", room)
+        windows = TaskWindows.in_time(iterations, tasks, HOLDOUT, validation)
         places = chunk_places(tuple(shape), chunk)
     except ValueError as error:
         raise UserError(str(error)) from error
     samples = len(places) * min(len(windows.trained(task)) for task in range(tasks))
     model, values = model_of((components, *chunk))
     epochs = max(FEWEST_EPOCHS, math.ceil(STEPS / math.ceil(samples / batch_size)))
-    return Proposal(tasks, chunk, model, values, epochs, samples)
+    return Proposal(tasks, chunk, model, values, epochs, samples, validation)
 
 
 def tasks_of(iterations: int) -> int:

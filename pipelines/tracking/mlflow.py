@@ -183,7 +183,10 @@ def _facts(run: Run) -> dict[str, Any]:
             "name": manifest.title,
             "digest": manifest.fingerprint[:16],
             "folder": files.folder.name,
-            "profile": {t.name: {"train": t.train, "test": t.test} for t in manifest.tasks},
+            "profile": {
+                t.name: {"train": t.train, "test": t.test, "validation": t.validation}
+                for t in manifest.tasks
+            },
         },
     }
 

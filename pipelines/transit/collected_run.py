@@ -30,7 +30,13 @@ class CollectedRun(TransitRun):
         self.state.metadata.manifest = manifest
         windows, settings = self.arrivals.windows, self.run.recipe.training
         tasks = [
-            Task(number, windows.name(task), self.trainer.samples(task), ())
+            Task(
+                number,
+                windows.name(task),
+                self.trainer.samples(task),
+                (),
+                validation=self.arrivals.validation_samples(task),
+            )
             for number, task in enumerate(self.ended_tasks)
         ]
         batch_size, batches = settings["batch_size"], self.transit.batches_per_iteration

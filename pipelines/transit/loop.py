@@ -131,7 +131,7 @@ class StreamTraining:
         return self.windows.first <= iteration <= self.windows.last
 
     def _begin(self) -> None:
-        content = self.points.last_whole(self.arrivals.held_out, self.listener.say)
+        content = self.points.last_whole(self.arrivals.stores, self.listener.say)
         if content is None:
             for run in self.runs:
                 run.begin()

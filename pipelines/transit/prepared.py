@@ -80,12 +80,15 @@ class StreamedTasks:
         from insituml.in_transit import Arrivals, HeldOut
 
         try:
-            held_out = HeldOut(
-                len(self.windows),
-                self.transit.held_out_bytes,
-                self.cutter.samples_per_iteration * self.sample_bytes,
-                self.data.split.seed,
-                folder / "held_out",
+            held_out, validation = (
+                HeldOut(
+                    len(self.windows),
+                    self.transit.held_out_bytes,
+                    self.cutter.samples_per_iteration * self.sample_bytes,
+                    self.data.split.seed,
+                    folder / name,
+                )
+                for name in ("held_out", "validation")
             )
         except ValueError as error:
             raise UserError(f"transit.held_out_bytes: {error}") from error
@@ -93,6 +96,7 @@ class StreamedTasks:
             self.cutter,
             self.windows,
             held_out,
+            validation=validation if self.windows.validation else None,
             normalise_by=self.transit.normalisation_iterations,
         )
 

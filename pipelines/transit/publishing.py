@@ -80,6 +80,8 @@ def _write_held_out(plan: Plan, manifest: Manifest, tasks: Sequence[int], folder
     with new_folder(folder) as made:
         for k, task in enumerate(tasks):
             write_part(made, k, "test", plan.arrivals.held_out.samples(task))
+            if plan.arrivals.validation is not None:
+                write_part(made, k, "validation", plan.arrivals.validation.samples(task))
             for name, array in plan.tasks.cutter.task_arrays(task).items():
                 np.save(task_folder(made, k) / f"{name}.npy", array)
         write_manifest(made, manifest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +54,18 @@ class ResumePoints:
         for run in self.runs:
             run.forget_others(kept)
 
-    def last_whole(self, held_out: HeldOut, say: Callable[[str], None]) -> Node | None:
+    def last_whole(self, stores: Mapping[str, HeldOut], say: Callable[[str], None]) -> Node | None:
         """Return the last point of which nothing is missing or damaged, or None; say what is.
 
-        Without any, all that an earlier call left is deleted.
+        Without any, all that an earlier call left is deleted, in the stores of what was set aside
+        too.
         """
         for name in (RESUME, PREVIOUS):
             file = self.folder / name
             if not file.exists():
                 continue
             try:
-                content = self._checked(file, held_out)
+                content = self._checked(file, stores)
             except UnusableCheckpointError as error:
                 say(f"{file} cannot be gone on from: {error}")
                 continue
@@ -76,10 +77,10 @@ class ResumePoints:
             return content
         if (self.folder / RESUME).exists() or (self.folder / PREVIOUS).exists():
             say("no resume point is whole: the stream is learned anew, from its first iteration")
-        self._clear(held_out)
+        self._clear(stores)
         return None
 
-    def _checked(self, file: Path, held_out: HeldOut) -> Node:
+    def _checked(self, file: Path, stores: Mapping[str, HeldOut]) -> Node:
         try:
             content = json.loads(file.read_text())
             told = content.pop("sha256")
@@ -91,8 +92,9 @@ class ResumePoints:
             raise UnusableCheckpointError(f"it is of another stream ({content['stream']})")
         for run in self._learning(content["log"]["diverged"]):
             run.check(content["iteration"])
-        if fault := held_out.fault(content["arrivals"]["held_out"]):
-            raise UnusableCheckpointError(fault)
+        for name, store in stores.items():
+            if fault := store.fault(content["arrivals"][name]):
+                raise UnusableCheckpointError(fault)
         return content
 
     def _number(self, name: str) -> int | None:
@@ -105,8 +107,9 @@ class ResumePoints:
     def _learning(self, diverged: Sequence[str]) -> list[TransitRun]:
         return [run for run in self.runs if run.name not in diverged]
 
-    def _clear(self, held_out: HeldOut) -> None:
-        held_out.clear()
+    def _clear(self, stores: Mapping[str, HeldOut]) -> None:
+        for store in stores.values():
+            store.clear()
         for entry in self.folder.iterdir():
             if entry.name != TASKS:
                 remove(entry)

@@ -10,6 +10,8 @@ from insituml.data.split import (
     hold_out_randomly,
     split_by_label,
     split_by_time,
+    validate_evenly,
+    validate_randomly,
 )
 
 
@@ -88,3 +90,40 @@ def test_the_random_part_is_uniform_and_repeats_with_its_generator() -> None:
     again = hold_out_randomly(np.arange(50), 0.3, np.random.default_rng(1))[1]
     other = hold_out_randomly(np.arange(50), 0.3, np.random.default_rng(2))[1]
     assert first.tolist() == again.tolist() != other.tolist()
+
+
+def validating_randomly(
+    items: np.ndarray, fraction: float | None, of: int
+) -> tuple[np.ndarray, np.ndarray]:
+    return validate_randomly(items, fraction, of, np.random.default_rng(5))
+
+
+@pytest.mark.parametrize("validate", [validate_evenly, validating_randomly])
+@pytest.mark.parametrize("count, expected", [(3, 1), (10, 1), (16, 2), (100, 10)])
+def test_what_is_validated_with_is_none_of_what_is_tested_with(validate, count, expected) -> None:
+    items = np.arange(count)
+    rest, test = hold_out_evenly(items, 0.2)
+    training, validation = validate(rest, 0.1, count)
+    assert sorted([*training, *validation, *test]) == items.tolist()
+    assert len(validation) == expected  # of all, not of what is left
+    assert len(training) >= 1
+    for fraction in (None, 0.0):
+        training, none = validate(rest, fraction, count)
+        assert training.tolist() == rest.tolist()
+        assert none.tolist() == []
+
+
+def test_validation_items_are_spread_evenly() -> None:
+    training, validation = validate_evenly(np.arange(0, 80, 2), 0.1, 40)
+    assert validation.tolist() == [10, 30, 50, 70]
+    assert len(training) == 36
+
+
+@pytest.mark.parametrize("validate", [validate_evenly, validating_randomly])
+def test_no_room_to_validate_is_said_with_the_key(validate) -> None:
+    with pytest.raises(ValueError, match=r"2 items, of which 1 are not.*data\.split\.validation"):
+        validate(np.arange(1), 0.1, 2)
+    with pytest.raises(ValueError, match="no room for 6"):
+        validate(np.arange(5), 0.6, 10)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        validate(np.arange(5), 1.0, 10)

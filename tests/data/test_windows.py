@@ -56,3 +56,15 @@ def test_a_stream_may_say_its_tasks_itself() -> None:
 def test_numbers_that_are_no_iterations(numbers: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TaskWindows.in_time(numbers, 2, 0.5)
+
+
+def test_a_validation_part_takes_from_training_alone() -> None:
+    without = TaskWindows.in_time(range(0, 500, 10), 5, 0.2)
+    windows = TaskWindows.in_time(range(0, 500, 10), 5, 0.2, 0.1)
+    assert windows.held_out == without.held_out
+    assert windows.validation.isdisjoint(windows.held_out)
+    assert windows.aside == windows.held_out | windows.validation
+    for k in range(5):
+        trained = set(windows.trained(k))
+        assert trained == set(without.trained(k)) - windows.validation
+        assert len(without.trained(k)) - len(trained) == 1

@@ -33,6 +33,7 @@ DATA = [
     "data.source.iterations=12",
     "data.split.chunk=[2,64,2]",
     "data.split.tasks=3",
+    "data.split.validation=null",
 ]
 LEARNER = [
     "model=mlp",

@@ -100,6 +100,7 @@ def test_what_is_written_runs(
     # Compose, generate, split and plan, as `dvc repro` would.
     section = data_of(composed(project, "data", "mine", "experiment=mine", "data=mine"))
     assert section.split.chunk == chunk
+    assert section.split.validation == (0.1 if count == 10 else None)  # others: short tasks
     assert section.name == "mine"
     generate(section, project / "data/raw")
     manifest = split(section, project / "data/raw", project / "data/tasks")

@@ -410,3 +410,71 @@ def test_tasks_of_other_data_than_asked_for_are_refused(asked, difference, point
 )
 def test_what_a_command_asks_of_the_data(overrides, asked) -> None:
     assert _asked_data(composed(overrides), overrides) == asked
+
+
+def test_three_parts_share_nothing_and_the_test_part_stays_what_it_was(tools, tmp_path) -> None:
+    kinds = {"points": tools.points_data, "images": tools.images_data}
+    for name, make in kinds.items():
+        # Statistics of the training data alone differ, and so do normalised values: not labels.
+        before = tools.make_stream(make(holdout=0.3), tmp_path / name / "without")
+        after = tools.make_stream(make(holdout=0.3, validation=0.2), tmp_path / name / "with")
+        for k, (old, new) in enumerate(
+            zip(before.manifest.tasks, after.manifest.tasks, strict=True)
+        ):
+            assert (old.validation, old.test) == (0, new.test)
+            assert new.validation == round(0.2 * (old.train + old.test))
+            assert new.train == old.train - new.validation
+            np.testing.assert_array_equal(
+                before.array(k, "test_labels"), after.array(k, "test_labels")
+            )
+            parts = [raw(after, k, part) for part in ("train", "validation", "test")]
+            together = np.concatenate(parts).reshape(old.train + old.test, -1)
+            whole = np.concatenate([raw(before, k, part) for part in ("train", "test")])
+            whole = whole.reshape(old.train + old.test, -1)
+            for rows in (together, whole):
+                rows[:] = rows[np.lexsort(rows.T.round(4))]
+            np.testing.assert_allclose(together, whole, atol=1e-4)
+        first, second = before.tasks()[0], after.tasks(("train",))[0]
+        assert (first.validation, second.validation, second.test) == ((), (), ())
+
+
+def test_iterations_to_validate_with_lie_in_files_of_their_own(fields, tools, tmp_path) -> None:
+    data = tools.field_data(tmp_path / "fields", tasks=1, holdout=0.3, validation=0.2)
+    stream = tools.make_stream(data, tmp_path)
+    (task,) = stream.manifest.tasks
+    seen = {
+        part: set(stream.array(0, f"{part}_places")[:, 0].tolist())
+        for part in ("train", "validation", "test")
+    }
+    assert seen["validation"] == set(task.validation_iterations)
+    assert seen["test"] == set(task.held_out)
+    assert set.union(*seen.values()) == set(task.iterations)
+    assert sum(map(len, seen.values())) == len(task.iterations) == 7
+    # An array of the part that is not asked for may be gone.
+    (stream.folder / "task_00/test_inputs.npy").unlink()
+    stream.check(("train", "validation"))
+    with pytest.raises(FileNotFoundError):
+        stream.check(("test",))
+
+
+def test_a_bad_iteration_may_have_been_all_there_was_to_validate_with(
+    fields, tools, tmp_path, capsys
+) -> None:
+    changes = {"tasks": 1, "validation": 0.1, "on_bad_iteration": "skip"}
+    data = tools.field_data(tmp_path / "fields", **changes)
+    (number,) = tools.make_stream(data, tmp_path).manifest.tasks[0].validation_iterations
+    poisoned = tmp_path / f"fields/data_{number}.npy"
+    np.save(poisoned, np.full((3, *tools.FIELD_SHAPE), np.nan, dtype=np.float32))
+    stream = tools.make_stream(data, tmp_path)
+    assert stream.manifest.tasks[0].validation == 0
+    assert stream.tasks()[0].validation == ()
+    stream.check()
+    assert "+ 0 to validate with +" in capsys.readouterr().out
+
+
+def test_no_room_for_a_validation_part_names_the_key(fields, tools, tmp_path) -> None:
+    data = tools.field_data(tmp_path / "fields", validation=0.1)  # tasks of 3, 2 and 2 iterations
+    with pytest.raises(
+        UserError, match=r"2 items, of which 1 are not held out.*validation to null"
+    ):
+        tools.make_stream(data, tmp_path)

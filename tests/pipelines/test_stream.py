@@ -146,23 +146,25 @@ def test_methods_and_seeds_share_one_stream_and_come_out_as_from_files(root, too
 
 
 def test_files_of_either_kind_and_the_split_stage_agree(root, tools) -> None:
-    data = tools.field_data(root / "fields")
+    data = tools.field_data(root / "fields", validation=0.2)
     files = tools.make_stream(data, root)
-    stream(tools, root)
+    stream(tools, root, "data.split.validation=0.2")
     held_out = read_tasks(root / "transit/data/tasks")
     assert held_out.manifest.task_names == files.manifest.task_names
     assert held_out.manifest.times == files.manifest.times
     for k in range(3):
-        for name in ("test_inputs", "test_places"):
+        for name in ("test_inputs", "test_places", "validation_inputs", "validation_places"):
             np.testing.assert_array_equal(held_out.array(k, name), files.array(k, name))
         ours, theirs = held_out.manifest.tasks[k], files.manifest.tasks[k]
         assert (ours.train, ours.test) == (theirs.train, theirs.test)
+        assert ours.validation == theirs.validation == 4
         assert (ours.iterations, ours.held_out) == (theirs.iterations, theirs.held_out)
+        assert ours.validation_iterations == theirs.validation_iterations
         np.testing.assert_array_equal(ours.normalisation.mean, theirs.normalisation.mean)
         np.testing.assert_array_equal(ours.normalisation.std, theirs.normalisation.std)
     first = weights(root, "naive")
     write_series(root / "series.h5", NpyFolder(root / "fields"))
-    stream(tools, root, path="series.h5", data="openpmd")
+    stream(tools, root, "data.split.validation=0.2", path="series.h5", data="openpmd")
     assert same(weights(root, "naive"), first)
 
 
@@ -495,7 +497,7 @@ def test_a_mistake_is_one_clear_error(wrong, expected, root, tools) -> None:
 @pytest.mark.parametrize("kind", ["points", "images"])
 def test_points_and_images_stream_and_come_out_as_from_files(kind, root, tools) -> None:
     """The held-out samples are those of the split stage, up to the order in which they come."""
-    data = {"points": tools.points_data, "images": tools.images_data}[kind]()
+    data = {"points": tools.points_data, "images": tools.images_data}[kind](validation=0.05)
     files = tools.make_stream(data, root)
     chosen = {
         "points": [
@@ -510,6 +512,7 @@ def test_points_and_images_stream_and_come_out_as_from_files(kind, root, tools) 
     }[kind]
     size = "transit.samples_per_iteration=9"
     methods = "transit.methods=[naive,ewc,agem,experience_replay,joint]"
+    chosen.append("data.split.validation=0.05")
     main(tools.invoke(root, SECTIONS, *chosen, *TINY, size, methods))
     held_out = read_tasks(root / "transit/data/tasks")
     assert held_out.manifest.in_transit
@@ -518,7 +521,9 @@ def test_points_and_images_stream_and_come_out_as_from_files(kind, root, tools) 
         zip(held_out.manifest.tasks, files.manifest.tasks, strict=True)
     ):
         assert (ours.name, ours.train, ours.test) == (theirs.name, theirs.train, theirs.test)
-        for name in ("test_inputs", "test_labels"):
+        assert ours.validation == theirs.validation > 0
+        parts = ("test", "validation")
+        for name in (f"{part}_{column}" for part in parts for column in ("inputs", "labels")):
             np.testing.assert_allclose(held_out.array(k, name), files.array(k, name), atol=1e-5)
     assert (root / "transit/figures/leaderboard.png").exists()
     assert (root / "transit/figures/reconstructions_agem.png").exists()

@@ -67,7 +67,7 @@ def test_an_unknown_key_of_a_subsection_names_the_keys_of_the_subsection(tools) 
     data = tools.points_data().model_dump()
     data["split"]["chunks"] = 3
     said = message(validate, Data, data, "data")
-    assert "data.split.chunks is not a key of data.split; accepted: holdout, normalisation" in said
+    assert "data.split.chunks is not a key of data.split; accepted: holdout, validation" in said
 
 
 MLP = "insituml.models.MLP"
