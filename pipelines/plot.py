@@ -32,8 +32,8 @@ def compare(
         Holds ``evaluations/`` and ``data/tasks``.
     output
         Gets ``results/metrics.json``, ``results/loss_matrix.csv``, ``results/leaderboard.csv``,
-        ``results/leaderboard.md``, ``results/errors.md``, ``results/forgetting_curves.csv`` and
-        ``figures/*.png``.
+        ``results/leaderboard.md``, ``results/differences.csv``, ``results/differences.md``,
+        ``results/errors.md``, ``results/forgetting_curves.csv`` and ``figures/*.png``.
     tracker
         Gets the figures and tables.
     workers
@@ -48,8 +48,8 @@ def compare(
 
     from insituml.atomic_file import write_atomically, write_json
     from insituml.metrics import headlines
-    from insituml.plots import leaderboard_markdown
-    from pipelines.results import tables
+    from insituml.plots import differences_markdown, leaderboard_markdown
+    from pipelines.results import significance, tables
     from pipelines.results.error_table import errors_markdown
     from pipelines.results.figures import draw_figures
     from pipelines.results.labels import metric_label, unit_note
@@ -69,15 +69,20 @@ def compare(
                 f"evaluations/{method} is of {len(summary.task_steps)} tasks, data/tasks of "
                 f"{len(manifest.tasks)}; run `python -m pipelines.split` again, or `dvc repro`"
             )
-    board = tables.leaderboard(summaries)
+    board, differences = significance.with_verdicts(tables.leaderboard(summaries), summaries)
     rows: list[dict[str, Any]] = board.to_dict("records")
     metric = summaries[methods[0]].metric
     label = f"{metric_label(metric)}. {unit_note(metric, manifest)}".rstrip(". ")
     markdown = leaderboard_markdown(rows, metric_label=label)
+    compared = differences_markdown(
+        differences.to_dict("records"),
+        caption=significance.differences_caption(differences, metric_label(metric)),
+    )
     matrices = pd.concat([tables.read_table(root, m, "loss_matrix.csv") for m in methods])
     csv = {
         "loss_matrix": matrices,
         "leaderboard": board,
+        "differences": differences,
         "forgetting_curves": tables.forgetting_curves(root, summaries),
     }
 
@@ -87,6 +92,7 @@ def compare(
         for name, table in csv.items():
             write_atomically(made / f"{name}.csv", table.to_csv(index=False).encode())
         write_atomically(made / "leaderboard.md", (markdown + "\n").encode())
+        write_atomically(made / "differences.md", compared.encode())
         write_atomically(made / "errors.md", errors_markdown(rows, manifest).encode())
         draw_figures(summaries, rows, manifest, root, drawn, workers)
 

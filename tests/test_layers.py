@@ -22,7 +22,7 @@ LEVELS = [
     ["reconstruction_loss"],
     ["rebuilding", "verified_file"],
     ["checkpoint_file"],
-    ["data", "gradients", "memory", "metrics", "plots", "stream", "toy_data"],
+    ["data", "gradients", "memory", "metrics", "plots", "significance", "stream", "toy_data"],
     ["original_interface", "physical_errors"],
     ["learner", "methods", "models"],
     ["model_class", "trainable", "unseen"],

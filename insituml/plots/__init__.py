@@ -2,6 +2,8 @@
 
 from matplotlib.figure import Figure
 
+from insituml.plots.critical_difference import critical_difference_figure
+from insituml.plots.differences_table import differences_markdown
 from insituml.plots.forgetting import first_task_error, forgetting_curves
 from insituml.plots.image_rows import image_grid
 from insituml.plots.latent_drift import latent_drift_heatmap
@@ -18,6 +20,8 @@ from insituml.plots.units import quantity
 
 __all__ = [
     "Figure",
+    "critical_difference_figure",
+    "differences_markdown",
     "first_task_error",
     "forgetting_curves",
     "image_grid",

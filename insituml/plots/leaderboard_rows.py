@@ -24,12 +24,16 @@ class Row:
         Number of seeds; 1 where not known.
     numbers
         By column, NaN where not known.
+    verdict
+        How its error compares with the best's: ``"best"``, ``"on a par"``, ``"worse"``,
+        ``"better"`` or ``"diverged"``; empty where that is not known.
     """
 
     method: str
     competes: bool
     seeds: int
     numbers: dict[str, float]
+    verdict: str = ""
 
 
 def ranked(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -59,6 +63,7 @@ def ranked(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
             competes=metrics.competes(name, is_bound=row["is_bound"]),
             seeds=int(row.get("seeds", 1)),
             numbers={c: math.nan if row[c] is None else float(row[c]) for c in columns},
+            verdict=str(row.get("verdict") or ""),
         )
     first = metrics.headlines()[0]
     sign = 1 if first.better == "lower" else -1

@@ -18,16 +18,18 @@ from insituml.plots.style import compact, human_bytes
 def leaderboard_markdown(rows: Sequence[Mapping[str, Any]], *, metric_label: str = "") -> str:
     """Return the leaderboard as a Markdown table, mean ± standard deviation, best on top.
 
-    The best method of each column is bold where it stands out: where there are several to choose
-    from, and where it is better than each of them, and than the method that does nothing, by more
-    than their spreads (the root of the sum of their squares). Bounds, which have ``is_bound``, and
-    the method that does nothing do not compete; a gap that is not closed at all is no success;
-    of one seed no spread is known, and nothing stands out.
+    Where rows have a ``verdict`` (see :mod:`insituml.significance`), it is the last column, and
+    the errors of the best method and of those on a par with it are bold, if that leaves others
+    behind. Else the best method of each column is bold where it stands out: where there are several
+    to choose from, and where it is better than each of them, and than the method that does nothing,
+    by more than their spreads (the root of the sum of their squares). Bounds, which have
+    ``is_bound``, and the method that does nothing do not compete; a gap that is not closed at all
+    is no success; of one seed no spread is known, and nothing stands out.
 
     Parameters
     ----------
     rows
-        As for :func:`leaderboard_figure`.
+        As for :func:`leaderboard_figure`; ``verdict`` may be missing.
     metric_label
         What the errors are, with their unit; said below the table.
 
@@ -38,6 +40,10 @@ def leaderboard_markdown(rows: Sequence[Mapping[str, Any]], *, metric_label: str
     """
     board = ranked(rows)
     columns = [_column(board, metric) for metric in metrics.headlines()]
+    best = [row for row in board if row.verdict == "best"]
+    if best:
+        head = f"against {method_label(best[0].method)}"
+        columns.append((head, [row.verdict or "–" for row in board]))
     cells = [[method_label(row.method) for row in board], *(column for _, column in columns)]
     heads = ["method", *(head for head, _ in columns)]
     lines = [heads, *zip(*cells, strict=True)]
@@ -52,6 +58,9 @@ def _caption(board: Sequence[Row], metric_label: str) -> str:
     errors = f"Errors: {metric_label}. " if metric_label else ""
     if seeds > 1:
         spread = f"Mean ± standard deviation over {seeds} seeds. "
+        if any(row.verdict for row in board):
+            told = "Bold: best, or on a par with it by the paired t test over seeds"
+            return f"{errors}{spread}{told} (5 %, corrected by Holm)."
         return f"{errors}{spread}Bold: best, by more than the spread."
     if any(_spread_known(row) for row in board):
         return f"{errors}Mean ± standard deviation over seeds. Bold: best, by more than the spread."
@@ -71,9 +80,22 @@ def _column(board: Sequence[Row], metric: Metric) -> tuple[str, list[str]]:
     for row in board:
         value = row.numbers[metric.name]
         text = compact(value) if not math.isfinite(value) else write(row.numbers)
-        wins = row.competes and value == best and _stands_out(row, board, metric)
+        if any(other.verdict for other in board):
+            wins = metric is metrics.headlines()[0] and _leads(row, board)
+        else:
+            wins = row.competes and value == best and _stands_out(row, board, metric)
         cells.append(f"**{text}**" if wins else text)
     return head, cells
+
+
+def _leads(row: Row, board: Sequence[Row]) -> bool:
+    """Return whether a row is the best, or on a par with it, and others are left behind."""
+    behind = [other for other in board if other.competes or other.method == metrics.REFERENCE]
+    if not any(other.verdict == "worse" for other in behind):
+        return False
+    if any(o.method == metrics.REFERENCE and o.verdict != "worse" for o in behind):
+        return False
+    return row.competes and row.verdict in ("best", "on a par")
 
 
 def _stands_out(best: Row, board: Sequence[Row], metric: Metric) -> bool:

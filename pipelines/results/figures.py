@@ -15,6 +15,7 @@ from pipelines.common.workers import do_side_by_side
 from pipelines.data.kind import FigureLabels
 from pipelines.data.kinds import KINDS
 from pipelines.results.labels import loss_label, metric_label, unit_note
+from pipelines.results.significance import errors_by_seed, ranked_methods, ranks_figure
 from pipelines.results.summary import Summary
 from pipelines.results.tables import read_matrices
 
@@ -124,6 +125,14 @@ def _draw_shared(
     if ordered:
         curves = {m: matrices[m] for m in ordered}
         figures["forgetting_curves"] = plots.forgetting_curves(curves, log=log, **shared)
+    errors = errors_by_seed(summaries)
+    ranks = ranks_figure(
+        {method: errors[method] for method in ranked_methods(rows)},
+        title=title,
+        notes=["Seeds of one experiment: this says nothing about other data."],
+    )
+    if ranks is not None:
+        figures["critical_difference"] = ranks
     for name, figure in figures.items():
         plots.save(figure, folder / f"{name}.png")
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import ttest_rel
 
 from insituml import decode_field, encode_field, load_checkpoint, metrics, plots
 from insituml.data import TaskFiles
@@ -113,6 +114,7 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
         *(f"{name}{end}" for name in spread for end in ("", "_std")),
         "memory_bytes",
         *(f"{name}{end}" for name in ("mse", "l1", "linf") for end in ("", "_std")),
+        "verdict",
     ]
     np.testing.assert_allclose(board["mse"], board["final_average_error"])
     assert dict(board["is_bound"]) == {m: m == "joint" for m in METHODS}
@@ -139,6 +141,25 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
     assert board.loc["naive", "memory_bytes"] == 0
     assert board.loc["experience_replay", "memory_bytes"] >= 6 * (2 + 8) * 4
     assert np.isnan(board.loc["joint", "memory_bytes"])  # it keeps the stream itself
+
+    # Differences: paired by seed, the best competing method being the reference.
+    differences = pd.read_csv(root / "results/differences.csv").set_index("method")
+    assert list(differences.index) == [m for m in board.index if m != "experience_replay"]
+    assert set(differences["reference"]) == {"experience_replay"}
+    for method, found in differences.iterrows():
+        theirs = ttest_rel(errors[method], errors["experience_replay"])
+        interval = theirs.confidence_interval(0.95)
+        assert found["p"] == pytest.approx(theirs.pvalue)
+        assert (found["low"], found["high"]) == pytest.approx((interval.low, interval.high))
+        assert board.loc[method, "verdict"] == found["verdict"]
+    low, high = sorted(differences["p"])
+    corrected = [min(1, 2 * low), max(min(1, 2 * low), high)]
+    assert sorted(differences["p_holm"]) == pytest.approx(corrected)
+    assert board.loc["experience_replay", "verdict"] == "best"
+    told = (root / "results/differences.md").read_text()
+    assert "| naive − experience replay | +" in told
+    assert "Paired over 3 seeds" in told
+    assert "below 0.25" in told
 
     # For `dvc metrics`: few numbers alone, strictly JSON.
     found = json.loads((root / "results/metrics.json").read_text(), parse_constant=pytest.fail)
@@ -365,6 +386,30 @@ def test_the_experiment_that_was_chosen_travels_with_the_runs(root, tools, make_
     assert evaluate(root, ("naive",))["naive"].experiment == "toy8_flow"
 
 
+def test_of_one_seed_nothing_is_said_to_differ(tools, make_run, tmp_path) -> None:
+    tools.make_stream(tools.points_data(), tmp_path)
+    train(tmp_path, make_run, seeds=(0,))
+    evaluate(tmp_path)
+    markdown = compare(METHODS, tmp_path, tmp_path, Tracker())
+    assert "against" not in markdown
+    assert "One seed: no spread is known" in markdown
+    assert pd.read_csv(tmp_path / "results/leaderboard.csv")["verdict"].isna().all()
+    said = (tmp_path / "results/differences.md").read_text()
+    assert "One seed: nothing can be said about whether methods differ" in said
+    assert not (tmp_path / "figures/critical_difference.png").exists()
+
+
+def test_ranks_are_drawn_for_three_methods_and_two_seeds(tools, make_run, tmp_path) -> None:
+    tools.make_stream(tools.points_data(), tmp_path)
+    methods = ("naive", "ewc", "experience_replay", "joint")
+    train(tmp_path, make_run, methods, seeds=(0, 1))
+    evaluate(tmp_path, methods)
+    compare(methods, tmp_path, tmp_path, Tracker())
+    assert is_png(tmp_path / "figures/critical_difference.png")
+    compare(methods[1:], tmp_path, tmp_path, Tracker())  # joint is not ranked
+    assert not (tmp_path / "figures/critical_difference.png").exists()
+
+
 def test_evaluations_of_other_data_are_not_drawn(root, tools) -> None:
     tools.make_stream(tools.points_data(tasks=2), root)
     with pytest.raises(UserError, match=r"evaluations are of other data .* run `dvc repro`"):
@@ -442,7 +487,7 @@ def test_a_new_metric_is_a_row_of_the_table(root, tools, monkeypatch, tmp_path) 
     board = pd.read_csv(root / "results/leaderboard.csv").set_index("method")
     assert board.loc["naive", "worst_error"] == pytest.approx(worst.mean())
     assert board.loc["naive", "worst_error_std"] == pytest.approx(worst.std(ddof=1))
-    assert markdown.splitlines()[0].endswith("| worst error |")
+    assert markdown.splitlines()[0].endswith("| worst error | against experience replay |")
     best = json.loads((root / "results/metrics.json").read_text())["best"]
     assert best["worst_error"] == board.loc["experience_replay", "worst_error"]
     assert heard["worst_error.naive"] == board.loc["naive", "worst_error"]

@@ -277,3 +277,37 @@ def test_wrong_rows(draw: Any) -> None:
     del incomplete["forgetting"]
     with pytest.raises(ValueError, match="row 'ewc' lacks forgetting; put None"):
         draw([incomplete])
+
+
+def judged(**verdicts: str) -> list[list[str]]:
+    """Return the table of methods whose errors rise by 0.1 in this order, each with its verdict."""
+    rows = [
+        {**row(name, 0.1 * (k + 1)), "verdict": verdict.replace("_", " ")}
+        for k, (name, verdict) in enumerate(verdicts.items())
+    ]
+    return table(plots.leaderboard_markdown(rows))
+
+
+def test_verdicts_are_told_in_words_and_decide_what_is_bold() -> None:
+    cells = judged(joint="better", ewc="best", agem="on_a_par", gem="worse", naive="worse")
+    assert [line[-1] for line in cells] == [
+        *("against EWC", "---:"),
+        *("better", "best", "on a par", "worse", "worse"),
+    ]
+    assert ["**" in line[1] for line in cells[2:]] == [False, True, True, False, False]
+    assert not any("**" in cell for line in cells for cell in line[2:])
+
+
+@pytest.mark.parametrize(
+    "verdicts",
+    [
+        {"ewc": "best", "agem": "on_a_par"},  # nobody is left behind
+        {"ewc": "best", "naive": "on_a_par", "agem": "worse"},  # nor is who does nothing
+    ],
+)
+def test_where_nobody_leads_nothing_is_bold(verdicts: dict[str, str]) -> None:
+    assert "**" not in str(judged(**verdicts))
+
+
+def test_without_verdicts_there_is_no_such_column() -> None:
+    assert len(judged(ewc="", agem="")[0]) == len(judged(ewc="best", agem="worse")[0]) - 1
