@@ -36,8 +36,12 @@ OWN: dict[str, dict[str, Any]] = {
     "MIR": {"replay_size": 3, "candidates": 5},
     "OnlineEWC": {"gamma": 0.5, "fisher_samples": 8},
     "SGEM": {"total_tasks": 3, "reference_size": 2},
+    "SketchedReplay": {"replay_size": 3, "sketch_size": 2},
     "WeightAveraging": {"decay": 0.9, "strength": 2.0},
 }
+
+NEED_AUTOENCODER = {"SketchedReplay"}
+"""Methods for learners with an encoder and a decoder only."""
 
 CLASSES: dict[str, type[Method]] = {
     name: getattr(methods, name) for name in methods.__all__ if name != "Method"

@@ -7,6 +7,7 @@ from insituml.memory.loss_aware import LossAwareMemory
 from insituml.memory.quota import QuotaMemory
 from insituml.memory.reservoir import ReservoirMemory
 from insituml.memory.ring import RingMemory
+from insituml.memory.sketch import Sketch
 
 __all__ = [
     "EpisodicMemory",
@@ -17,4 +18,5 @@ __all__ = [
     "QuotaMemory",
     "ReservoirMemory",
     "RingMemory",
+    "Sketch",
 ]

@@ -20,6 +20,7 @@ from insituml.methods.mir import MIR
 from insituml.methods.naive import Naive
 from insituml.methods.online_ewc import OnlineEWC
 from insituml.methods.sgem import SGEM
+from insituml.methods.sketched_replay import SketchedReplay
 from insituml.methods.synaptic_intelligence import SynapticIntelligence
 from insituml.methods.weight_averaging import WeightAveraging
 
@@ -44,6 +45,7 @@ __all__ = [
     "Method",
     "Naive",
     "OnlineEWC",
+    "SketchedReplay",
     "SynapticIntelligence",
     "WeightAveraging",
 ]

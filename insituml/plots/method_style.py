@@ -54,9 +54,13 @@ _FAMILIES: tuple[tuple[tuple[str, str], dict[str, str]], ...] = (
             "generative_replay": "generative replay",
         },
     ),
-    (  # outputs distilled
+    (  # outputs held: to those of a model, or to sketches
         ("#CC79A7", "#9A4F7C"),
-        {"lwf": "LwF", "weight_averaging": "weight averaging"},
+        {
+            "lwf": "LwF",
+            "weight_averaging": "weight averaging",
+            "sketched_replay": "sketched replay",
+        },
     ),
 )
 

@@ -32,7 +32,7 @@ from insituml.methods import (
 )
 from insituml.models import MLP
 from insituml.training import train
-from tests.method_examples import CLASSES, NAMES, make
+from tests.method_examples import CLASSES, NAMES, NEED_AUTOENCODER, make
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -70,6 +70,26 @@ class Regressor(ContinualLearner):
     def sample(self, conditions: tuple[Tensor, ...], *, generator: torch.Generator) -> Tensor:
         noise = torch.randn(len(conditions[0]), 4, generator=generator)
         return noise + conditions[0] * self.body[0].weight.sum(dim=0)
+
+
+class Coding(Regressor):
+    """The same with an encoder and a decoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            self.back = nn.Linear(6, 4)
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return self.back(latent)
+
+
+def learner_for(name: str) -> Regressor:
+    return Coding() if name in NEED_AUTOENCODER else Regressor()
 
 
 def run(learner, method, tasks, *, epochs: int = 2, batch_size: int = 5, lr: float = 0.02):
@@ -139,7 +159,7 @@ def test_naive_is_the_loop_written_by_hand() -> None:
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_works_with_a_users_learner_and_frozen_parameters(name: str, frozen: bool) -> None:
-    tasks, learner = make_tasks(), Regressor()
+    tasks, learner = make_tasks(), learner_for(name)
     if frozen:
         learner.body.requires_grad_(False)
     before = copy.deepcopy(dict(learner.named_parameters()))
@@ -151,7 +171,7 @@ def test_works_with_a_users_learner_and_frozen_parameters(name: str, frozen: boo
         if fixed or parameter_name != "body.0.bias":
             assert torch.equal(p, before[parameter_name]) == fixed, parameter_name
         assert torch.isfinite(p).all()
-    plain = Regressor()
+    plain = learner_for(name)
     if frozen:
         plain.body.requires_grad_(False)
     run(plain, Naive(generator=seeded(0)), tasks)
@@ -160,7 +180,7 @@ def test_works_with_a_users_learner_and_frozen_parameters(name: str, frozen: boo
 
 @pytest.mark.parametrize("name", NAMES)
 def test_state_is_made_of_plain_parts_and_restores(name: str) -> None:
-    tasks, learner = make_tasks(), Regressor()
+    tasks, learner = make_tasks(), learner_for(name)
     method = make(name, seeded(0))
     run(learner, method, tasks)
     restored = make(name, seeded(1))
@@ -512,8 +532,10 @@ def test_penalty_is_saved_with_the_method() -> None:
     assert restored.precision.keys() == dict(learner.named_parameters()).keys()
 
 
-def in_transit(name: str) -> tuple[Regressor, Method, torch.optim.Optimizer, InTransitTrainer]:
-    learner, method = Regressor(), make(name, seeded(0))
+def in_transit(
+    name: str, learner_of: str | None = None
+) -> tuple[Regressor, Method, torch.optim.Optimizer, InTransitTrainer]:
+    learner, method = learner_for(learner_of or name), make(name, seeded(0))
     optimizer = torch.optim.SGD(learner.parameters(), lr=0.02, momentum=0.9)
     options = {"now_samples": 8, "task_samples": 12, "batches_per_arrival": 2, "batch_size": 5}
     return (
@@ -551,6 +573,6 @@ def test_a_stream_interrupted_inside_a_task_goes_on_bit_for_bit(name: str) -> No
     push(second[-1], tasks, range(8, 15))
     assert same_bits(second[0], whole[0])
     assert whole[3].steps == second[3].steps == 30
-    plain = in_transit("Naive")
+    plain = in_transit("Naive", learner_of=name)
     push(plain[-1], tasks, range(15))
     assert same_bits(whole[0], plain[0]) == (name == "Naive")

@@ -155,7 +155,10 @@ def test_methods_are_built_with_their_options(method, tools, tmp_path) -> None:
     else:
         assert type(built).__name__.lower() == method.replace("_", "")
     training = call.section("training")
-    if "memory_size" in node:
+    if "sketch_size" in node:  # more samples in fewer bytes
+        assert node["memory_size"] * 2 * node["sketch_size"] < training["memory_size"]
+        assert training["reference_size"] == node["replay_size"]
+    elif "memory_size" in node:
         assert node["memory_size"] == training["memory_size"]  # the same for each, to be fair
         assert training["reference_size"] in node.values()
     assert node.get("total_tasks", 4) == 4

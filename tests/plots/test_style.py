@@ -40,6 +40,7 @@ OURS = [
     "generative_replay",
     "lwf",
     "weight_averaging",
+    "sketched_replay",
 ]
 
 # Machado, Oliveira & Fernandes, IEEE TVCG 2009, table 1 at severity 1, on linear RGB.
