@@ -139,7 +139,8 @@ def test_models_make_samples_of_the_shapes_they_are_for(experiment, model, tools
         return
     encoded, decoded, _ = learner(torch.zeros(2, *shape))
     assert list(decoded.shape[1:]) == shape
-    assert list(encoded.shape) == [2, node.get("latent_size", encoded.shape[1])]
+    spatial = encoded.shape[2:] if "latent_channels" in node else ()  # a field on a coarse grid
+    assert list(encoded.shape) == [2, node.get("latent_size", encoded.shape[1]), *spatial]
 
 
 @pytest.mark.parametrize("method", GROUPS["method"])
