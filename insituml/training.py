@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,62 +13,26 @@ from torch import Tensor
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
-from insituml.optimisation import CONSTANT, AveragedWeights, Schedule, Stepper, scale_rates
-from insituml.trainable import check_count, check_optimizer, check_samples, normalises_batches
+from insituml.optimisation import (
+    CONSTANT,
+    Amount,
+    AveragedWeights,
+    Schedule,
+    Stepper,
+    parts,
+    scale_rates,
+)
+from insituml.records import DivergedError, EpochRecord, Report, TaskRecord, check_finite
+from insituml.trainable import check_optimizer, check_samples, normalises_batches
 from insituml.unseen import show
 
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What the loop says after each epoch: one loss per step, from ``first_step`` on."""
-
-    task: int
-    epoch: int
-    epochs: int
-    first_step: int
-    losses: tuple[float, ...]
+__all__ = ["DivergedError", "EpochRecord", "Progress", "Report", "TaskRecord", "train"]
 
 
-@dataclass(frozen=True)
-class TaskRecord:
-    """What the loop says after each task; ``seconds`` include the method's own work.
-
-    ``steps`` are batches that were looked at, where the method takes no step of the optimizer.
-    ``note`` is the method's: what is to be known of how it went.
-    """
-
-    task: int
-    name: str
-    steps: int
-    loss: float
-    seconds: float
-    note: str = ""
-
-
-Report = Callable[[EpochRecord | TaskRecord], None]
 Progress = Callable[[int], None]
 """Told how many steps of the optimizer were taken since it was told last."""
 PROGRESS_SECONDS = 0.5
 """How often at most: what shows it must cost nothing."""
-
-
-class DivergedError(RuntimeError):
-    """The loss became NaN or infinite."""
-
-
-def check_finite(loss: float, where: str) -> None:
-    """Refuse to go on with a loss that is not finite.
-
-    Raises
-    ------
-    DivergedError
-        Saying ``where``, and what may help.
-    """
-    if not math.isfinite(loss):
-        raise DivergedError(
-            f"the loss became {loss} in {where}; try a smaller learning rate, a max_gradient_norm, "
-            "or a weaker penalty"
-        )
 
 
 def train(
@@ -81,6 +44,8 @@ def train(
     epochs: int,
     batch_size: int,
     generator: torch.Generator,
+    budget: int | None = None,
+    accumulate: int = 1,
     max_gradient_norm: float | None = None,
     schedule: Schedule = CONSTANT,
     average: AveragedWeights | None = None,
@@ -105,6 +70,12 @@ def train(
     generator
         Source of the order of the samples. Its initial seed also decides, task by task, what
         layers such as dropout draw from torch's global generators; these are left as they were.
+    budget
+        Samples of each task to train on, replayed ones not counted, in as many passes as that
+        takes; of a method that learns all tasks at once, this many for each. It replaces
+        ``epochs``, but for a method that finds out itself what is enough. None: ``epochs`` decides.
+    accumulate
+        Batches whose gradients make one step; see :class:`~insituml.optimisation.Stepper`.
     max_gradient_norm
         Clip the gradient to this Euclidean norm, after the method's correction; None: do not.
     schedule
@@ -127,14 +98,14 @@ def train(
     Raises
     ------
     ValueError
-        If ``epochs`` or ``batch_size`` is below 1, there is no task, or one has no sample to train
-        on; if the optimizer needs a closure or holds other parameters than the learner's; or if
-        the loss is no scalar that depends on a trainable parameter.
+        If ``epochs``, ``batch_size``, ``budget`` or ``accumulate`` is below 1, there is no task, or
+        one has no sample to train on; if the optimizer needs a closure or holds other parameters
+        than the learner's; or if the loss is no scalar that depends on a trainable parameter.
     DivergedError
         At the end of an epoch in which a loss was not finite, naming the first such step.
     """
-    check_count("epochs", epochs)
-    check_count("batch_size", batch_size)
+    spent = budget if method.keeps_to_budget else None
+    amount = Amount(batch_size, epochs, spent, accumulate)
     if not tasks:
         raise ValueError("tasks is empty; expected one task or more")
     check_optimizer(optimizer, learner)
@@ -145,22 +116,28 @@ def train(
         optimizer,
         max_gradient_norm=max_gradient_norm,
         schedule=schedule,
+        batch_size=batch_size,
         average=average,
         done=finished_steps,
     )
     rate = stepper.rate
-    stretches = method.schedule(tasks, epochs)
+    # With a budget, what is trained on matters, not for how many epochs: one for each task.
+    stretches = method.schedule(tasks, epochs if spent is None else len(tasks))
     learner.train()
     if not method.sequential:  # one curve over all of it, whose length must be known
         stretches = iter(parts := list(stretches))
-        rate.begin(sum(_steps(*part, batch_size, learner) for part in parts), done=finished_steps)
+        rate.begin(sum(_steps(*part, amount, learner) for part in parts), done=finished_steps)
     for task, task_epochs in stretches:
         if task.index < finished_tasks:
             continue
         started, first_step, mean_loss = time.perf_counter(), step, float("nan")
+        stepper.count_anew()
         learner.train()
+        planned = _steps(task, task_epochs, amount, learner)
         if method.sequential:
-            rate.begin(_steps(task, task_epochs, batch_size, learner))
+            rate.begin(planned)
+        count, lone = len(task.train[0]), normalises_batches(learner)
+        task_epochs, last = amount.passes(count, task_epochs, join_lone=lone)
         with seeded(generator.initial_seed(), task.index, learner):
             method.begin_task(learner, task)
             if task_epochs > 0:
@@ -168,15 +145,16 @@ def train(
             if not method.learns_by_gradient:
                 task_epochs = min(task_epochs, 1)
             for epoch in range(task_epochs):
+                used = last if epoch == task_epochs - 1 else count
                 losses = _train_epoch(
                     stepper,
-                    _batches(task.train, batch_size, generator, learner),
+                    _batches(task.train, used, amount.step_size, generator, learner),
                     observe=epoch == 0,
                     progress=progress,
                 )
                 # The one wait for the device in an epoch.
                 values = tuple(torch.stack(losses).tolist())
-                record = EpochRecord(task.index, epoch, task_epochs, step, values)
+                record = EpochRecord(task.index, epoch, task_epochs, step, values, planned)
                 mean_loss = sum(values) / len(values)
                 step += len(values)
                 report(record)
@@ -191,7 +169,16 @@ def train(
             stepper.end_task(task)
         seconds = time.perf_counter() - started
         steps = step - first_step
-        result = TaskRecord(task.index, task.name, steps, mean_loss, seconds, method.note)
+        result = TaskRecord(
+            task.index,
+            task.name,
+            steps,
+            mean_loss,
+            seconds,
+            method.note,
+            stepper.samples_seen,
+            stepper.samples_replayed,
+        )
         report(result)
         yield result
 
@@ -242,16 +229,16 @@ class Pace:
 
 
 def _batches(
-    samples: Batch, batch_size: int, generator: torch.Generator, learner: ContinualLearner
+    samples: Batch, count: int, size: int, generator: torch.Generator, learner: ContinualLearner
 ) -> Iterator[Batch]:
-    """Index shuffled batches out of tensors; a memory-mapped tensor reads only these rows."""
+    """Index ``count`` of the samples, shuffled, out of tensors: ``size`` of them for each step.
+
+    Of a memory-mapped tensor, only these rows are read.
+    """
     device = next(learner.parameters()).device
     # To the samples' device once an epoch, not once a step: each such copy waits.
-    order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)
-    batches = list(order.split(batch_size))
-    if len(batches) > _batch_count(len(order), batch_size, learner):
-        batches[-2:] = [torch.cat(batches[-2:])]
-    for rows in batches:
+    order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)[:count]
+    for rows in order.split(parts(count, size, join_lone=normalises_batches(learner))):
         # index_select copies whole rows: several times as fast as column[rows] for large samples.
         yield tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
 
@@ -264,17 +251,11 @@ def _show_unseen(learner: ContinualLearner, task: Task, batch_size: int) -> None
         show(learner, tuple(column.to(device) for column in batch))
 
 
-def _batch_count(samples: int, batch_size: int, learner: ContinualLearner) -> int:
-    """Return how many batches so many samples make; a lone last one may join another."""
-    count = math.ceil(samples / batch_size)
-    lone = count > 1 and samples - (count - 1) * batch_size == 1
-    return count - 1 if lone and normalises_batches(learner) else count
-
-
-def _steps(task: Task, epochs: int, batch_size: int, learner: ContinualLearner) -> int:
+def _steps(task: Task, epochs: int, amount: Amount, learner: ContinualLearner) -> int:
     """Return how many steps a task takes, once it was seen to have samples."""
     check_samples(task)
-    return epochs * _batch_count(len(task.train[0]), batch_size, learner)
+    lone = normalises_batches(learner)
+    return amount.steps(len(task.train[0]), epochs, join_lone=lone)
 
 
 @contextmanager

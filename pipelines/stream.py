@@ -123,8 +123,8 @@ def _plan(
         raise UserError(f"transit.slots is {transit.slots}: {error}") from error
     tasks = streamed_tasks(data, transit, ring.describe())
     settings = settings_of(training.model_dump())
-    # How often each iteration is trained on is the stream's matter, not a number of epochs.
-    del settings["epochs"]
+    # How often each iteration is trained on is the stream's matter, not that of epochs or a budget.
+    del settings["epochs"], settings["budget"]
     settings |= {key: getattr(transit, key) for key in RESULT_KEYS}
     recipes: list[Recipe] = []
     for call in calls:

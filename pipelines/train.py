@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -14,6 +13,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.output import check_replaceable, clear_place, discard
 from pipelines.common.schema import Training, validate
 from pipelines.common.task_files import facts_of, read_tasks
+from pipelines.runs.optimisation import amount_of, schedule_of
 from pipelines.runs.planning import PARTIAL, check_device, recipes_of
 from pipelines.runs.worker import settings_of
 
@@ -34,7 +34,6 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
     UserError
         For any wrong key or value.
     """
-    from pipelines.runs.optimisation import schedule_of
     from pipelines.runs.run import Run
 
     training = validate(Training, call.section("training"), "training")
@@ -64,14 +63,16 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
 
 def _warn_of_few_steps(training: Training, samples: Sequence[int]) -> None:
     """Say so where a task ends before much can be learned, such as one of few large samples."""
-    steps = [training.epochs * math.ceil(n / training.batch_size) for n in samples]
+    amount = amount_of(training.model_dump())
+    steps = [amount.steps(n, amount.epochs) for n in samples]
     if min(steps) < FEW_STEPS:
         task = steps.index(min(steps))
+        key = "epochs" if amount.budget is None else "budget"
+        spent = f"{amount.epochs} epochs" if amount.budget is None else f"budget {amount.budget}"
         print(
             f"note: task {task} has {steps[task]} optimizer steps ({samples[task]} samples, "
-            f"{training.epochs} epochs, batches of {training.batch_size}); below about "
-            f"{FEW_STEPS} little is learned: raise training.epochs, or cut smaller samples by "
-            "data.split.chunk",
+            f"{spent}, batches of {amount.step_size}); below about {FEW_STEPS} little is learned: "
+            f"raise training.{key}, or cut smaller samples by data.split.chunk",
             file=sys.stderr,
         )
 

@@ -25,7 +25,7 @@ LEVELS = [
     ["data", "gradients", "memory", "metrics", "plots", "significance", "stream", "toy_data"],
     ["original_interface", "physical_errors"],
     ["learner", "methods", "models"],
-    ["model_class", "trainable", "unseen"],
+    ["model_class", "records", "trainable", "unseen"],
     ["optimisation"],
     ["checkpoint", "evaluation", "training"],
     ["archive", "in_transit"],

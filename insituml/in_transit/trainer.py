@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,16 +16,9 @@ from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
 from insituml.optimisation import CONSTANT, AveragedWeights, Schedule, Stepper
+from insituml.records import EpochRecord, Report, TaskRecord, check_finite
 from insituml.trainable import check_optimizer
-from insituml.training import (
-    EpochRecord,
-    Pace,
-    Progress,
-    Report,
-    TaskRecord,
-    check_finite,
-    seeded,
-)
+from insituml.training import Pace, Progress, seeded
 from insituml.unseen import show
 
 
@@ -51,6 +46,8 @@ class InTransitTrainer:
         Batches trained on after each arrival of samples (``n_rep``).
     batch_size
         Samples of a batch, drawn from the buffer; the method may join stored ones.
+    accumulate
+        Batches whose gradients make one step; an arrival's last step may have fewer.
     generator
         Source of the draws; see :func:`insituml.training.train` for dropout.
     schedule
@@ -76,16 +73,17 @@ class InTransitTrainer:
         batches_per_arrival: int,
         batch_size: int,
         generator: torch.Generator,
+        accumulate: int = 1,
         max_gradient_norm: float | None = None,
         schedule: Schedule = CONSTANT,
         average: AveragedWeights | None = None,
         report: Report = lambda record: None,
         progress: Progress = lambda steps: None,
     ) -> None:
-        if min(task_samples, batches_per_arrival, batch_size) < 1:
+        if min(task_samples, batches_per_arrival, batch_size, accumulate) < 1:
             raise ValueError(
                 f"task_samples is {task_samples}, batches_per_arrival {batches_per_arrival}, "
-                f"batch_size {batch_size}; expected 1 or more of each"
+                f"batch_size {batch_size}, accumulate {accumulate}; expected 1 or more of each"
             )
         if not method.learns_in_transit:
             raise ValueError(
@@ -98,6 +96,7 @@ class InTransitTrainer:
         self.optimizer = optimizer
         self.batches_per_arrival = batches_per_arrival
         self.batch_size = batch_size
+        self.accumulate = accumulate
         self.generator = generator
         self.report = report
         self.progress = progress
@@ -111,6 +110,7 @@ class InTransitTrainer:
             optimizer,
             max_gradient_norm=max_gradient_norm,
             schedule=schedule,
+            batch_size=batch_size,
             average=average,
         )
         self._name = ""
@@ -151,13 +151,13 @@ class InTransitTrainer:
             raise ValueError(f"task {self.task} has not ended; call end_task before task {task}")
         self.task, self._name = task, name
         self._arrivals, self._first_step, self._seconds = 0, self.steps, 0.0
-        self._stepper.rate.begin(None if arrivals is None else arrivals * self.batches_per_arrival)
+        self._stepper.count_anew()
+        steps = -(-self.batches_per_arrival // self.accumulate)
+        self._stepper.rate.begin(None if arrivals is None else arrivals * steps)
         self._task_sample = ReservoirMemory(self._task_sample.capacity, generator=self.generator)
         self.learner.train()
-        started = time.perf_counter()
-        with seeded(self.generator.initial_seed(), self.steps, self.learner):
+        with self._working():
             self.method.begin_task(self.learner, Task(task, name, first, ()))
-        self._seconds += time.perf_counter() - started
 
     def learn(self, samples: Batch) -> None:
         """Take in new samples of the current task and train on what is recent.
@@ -173,13 +173,11 @@ class InTransitTrainer:
             If a loss is not finite.
         """
         task = self._current_task()
-        started = time.perf_counter()
-        self._observe(self._now.add(samples))
-        self._task_sample.add(samples, task)
-        new = tuple(column.to(self._device()) for column in samples)
-        with seeded(self.generator.initial_seed(), self.steps, self.learner):
+        with self._working():
+            self._observe(self._now.add(samples))
+            self._task_sample.add(samples, task)
+            new = self._moved(samples)
             show(self.learner, new)
-        self._seconds += time.perf_counter() - started
         self._arrivals += 1
         if self.method.learns_by_gradient:
             self._train(self.batches_per_arrival, advance=True)
@@ -210,20 +208,17 @@ class InTransitTrainer:
         task = self._current_task()
         if not self.method.learns_by_gradient:
             return
-        started = time.perf_counter()
-        with seeded(self.generator.initial_seed(), self.steps, self.learner):
+        with self._working():
             losses, pace = [], Pace(self.progress)
-            for _ in range(batches):
-                losses.append(self._train_step(advance))
+            for done in range(0, batches, self.accumulate):
+                losses.append(self._train_step(min(self.accumulate, batches - done), advance))
                 pace.step()
             pace.tell()
-        self._seconds += time.perf_counter() - started
         self._report(task, losses)
 
     def _report(self, task: int, losses: list[Tensor]) -> None:
-        started = time.perf_counter()
-        values = tuple(torch.stack(losses).tolist())  # the wait for the device
-        self._seconds += time.perf_counter() - started
+        with self._working():
+            values = tuple(torch.stack(losses).tolist())  # the wait for the device
         self._mean_loss = sum(values) / len(values)
         self.report(EpochRecord(task, self._arrivals - 1, self._arrivals, self.steps, values))
         self.steps += len(values)
@@ -240,17 +235,20 @@ class InTransitTrainer:
         task = self._current_task()
         if not self._arrivals:
             raise ValueError(f"task {task} ({self._name}) has no sample to train on")
-        started = time.perf_counter()
-        device = self._device()
-        with seeded(self.generator.initial_seed(), self.steps, self.learner):
+        with self._working():
             while len(self._now):  # all at once would double the buffer
                 self._observe(self._now.release(self.batch_size))
             # The rows themselves, not a copy: the next task gets others.
-            train = tuple(column.to(device) for column in self._task_sample.stored())
+            train = self._moved(self._task_sample.stored())
             self._stepper.end_task(Task(task, self._name, train, test))
-        self._seconds += time.perf_counter() - started
         record = TaskRecord(
-            task, self._name, self.steps - self._first_step, self._mean_loss, self._seconds
+            task,
+            self._name,
+            self.steps - self._first_step,
+            self._mean_loss,
+            self._seconds,
+            samples_seen=self._stepper.samples_seen,
+            samples_replayed=self._stepper.samples_replayed,
         )
         self.task = None
         self.report(record)
@@ -266,7 +264,7 @@ class InTransitTrainer:
             "first_step": self._first_step,
             "seconds": self._seconds,
             "mean_loss": self._mean_loss,
-            "rate": self._stepper.rate.state_dict(),
+            "stepper": self._stepper.state_dict(),
             "now": self._now.state_dict(),
             "task_sample": self._task_sample.state_dict(),
         }
@@ -276,25 +274,32 @@ class InTransitTrainer:
         self.task, self.steps, self._name = state["task"], state["steps"], state["name"]
         self._arrivals, self._first_step = state["arrivals"], state["first_step"]
         self._seconds, self._mean_loss = state["seconds"], state["mean_loss"]
-        self._stepper.rate.load_state_dict(state["rate"])
+        self._stepper.load_state_dict(state["stepper"])
         self._now.load_state_dict(state["now"])
         self._task_sample.load_state_dict(state["task_sample"])
         self.learner.train()
 
-    def _train_step(self, advance: bool) -> Tensor:
-        drawn = self._now.draw(self.batch_size, generator=self.generator)
-        batch = tuple(column.to(self._device()) for column in drawn)
-        return self._stepper.take(batch, advance=advance)
+    def _train_step(self, batches: int, advance: bool) -> Tensor:
+        drawn = self._now.draw(batches * self.batch_size, generator=self.generator)
+        return self._stepper.take(self._moved(drawn), advance=advance)
 
     def _observe(self, samples: Batch) -> None:
         if samples and len(samples[0]):
-            device = self._device()
-            self.method.observe(self.learner, tuple(column.to(device) for column in samples))
+            self.method.observe(self.learner, self._moved(samples))
 
     def _current_task(self) -> int:
         if self.task is None:
             raise ValueError("no task has begun; call begin_task first")
         return self.task
 
-    def _device(self) -> torch.device:
-        return next(self.learner.parameters()).device
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Time it, and let what it draws from torch's global generators follow the seed."""
+        started = time.perf_counter()
+        with seeded(self.generator.initial_seed(), self.steps, self.learner):
+            yield
+        self._seconds += time.perf_counter() - started
+
+    def _moved(self, samples: Batch) -> Batch:
+        device = next(self.learner.parameters()).device
+        return tuple(column.to(device) for column in samples)

@@ -68,6 +68,8 @@ class Memory:
         # The rows in use are the first ones; what is decided about them is decided on the CPU.
         self._task_of_row = torch.empty(0, dtype=torch.int64)
         self._filled = 0
+        self.samples_drawn = 0
+        """How many samples :meth:`sample` has returned since the memory was made."""
 
     @property
     def capacity(self) -> int | None:
@@ -137,6 +139,7 @@ class Memory:
             rows = torch.arange(len(self))
         if size is not None:
             rows = rows[draw_without_replacement(len(rows), size, self.generator)]
+        self.samples_drawn += len(rows)
         return self._storage.read(rows)
 
     def all(self) -> Batch:

@@ -54,6 +54,9 @@ class Method:
     is_bound = False
     """Whether a method that sees each task once cannot be expected to do better."""
 
+    keeps_to_budget = True
+    """Whether a budget of samples ends a task; False where it finds out itself what is enough."""
+
     learns_in_transit = True
     """Whether tasks are learned as they come; False where :meth:`schedule` goes back to one."""
 
@@ -72,6 +75,11 @@ class Method:
 
     def __init__(self, *, generator: torch.Generator) -> None:
         self.generator = generator
+
+    @property
+    def samples_replayed(self) -> int:
+        """How many samples were drawn from a memory since the method was made."""
+        return 0
 
     @property
     def note(self) -> str:

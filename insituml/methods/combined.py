@@ -56,8 +56,13 @@ class Combined(Method):
         self.sequential = all(m.sequential for m in self.methods)
         self.keeps_all_data = any(m.keeps_all_data for m in self.methods)
         self.is_bound = any(m.is_bound for m in self.methods)
+        self.keeps_to_budget = all(m.keeps_to_budget for m in self.methods)
         self.learns_in_transit = all(m.learns_in_transit for m in self.methods)
         self.needs_output = any(m.needs_output for m in self.methods)
+
+    @property
+    def samples_replayed(self) -> int:
+        return sum(method.samples_replayed for method in self.methods)
 
     @property
     def note(self) -> str:

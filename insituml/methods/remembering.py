@@ -62,6 +62,10 @@ class Remembering(Method):
         self.task = 0
         """Task that is being learned; between tasks, the next one."""
 
+    @property
+    def samples_replayed(self) -> int:
+        return self.memory.samples_drawn
+
     def kept(self, learner: ContinualLearner, samples: Batch) -> Batch:
         """Return what is stored of samples: themselves, or their latents."""
         return (encoded(learner, samples[0]),) if self.store == "latent" else samples

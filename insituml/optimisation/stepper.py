@@ -1,6 +1,8 @@
-"""One step of the optimizer on a batch: what training from files and in transit share."""
+"""One step of the optimizer: what training from files and in transit share."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,14 +10,21 @@ from torch import Tensor
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
+from insituml.optimisation.amount import parts
 from insituml.optimisation.averaged_weights import AveragedWeights
 from insituml.optimisation.learning_rate import LearningRate
 from insituml.optimisation.schedule import CONSTANT, Schedule
-from insituml.trainable import check_loss
+from insituml.trainable import check_loss, normalises_batches
 
 
 class Stepper:
-    """Takes steps of an optimizer, each on one batch.
+    """Takes steps of an optimizer, and counts the samples.
+
+    The samples of a step may pass in parts of ``batch_size``, whose gradients add up, each loss in
+    proportion to its samples: the mean over them all, as of one large batch. A penalty counts in
+    the same proportion, so that one which does not depend on the samples counts once; what a
+    method draws from its memory, it draws for each part. The method corrects the gradient of all,
+    which is then clipped, once a step.
 
     Parameters
     ----------
@@ -25,6 +34,8 @@ class Stepper:
         Clip the gradient to this Euclidean norm, after the method's correction; None: do not.
     schedule
         Of the learning rate.
+    batch_size
+        Samples that pass at once; None: all of a step's.
     average
         Told of the weights after each step; None: nobody is.
     done
@@ -39,6 +50,7 @@ class Stepper:
         *,
         max_gradient_norm: float | None = None,
         schedule: Schedule = CONSTANT,
+        batch_size: int | None = None,
         average: AveragedWeights | None = None,
         done: int = 0,
     ) -> None:
@@ -46,34 +58,67 @@ class Stepper:
         self.method = method
         self.optimizer = optimizer
         self.max_gradient_norm = max_gradient_norm
+        self.batch_size = batch_size
         self.average = average
+        self.count_anew()
         self.rate = LearningRate(optimizer, schedule, done=done)
+
+    def count_anew(self) -> None:
+        """Count samples from here on, such as those of a task."""
+        self.samples_seen = 0
+        """Samples of the stream, each counted as often as a step was taken on it."""
+        self.samples_replayed = 0
+        """Samples that the method drew from its memory for these steps."""
 
     def take(self, batch: Batch, *, advance: bool = True) -> Tensor:
         """Take a step; return the loss before it, a scalar without its graph.
 
+        Nothing but the loss is computed where the method does not learn by gradients.
+
         Parameters
         ----------
         batch
-            Columns ``(n, ...)`` on the learner's device.
+            All samples of the step, columns ``(n, ...)`` on the learner's device.
         advance
             Whether the schedule goes on with this step, or stands still.
         """
+        self.samples_seen += len(batch[0])
         if not self.method.learns_by_gradient:
             with torch.no_grad():
                 return self.method.loss(self.learner, batch).reshape(())
+        replayed = self.method.samples_replayed
         if advance:
             self.rate.advance()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = check_loss(self.method.loss(self.learner, batch), self.learner)
-        loss.backward()
+        loss = self._backward(batch)
         self.method.correct_gradients(self.learner)
         if self.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.max_gradient_norm)
         self.optimizer.step()
         self.method.after_step(self.learner)
+        self.samples_replayed += self.method.samples_replayed - replayed
         if self.average is not None:
             self.average.update(self.learner)
+        return loss
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Add up the gradients of the parts of a batch; return its loss."""
+        count = len(batch[0])
+        size = self.batch_size or count
+        if count <= size:
+            return self._add_gradient(batch)
+        sizes = parts(count, size, join_lone=normalises_batches(self.learner))
+        columns = zip(*(column.split(sizes) for column in batch), strict=True)
+        losses = [
+            self._add_gradient(part, n / count) for part, n in zip(columns, sizes, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def _add_gradient(self, batch: Batch, share: float = 1.0) -> Tensor:
+        loss = check_loss(self.method.loss(self.learner, batch), self.learner)
+        if share != 1:
+            loss = loss * share
+        loss.backward()
         return loss.detach()
 
     def end_task(self, task: Task) -> None:
@@ -83,3 +128,13 @@ class Stepper:
             return
         with self.average.begun_anew_where_changed(self.learner):
             self.method.end_task(self.learner, task)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where it stands; learner, method, optimizer and average have their own."""
+        counted = {"samples_seen": self.samples_seen, "samples_replayed": self.samples_replayed}
+        return {"rate": self.rate.state_dict(), **counted}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        self.rate.load_state_dict(state["rate"])
+        self.samples_seen, self.samples_replayed = state["samples_seen"], state["samples_replayed"]

@@ -58,6 +58,8 @@ class Training(Section):
     final_rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     decay_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
     averaging: Fraction | None
+    budget: Count | None
+    accumulate: Count
 
 
 class Transit(Section):

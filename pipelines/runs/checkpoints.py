@@ -51,6 +51,9 @@ class RunCheckpoints:
 
         if isinstance(record, EpochRecord):
             self.metadata.loss_history.extend(record.losses)
+        else:
+            self.metadata.samples_seen += record.samples_seen
+            self.metadata.samples_replayed += record.samples_replayed
         self._report(self.run, record)
 
     def after_task(self, number: int, record: TaskRecord, steps: int) -> None:

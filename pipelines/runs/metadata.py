@@ -29,6 +29,9 @@ class RunMetadata:
         The last task learned, numbered by its checkpoint; −1 for the untrained model.
     steps, loss_history
         Steps of the optimizer so far, and the loss of each.
+    samples_seen, samples_replayed
+        Samples of the stream in all these steps, and those that the method drew from its memory
+        for them; each as often as it was trained on.
     memory_bytes
         What the method keeps from task to task.
     experiment
@@ -44,6 +47,8 @@ class RunMetadata:
     task_name: str = "untrained"
     steps: int = 0
     loss_history: list[float] = field(default_factory=list)
+    samples_seen: int = 0
+    samples_replayed: int = 0
     memory_bytes: int = 0
     experiment: str = ""
 
@@ -67,6 +72,7 @@ class RunMetadata:
     @classmethod
     def from_plain(cls, plain: Node) -> Self:
         """Return what :meth:`to_plain` came from."""
-        plain = {"experiment": "", **plain}  # earlier ones did not name it
+        # Earlier ones did not say so.
+        plain = {"experiment": "", "samples_seen": 0, "samples_replayed": 0, **plain}
         own = {key: plain[key] for key in cls.__dataclass_fields__ if key != "identity"}
         return cls(identity=Identity.of_metadata(plain), **own)

@@ -8,7 +8,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.node import Node
 
 if TYPE_CHECKING:
-    from insituml.optimisation import AveragedWeights, Schedule
+    from insituml.optimisation import Amount, AveragedWeights, Schedule
 
 SCHEDULE = {
     "schedule": "name",
@@ -42,3 +42,15 @@ def average_of(settings: Node) -> AveragedWeights | None:
 
     decay = settings.get("averaging")
     return None if decay is None else AveragedWeights(decay)
+
+
+def amount_of(settings: Node) -> Amount:
+    """Return how much a task is trained on, from files."""
+    from insituml.optimisation import Amount
+
+    return Amount(
+        batch_size=settings["batch_size"],
+        epochs=settings["epochs"],
+        budget=settings.get("budget"),
+        accumulate=settings.get("accumulate", 1),
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
 
+from pipelines.runs.optimisation import amount_of
 from pipelines.runs.run import Run
 
 SHOW_SECONDS = 0.5
@@ -32,9 +32,8 @@ class StepBar:
     """
 
     def __init__(self, name: str, runs: Sequence[Run], samples: Sequence[int]) -> None:
-        settings = runs[0].recipe.training
-        epochs, size = settings["epochs"], settings["batch_size"]
-        expected = [epochs * math.ceil(count / size) for count in samples]
+        amount = amount_of(runs[0].recipe.training)
+        expected = [amount.steps(count, amount.epochs) for count in samples]
         self._expected = {(r.recipe.seed, k): n for r in runs for k, n in enumerate(expected)}
         done = 0
         for run in runs:
@@ -47,7 +46,7 @@ class StepBar:
     def hear(self, run: Run, record: Any) -> None:
         """Take note of the record of an epoch: how long its task is, and where the run stands."""
         task = (run.recipe.seed, record.task)
-        self._expected[task] = record.epochs * len(record.losses)
+        self._expected[task] = record.planned
         self.bar.total = sum(self._expected.values())
         words = f"seed {run.recipe.seed} task {record.task} epoch {record.epoch + 1}"
         self.bar.set_postfix_str(words, refresh=False)

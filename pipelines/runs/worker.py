@@ -51,6 +51,8 @@ def train_run(
         state.optimizer,
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
+        budget=settings.get("budget"),
+        accumulate=settings.get("accumulate", 1),
         max_gradient_norm=settings["max_gradient_norm"],
         schedule=schedule_of(settings),
         average=state.average,

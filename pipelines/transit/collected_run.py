@@ -47,6 +47,7 @@ class CollectedRun(TransitRun):
             self.state.optimizer,
             epochs=max(1, round(batches * batch_size / self.arrivals.cutter.samples_per_iteration)),
             batch_size=batch_size,
+            accumulate=settings.get("accumulate", 1),
             max_gradient_norm=settings["max_gradient_norm"],
             schedule=schedule_of(settings),
             average=self.state.average,

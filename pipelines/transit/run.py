@@ -69,6 +69,7 @@ class TransitRun:
             task_samples=self.transit.task_samples,
             batches_per_arrival=self.transit.batches_per_iteration,
             batch_size=settings["batch_size"],
+            accumulate=settings.get("accumulate", 1),
             generator=self.state.order,
             max_gradient_norm=settings["max_gradient_norm"],
             schedule=schedule_of(settings),

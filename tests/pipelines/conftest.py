@@ -59,6 +59,8 @@ TRAINING = {
     "final_rate": 0.0,
     "decay_share": 0.2,
     "averaging": None,
+    "budget": None,
+    "accumulate": 1,
 }
 MakeRun = Callable[..., Run]
 

@@ -222,6 +222,15 @@ def test_sigkill_and_again_gives_the_same_bits(root, tools) -> None:
     assert weights["metadata"]["steps"] > 0
 
 
+def test_too_small_a_budget_is_mentioned(root, tools, capsys) -> None:
+    more = ["training.budget=30", "training.batch_size=4", "training.accumulate=2"]
+    plan(tools.invoke(root, SECTIONS, *TINY, *more))
+    said = capsys.readouterr().err
+    assert "has 4 optimizer steps" in said or "has 5 optimizer steps" in said
+    assert "budget 30, batches of 8); below about 100" in said
+    assert "raise training.budget" in said
+
+
 @pytest.mark.parametrize("epochs, noted", [(1, True), (40, False)])
 def test_too_few_steps_are_mentioned(epochs, noted, root, tools, capsys) -> None:
     plan(tools.invoke(root, SECTIONS, *TINY, f"training.epochs={epochs}", "training.batch_size=8"))

@@ -28,10 +28,19 @@ def on_a_terminal(monkeypatch) -> Terminal:
     return terminal
 
 
-@pytest.mark.parametrize("workers, method", [(0, "naive"), (0, "joint"), (2, "ewc")])
-def test_a_bar_ends_where_training_does(workers, method, monkeypatch, make_run, points) -> None:
+BUDGET = {"budget": 25, "accumulate": 2}
+
+
+@pytest.mark.parametrize(
+    "workers, method, more",
+    [(0, "naive", {}), (0, "joint", {}), (2, "ewc", {}), (0, "agem", BUDGET), (0, "joint", BUDGET)],
+)
+def test_a_bar_ends_where_training_does(
+    workers, method, more, monkeypatch, make_run, tools, points
+) -> None:
     terminal = on_a_terminal(monkeypatch)
-    runs = [make_run(method, seed=s) for s in (0, 1)]
+    training = {**tools.TRAINING, **more}
+    runs = [make_run(method, seed=s, training=training) for s in (0, 1)]
     shown = StepBar("train", runs, [task.train for task in points.manifest.tasks])
     before: list[int] = []  # where the bar stood at the end of each epoch
 

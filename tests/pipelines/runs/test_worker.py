@@ -32,10 +32,11 @@ def checkpoints(run: Run) -> dict[str, bytes]:
 
 COSINE = {"schedule": "cosine", "warmup_steps": 3, "averaging": 0.9}
 INVERSE = {"schedule": "inverse_sqrt", "warmup_steps": 3}
+BUDGET = {"budget": 31, "accumulate": 2}
 RUNS = [*((method, {}) for method in METHODS), ("ewc", COSINE), ("joint", COSINE)]
 
 
-@pytest.mark.parametrize("method, more", [*RUNS, ("naive", INVERSE)])
+@pytest.mark.parametrize("method, more", [*RUNS, ("naive", INVERSE), ("agem", BUDGET)])
 def test_a_repeated_and_a_resumed_run_write_the_same_bytes(
     method, more, tools, make_run, tmp_path
 ) -> None:
