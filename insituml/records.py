@@ -26,7 +26,7 @@ class EpochRecord:
 class TaskRecord:
     """What the loop says after each task; ``seconds`` include the method's own work.
 
-    ``steps`` are batches that were looked at, where the method takes no step of the optimizer.
+    ``steps`` are batches that were looked at, where ``by_gradient`` is false.
     ``note`` is the method's: what is to be known of how it went. ``samples_seen`` are those of the
     stream in all steps, ``samples_replayed`` those that the method drew from its memory for them.
     """
@@ -39,6 +39,7 @@ class TaskRecord:
     note: str = ""
     samples_seen: int = 0
     samples_replayed: int = 0
+    by_gradient: bool = True
 
 
 Report = Callable[[EpochRecord | TaskRecord], None]

@@ -133,6 +133,8 @@ def train(
         started, first_step, mean_loss = time.perf_counter(), step, float("nan")
         stepper.count_anew()
         learner.train()
+        if not method.learns_by_gradient:
+            task_epochs = min(task_epochs, 1)
         planned = _steps(task, task_epochs, amount, learner)
         if method.sequential:
             rate.begin(planned)
@@ -142,8 +144,6 @@ def train(
             method.begin_task(learner, task)
             if task_epochs > 0:
                 _show_unseen(learner, task, batch_size)
-            if not method.learns_by_gradient:
-                task_epochs = min(task_epochs, 1)
             for epoch in range(task_epochs):
                 used = last if epoch == task_epochs - 1 else count
                 losses = _train_epoch(
@@ -178,6 +178,7 @@ def train(
             method.note,
             stepper.samples_seen,
             stepper.samples_replayed,
+            by_gradient=method.learns_by_gradient,
         )
         report(result)
         yield result

@@ -107,6 +107,7 @@ def _evaluate_into(
         sequential=metadata["sequential"],
         keeps_all_data=metadata["keeps_all_data"],
         is_bound=metadata["is_bound"],
+        is_baseline=metadata.get("is_baseline", False),
         experiment=metadata.get("experiment", ""),
         task_steps=[learner.metadata["steps"] for learner in learners],
         identity=Identity.of_metadata(metadata),

@@ -55,7 +55,8 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
         training.seeds,
         tuple(column[:2] for column in files.tasks(("train",))[0].train),
     )
-    _warn_of_few_steps(training, [task.train for task in manifest.tasks])
+    if recipes[0].build()[1].learns_by_gradient:
+        _warn_of_few_steps(training, [task.train for task in manifest.tasks])
     identity = recipes[0].identity().of_all_seeds()
     partial = PARTIAL / f"{identity.method_name}-{identity.fingerprint}"
     return training, [Run(r, files.folder, partial / f"seed_{r.seed}") for r in recipes]

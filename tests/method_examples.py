@@ -47,6 +47,8 @@ CLASSES: dict[str, type[Method]] = {
     name: getattr(methods, name) for name in methods.__all__ if name != "Method"
 }
 NAMES = sorted(CLASSES)
+TRAINED = [name for name in NAMES if CLASSES[name].learns_by_gradient]
+"""Those that train any learner; the others need one that observes."""
 
 
 def arguments_of(name: str) -> dict[str, Any]:

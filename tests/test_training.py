@@ -20,7 +20,7 @@ from insituml.methods.base import NextEpoch
 from insituml.methods.combined import Combined
 from insituml.models import MLP, AutoEncoder2D
 from insituml.training import DivergedError, EpochRecord, TaskRecord, train
-from tests.method_examples import NAMES, make
+from tests.method_examples import TRAINED, make
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -143,7 +143,7 @@ def same(left, right) -> bool:
 
 @pytest.mark.parametrize("learner", [lambda: SamplingMLP(4, (5,), 2), Noisy], ids=["mlp", "noisy"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_resuming_anywhere_equals_never_having_stopped(
     name: str, optimizer: str, learner, tmp_path
 ) -> None:
@@ -168,7 +168,7 @@ def test_resuming_anywhere_equals_never_having_stopped(
         assert resumed.losses == whole.losses[metadata["steps"] :]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_same_seed_same_bits_and_another_seed_others(name: str) -> None:
     runs = [Run(name, Noisy(), seed=seed) for seed in (5, 5, 6)]
     for number, run in enumerate(runs):
@@ -346,7 +346,7 @@ def test_memory_mapped_tensors(tmp_path) -> None:
             np.save(path, column.numpy())
             columns.append(torch.from_numpy(np.load(path, mmap_mode="c")))
         mapped.append(Task(task.index, task.name, tuple(columns), task.test))
-    for name in NAMES:
+    for name in TRAINED:
         here, there = Run(name, Noisy()), Run(name, Noisy())
         list(here.go(tasks))
         list(there.go(mapped))
@@ -354,7 +354,7 @@ def test_memory_mapped_tensors(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("downsampling", ["strided", "pool"])
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "GenerativeReplay"])  # it samples
+@pytest.mark.parametrize("name", [n for n in TRAINED if n != "GenerativeReplay"])  # it samples
 def test_every_method_trains_an_autoencoder(name: str, downsampling: str, tmp_path) -> None:
     tasks = make_tasks(2, samples=6, shape=(1, 5, 6))
     learner = AutoEncoder2D((1, 5, 6), (3,), 4, downsampling=downsampling)

@@ -249,6 +249,7 @@ class InTransitTrainer:
             self._seconds,
             samples_seen=self._stepper.samples_seen,
             samples_replayed=self._stepper.samples_replayed,
+            by_gradient=self.method.learns_by_gradient,
         )
         self.task = None
         self.report(record)

@@ -12,6 +12,7 @@ from insituml.methods.experience_replay import ExperienceReplay
 from insituml.methods.gem import GEM
 from insituml.methods.generative_replay import GenerativeReplay
 from insituml.methods.gpm import GPM
+from insituml.methods.incremental_pca import IncrementalPCA
 from insituml.methods.joint import Joint
 from insituml.methods.kronecker_ewc import KroneckerEWC
 from insituml.methods.lwf import LwF
@@ -39,6 +40,7 @@ __all__ = [
     "DERPlusPlus",
     "ExperienceReplay",
     "GenerativeReplay",
+    "IncrementalPCA",
     "Joint",
     "KroneckerEWC",
     "LwF",

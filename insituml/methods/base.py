@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,15 +57,21 @@ class Method:
     keeps_to_budget = True
     """Whether a budget of samples ends a task; False where it finds out itself what is enough."""
 
+    is_baseline = False
+    """Whether it is what anyone would try first, and other methods are measured by."""
+
     learns_in_transit = True
     """Whether tasks are learned as they come; False where :meth:`schedule` goes back to one."""
 
     learns_by_gradient = True
     """Whether the learner is trained by an optimizer; False where it learns as it observes.
 
-    Such a method passes over each task once, and no step is taken: :attr:`TaskRecord.steps
-    <insituml.training.TaskRecord>` and losses are then those of the batches that were looked at.
+    Such a method passes over each task once, and no step is taken: what records count, and give
+    losses of, are then the batches that were looked at.
     """
+
+    make_learner: Callable[[], ContinualLearner] | None = None
+    """Makes the learner that is trained, whatever model others train; None: the method has none."""
 
     needs_output = False
     """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""

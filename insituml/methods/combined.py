@@ -55,6 +55,7 @@ class Combined(Method):
         self.scheduler = schedulers[0] if schedulers else self.methods[0]
         self.sequential = all(m.sequential for m in self.methods)
         self.keeps_all_data = any(m.keeps_all_data for m in self.methods)
+        self.is_baseline = False
         self.is_bound = any(m.is_bound for m in self.methods)
         self.keeps_to_budget = all(m.keeps_to_budget for m in self.methods)
         self.learns_in_transit = all(m.learns_in_transit for m in self.methods)

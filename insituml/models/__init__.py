@@ -8,6 +8,7 @@ from insituml.models.encoder_decoder import EncoderDecoder
 from insituml.models.hybrid_autoencoder import HybridAutoEncoder
 from insituml.models.layers import initialise
 from insituml.models.mlp import MLP
+from insituml.models.principal_components import PrincipalComponents
 
 __all__ = [
     "MLP",
@@ -19,5 +20,6 @@ __all__ = [
     "ConvolutionalAutoEncoder",
     "EncoderDecoder",
     "HybridAutoEncoder",
+    "PrincipalComponents",
     "initialise",
 ]

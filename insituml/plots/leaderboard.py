@@ -28,6 +28,7 @@ _ENDS = {
     metrics.REFERENCE: "nothing done against forgetting",
     metrics.BOUND: "all tasks at once",
 }
+_BASELINE = "baseline without training"
 
 
 @look()
@@ -42,7 +43,8 @@ def leaderboard_figure(
     """Draw methods from best to worst, one panel each headline metric that has values.
 
     Error bars are one standard deviation over seeds, which the figure says. Vertical lines mark
-    where the reference (nothing done against forgetting) and the bound (all tasks at once) stand.
+    where the reference (nothing done against forgetting), the bound (all tasks at once) and
+    baselines stand.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def leaderboard_figure(
         One mapping a method with ``method`` and the columns of each headline metric of
         :data:`insituml.metrics.METRICS`, such as ``forgetting`` and ``forgetting_std``. Unknown
         values are None or NaN; further keys are passed over, but for ``seeds``, the number that
-        the spread is taken over.
+        the spread is taken over, and ``is_baseline``.
     metric_label
         What the errors are, with their unit.
     title
@@ -90,7 +92,7 @@ def leaderboard_figure(
             axes.set_xlabel(metric.axis or metric_label)
     panels[0].set_yticks(levels, labels)
     panels[0].set_ylim(len(board) - 0.5, -0.5)  # best on top
-    keys = _keys([row.method for row in board])
+    keys = _keys(board)
     finish(figure, title, [*_notes(board, shown), *notes], keys=keys)
     return settle(figure)
 
@@ -144,7 +146,7 @@ def _points(
             capsize=2.5,
             linestyle="none",
         )
-        if row.method in _ENDS:
+        if row.method in _ENDS or row.is_baseline:
             axes.axvline(
                 value, color=style.color, linestyle=style.linestyle, linewidth=1.3, zorder=0.7
             )
@@ -192,12 +194,14 @@ def _at_edge(axes: Axes, level: int, text: str, color: str) -> None:
     )
 
 
-def _keys(methods: Sequence[str]) -> dict[str, Artist]:
+def _keys(board: Sequence[Row]) -> dict[str, Artist]:
     """Return what the vertical lines are."""
-    styles = method_styles(name for name in _ENDS if name in methods)
+    methods = [row.method for row in board]
+    meant = {name: what for name, what in _ENDS.items() if name in methods}
+    meant |= {row.method: _BASELINE for row in board if row.is_baseline}
     return {
-        f"{style.label}: {_ENDS[name]}": Line2D(
+        f"{style.label}: {meant[name]}": Line2D(
             [], [], color=style.color, linestyle=style.linestyle
         )
-        for name, style in styles.items()
+        for name, style in method_styles(meant).items()
     }

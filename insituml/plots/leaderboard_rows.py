@@ -20,6 +20,8 @@ class Row:
         Its name.
     competes
         Whether it can be the best, see :func:`insituml.metrics.competes`.
+    is_baseline
+        Whether it is what others are measured by; it competes all the same.
     seeds
         Number of seeds; 1 where not known.
     numbers
@@ -31,6 +33,7 @@ class Row:
 
     method: str
     competes: bool
+    is_baseline: bool
     seeds: int
     numbers: dict[str, float]
     verdict: str = ""
@@ -61,6 +64,7 @@ def ranked(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         board[name] = Row(
             name,
             competes=metrics.competes(name, is_bound=row["is_bound"]),
+            is_baseline=bool(row.get("is_baseline", False)),
             seeds=int(row.get("seeds", 1)),
             numbers={c: math.nan if row[c] is None else float(row[c]) for c in columns},
             verdict=str(row.get("verdict") or ""),

@@ -64,12 +64,13 @@ _FAMILIES: tuple[tuple[tuple[str, str], dict[str, str]], ...] = (
     ),
 )
 
-# The references are black and grey. In the families no two methods share both marker and line
-# style: they are told apart without any colour.
+# The references are black and grey, the baseline is violet. In the families no two methods share
+# both marker and line style: they are told apart without any colour.
 _KNOWN = {
     "naive": MethodStyle("naive", "#7F7F7F", "x", ":"),
     "joint": MethodStyle("joint", "#000000", "*", "--"),
     "cumulative": MethodStyle("cumulative", "#4D4D4D", "+", "-."),
+    "incremental_pca": MethodStyle("incremental PCA", "#6A3D9A", "P", (0, (6, 2))),
 } | {
     name: MethodStyle(
         label, shades[member % 2], _MARKERS[member], _LINESTYLES[(member + family) % 5]
@@ -80,7 +81,7 @@ _KNOWN = {
 
 # For names not above, combinations among them.
 _FREE_COLORS = ("#8C6D31", "#332288", "#A89A00", "#882255", "#44AA99", "#5E4A1F", "#4B6A00")
-_FREE_MARKERS = ("P", "X", "<", ">", "p", "d", "h", "8", "H")
+_FREE_MARKERS = ("X", "<", ">", "p", "d", "h", "8", "H")
 
 
 def method_label(name: str) -> str:

@@ -210,23 +210,25 @@ def _training_loss(
 ) -> plots.Figure:
     """Draw the training losses of the first seed.
 
-    A method that repeats earlier tasks takes more steps than the others, and is left out; one that
-    learns all at once has steps, but no tasks of its own.
+    A method that repeats earlier tasks takes more steps than the others, and is left out, as is one
+    that takes none; one that learns all at once has steps, but no tasks of its own.
     """
-    ordered = [summary for summary in summaries.values() if summary.sequential]
-    steps = min(summary.task_steps for summary in ordered or summaries.values())
+    trained = [s for s in summaries.values() if not s.is_baseline] or [*summaries.values()]
+    ordered = [summary for summary in trained if summary.sequential]
+    steps = min(summary.task_steps for summary in ordered or trained)
     if not ordered:
         names = [f"part {k + 1} of {len(steps)}" for k in range(len(steps))]
     histories = {
         method: map_npy(root / "evaluations" / method / "loss_history.npy")[None]
         for method, summary in summaries.items()
-        if summary.task_steps == steps
+        if (summary.task_steps == steps and summary in trained)
         or (not summary.sequential and summary.task_steps[-1] == steps[-1])
     }
     seed = min(next(iter(summaries.values())).seeds, key=int)
     notes = [f"Seed {seed} alone, with what a method adds to the loss."]
     if longer := [plots.method_label(m) for m in summaries if m not in histories]:
-        notes.append(f"Left out, as they take other steps: {', '.join(longer)}.")
+        steps_taken = "other steps" if len(trained) == len(summaries) else "other steps or none"
+        notes.append(f"Left out, as they take {steps_taken}: {', '.join(longer)}.")
     return plots.loss_history(
         histories,
         task_boundaries=steps[:-1],

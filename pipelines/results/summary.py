@@ -31,7 +31,7 @@ class Summary:
         Error in the loss matrix that numbers and figures are made of, such as ``"relative_l2"``.
     generative
         Whether its learner draws samples, rather than reconstructs.
-    sequential, keeps_all_data, is_bound
+    sequential, keeps_all_data, is_bound, is_baseline
         As the attributes of :class:`~insituml.methods.base.Method`.
     task_steps
         Steps of the optimizer up to the end of each task.
@@ -60,6 +60,7 @@ class Summary:
     files: dict[str, str]
     experiment: str = ""
     errors: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    is_baseline: bool = False
 
     def write(self, folder: Path) -> None:
         """Write ``summary.json`` into a folder."""

@@ -84,11 +84,10 @@ def leaderboard(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``method``, ``is_bound``, ``keeps_all_data``, ``seeds``, those of
+        Columns ``method``, ``is_bound``, ``is_baseline``, ``keeps_all_data``, ``seeds``, those of
         :data:`insituml.metrics.METRICS` and those of each error at the end, averaged over tasks;
-        lowest final average error first. What compares methods,
-        such as the gap closed, does so seed by seed; it is empty where who it compares with is
-        not among the methods.
+        lowest final average error first. What compares methods, such as the gap closed, does so
+        seed by seed; it is empty where who it compares with is not among the methods.
     """
     seeds = next(iter(summaries.values())).seeds
     numbers = {
@@ -102,6 +101,7 @@ def leaderboard(summaries: Mapping[str, Summary]) -> pd.DataFrame:
         row = {
             "method": method,
             "is_bound": summary.is_bound,
+            "is_baseline": summary.is_baseline,
             "keeps_all_data": summary.keeps_all_data,
             "seeds": len(seeds),
         }
@@ -136,7 +136,8 @@ def headline_numbers(board: pd.DataFrame) -> dict[str, dict[str, float]]:
     -------
     dict
         ``best`` with each headline metric that it has, and, for the reference and the bound of
-        the gap, the final average error. Who is best says the leaderboard: here are numbers alone.
+        the gap and for baselines, the final average error. Who is best says the leaderboard: here
+        are numbers alone.
     """
     found: dict[str, dict[str, float]] = {}
     rows = board.to_dict("records")
@@ -145,7 +146,8 @@ def headline_numbers(board: pd.DataFrame) -> dict[str, dict[str, float]]:
         values = {metric.name: competing[0][metric.name] for metric in metrics.headlines()}
         found["best"] = {name: float(v) for name, v in values.items() if not np.isnan(v)}
     errors = board.set_index("method")["final_average_error"]
-    for method in (metrics.REFERENCE, metrics.BOUND):
+    baselines = [row["method"] for row in rows if row["is_baseline"]]
+    for method in (metrics.REFERENCE, metrics.BOUND, *baselines):
         if method in errors:
             found[method] = {"final_average_error": float(errors[method])}
     return found

@@ -41,8 +41,10 @@ class Listener:
                 self.say(f"{where}: no step in this part")
                 return
             milliseconds = 1e3 * record.seconds / record.steps
+            what = "steps" if record.by_gradient else "batches observed, no steps"
             self.say(
-                f"{where}: loss {record.loss:.4f}, {record.steps} steps, {milliseconds:.1f} ms each"
+                f"{where}: loss {record.loss:.4f}, {record.steps} {what}, "
+                f"{milliseconds:.1f} ms each"
             )
 
     def say(self, line: str) -> None:

@@ -23,7 +23,7 @@ class RunMetadata:
         :meth:`~pipelines.runs.recipe.Recipe.identity`.
     manifest
         :meth:`~insituml.data.manifest.Manifest.to_plain` of the stream.
-    sequential, keeps_all_data, is_bound
+    sequential, keeps_all_data, is_bound, is_baseline
         Facts about the method; see :class:`~insituml.methods.Method`.
     task, task_name
         The last task learned, numbered by its checkpoint; −1 for the untrained model.
@@ -51,6 +51,7 @@ class RunMetadata:
     samples_replayed: int = 0
     memory_bytes: int = 0
     experiment: str = ""
+    is_baseline: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe, method: Method, manifest: Node) -> Self:
@@ -61,6 +62,7 @@ class RunMetadata:
             sequential=method.sequential,
             keeps_all_data=method.keeps_all_data,
             is_bound=method.is_bound,
+            is_baseline=method.is_baseline,
             experiment=recipe.experiment,
         )
 
@@ -73,6 +75,7 @@ class RunMetadata:
     def from_plain(cls, plain: Node) -> Self:
         """Return what :meth:`to_plain` came from."""
         # Earlier ones did not say so.
-        plain = {"experiment": "", "samples_seen": 0, "samples_replayed": 0, **plain}
+        new = {"experiment": "", "is_baseline": False, "samples_seen": 0, "samples_replayed": 0}
+        plain = {**new, **plain}
         own = {key: plain[key] for key in cls.__dataclass_fields__ if key != "identity"}
         return cls(identity=Identity.of_metadata(plain), **own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.fitting import fitting
 from pipelines.common.node import Node
 from pipelines.common.targets import check_complete, validate_target
+from pipelines.runs.own_learner import KEY, beside, own_learner
 from pipelines.runs.recipe import Recipe
 from pipelines.runs.trial import try_out
 
@@ -69,6 +71,11 @@ def recipes_of(
         )
         for seed in seeds
     ]
+    if own := own_learner(sections["method"]):
+        shown = tuple(column.to(settings["device"]) for column in example)
+        own = beside(recipes[0].build_model(), name, own, shown)
+        method = {**sections["method"], KEY: own}
+        recipes = [replace(recipe, method=method) for recipe in recipes]
     try_out(recipes[0], example)  # before any worker starts, so that a wrong value shows at once
     return recipes
 

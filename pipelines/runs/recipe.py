@@ -13,7 +13,9 @@ from pipelines.common.errors import UserError
 from pipelines.common.node import Node
 from pipelines.common.reasons import reason
 from pipelines.common.versions import versions
+from pipelines.runs.ambient import ambient_seed
 from pipelines.runs.identity import Identity
+from pipelines.runs.own_learner import PLACE, own_learner
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +33,8 @@ class Recipe:
     method_name, seed
         Which run this is.
     model, method, optimizer
-        Resolved ``_target_`` nodes.
+        Resolved ``_target_`` nodes. A baseline's ``method`` may bring a learner of its own
+        (:mod:`pipelines.runs.own_learner`), which is trained in place of ``model``.
     training
         How to train; of section ``training`` what weights depend on, and of ``transit``.
     data_fingerprint
@@ -64,9 +67,30 @@ class Recipe:
             optimizer=self.optimizer,
             training=self.training,
             data=self.data_fingerprint,
-            code=source_digest(self.model, self.method, self.optimizer),
+            code=source_digest(self.model, self.learner_node, self.method, self.optimizer),
             versions=versions_of_results(),
         )
+
+    @property
+    def learner_node(self) -> Node:
+        """What is trained: the chosen model, or the learner that the method brings."""
+        return own_learner(self.method) or self.model
+
+    def build_model(self) -> ContinualLearner:
+        """Build the chosen model, whether it is what is trained or not.
+
+        Raises
+        ------
+        UserError
+            If it cannot be built, or is no learner.
+        """
+        from insituml.learner import ContinualLearner
+
+        weights = self._generators()[0]
+        # A model of the user's own may draw its first weights as torch's layers do by themselves.
+        with ambient_seed(weights.initial_seed()):
+            learner = _built("model", self.model, ContinualLearner, generator=weights)
+        return self._placed(learner)
 
     def build(
         self,
@@ -81,43 +105,60 @@ class Recipe:
         UserError
             If one of them cannot be built, or is not what it must be.
         """
+        import torch
+
+        from insituml.methods import Method
+
+        _, order, choices = self._generators()
+        with ambient_seed(choices.initial_seed()):
+            method = _built("method", self.method, Method, generator=choices)
+        learner = self._learner_of(method)
+        check_learner(learner, method)
+        parameters = learner.parameters()
+        optimizer = _built("optimizer", self.optimizer, torch.optim.Optimizer, parameters)
+        return learner, method, optimizer, order
+
+    def _learner_of(self, method: Method) -> ContinualLearner:
+        """Return the learner that a method brings, or the chosen model."""
+        if method.make_learner is None:
+            return self.build_model()
+        try:
+            with ambient_seed(self._generators()[0].initial_seed()):
+                return self._placed(method.make_learner())
+        except Exception as error:  # whatever a user's own constructor may raise
+            raise UserError(f"{PLACE}: {reason(error)}") from error
+
+    def _placed(self, learner: ContinualLearner) -> ContinualLearner:
+        check_built(learner)
+        learner.to(self.training["device"])
+        return learner
+
+    def _generators(self) -> list[torch.Generator]:
+        """Return those of the first weights, of the order of samples, and of a method's choices."""
         import numpy as np
         import torch
 
-        from insituml.learner import ContinualLearner
-        from insituml.methods import Method
-        from pipelines.runs.ambient import ambient_seed
-
         seeds = np.random.SeedSequence(self.seed).generate_state(3).tolist()
-        weights, order, choices = (torch.Generator().manual_seed(s) for s in seeds)
-        # A model of the user's own may draw its first weights as torch's layers do by themselves.
-        with ambient_seed(seeds[0]):
-            learner = self._built("model", ContinualLearner, generator=weights)
-        check_learner(learner)
-        learner.to(self.training["device"])
-        with ambient_seed(seeds[2]):
-            method = self._built("method", Method, generator=choices)
-        optimizer = self._built("optimizer", torch.optim.Optimizer, learner.parameters())
-        return learner, method, optimizer, order
-
-    def _built(self, section: str, expected: type[Any], *arguments: Any, **more: Any) -> Any:
-        from pipelines.common.targets import build
-
-        node = getattr(self, section)
-        try:
-            made = build(node, *arguments, **more)
-        except (Exception, SystemExit) as error:  # whatever a user's own constructor may raise
-            raise UserError(f"{section}: {reason(error)}") from error
-        if not isinstance(made, expected):
-            raise UserError(
-                f"{section}._target_ is {node['_target_']}, which makes a {type(made).__name__}; "
-                f"expected a subclass of {expected.__module__}.{expected.__name__}"
-            )
-        return made
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def check_learner(learner: ContinualLearner) -> None:
-    """Refuse a learner that no optimizer could train.
+def _built(place: str, node: Node, expected: type[Any], *arguments: Any, **more: Any) -> Any:
+    from pipelines.common.targets import build
+
+    try:
+        made = build(node, *arguments, **more)
+    except (Exception, SystemExit) as error:  # whatever a user's own constructor may raise
+        raise UserError(f"{place}: {reason(error)}") from error
+    if not isinstance(made, expected):
+        raise UserError(
+            f"{place}._target_ is {node['_target_']}, which makes a {type(made).__name__}; "
+            f"expected a subclass of {expected.__module__}.{expected.__name__}"
+        )
+    return made
+
+
+def check_built(learner: ContinualLearner) -> None:
+    """Refuse a learner that is none yet.
 
     Raises
     ------
@@ -129,8 +170,31 @@ def check_learner(learner: ContinualLearner) -> None:
         raise UserError(f"model: {name} is compared by value; give it @dataclass(eq=False)")
     if not hasattr(learner, "reconstruction_loss"):
         raise UserError(f"model: {name}.__init__ does not call super().__init__()")
-    if not any(p.requires_grad for p in learner.parameters()):
-        raise UserError(f"model: {name} has no parameter that could learn")
+
+
+def check_learner(learner: ContinualLearner, method: Method) -> None:
+    """Refuse a learner that a method could not train.
+
+    Raises
+    ------
+    UserError
+        Saying what it lacks.
+    """
+    from insituml.learner import ContinualLearner
+
+    name, trainer = type(learner).__name__, type(method).__name__
+    observes = type(learner).observe is not ContinualLearner.observe
+    if not method.learns_by_gradient:
+        if not observes:
+            raise UserError(
+                f"method: {trainer} takes no gradients, and {name} defines no observe(batch): it "
+                "would learn nothing; give it a learner such as insituml.models.PrincipalComponents"
+            )
+    elif not any(p.requires_grad for p in learner.parameters()):
+        raise UserError(
+            f"model: {name} has no parameter that could learn by gradients, as {trainer} needs"
+            + ("; method=incremental_pca lets it observe alone" if observes else "")
+        )
 
 
 def versions_of_results() -> dict[str, str]:

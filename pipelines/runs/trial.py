@@ -31,15 +31,20 @@ def try_out(recipe: Recipe, example: Batch) -> None:
     UserError
         If it cannot be built, is not what it must be, or cannot learn such samples.
     """
-    learner = recipe.build()[0]
+    learner, method = recipe.build()[:2]
     try:
         learner.description()  # so that a checkpoint of it can be loaded
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     with ambient_seed(recipe.seed % 2**32), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training will say the same
-        _learn_once(learner, tuple(column.to(recipe.training["device"]) for column in example))
-    if not str(recipe.model["_target_"]).startswith("insituml."):
+        batch = tuple(column.to(recipe.training["device"]) for column in example)
+        if method.learns_by_gradient:
+            _learn_once(learner, batch)
+        else:
+            _observe_once(learner, batch)
+        _judge_once(learner, batch)
+    if not str(recipe.learner_node["_target_"]).startswith("insituml."):
         _compare_seeds(recipe)
 
 
@@ -66,7 +71,20 @@ def _learn_once(learner: ContinualLearner, batch: Batch) -> None:
         loss.sum().backward()
     except Exception as error:
         raise UserError(f"model: {name}.loss has no gradient: {in_words(error)}") from error
-    _judge_once(learner, batch)
+
+
+def _observe_once(learner: ContinualLearner, batch: Batch) -> None:
+    import torch
+
+    try:
+        with torch.no_grad():
+            learner.train().observe(batch)
+    except Exception as error:  # whatever a user's own code may raise
+        raise UserError(
+            f"model: {type(learner).__name__}.observe fails on samples of shape "
+            f"{list(batch[0].shape[1:])} ({batch[0].dtype}): {in_words(error)}"
+        ) from error
+    _check_reconstruction(learner, batch)
 
 
 def _check_reconstruction(learner: ContinualLearner, batch: Batch) -> None:
@@ -138,4 +156,5 @@ def _equal(some: list[Any], others: list[Any]) -> bool:
 
 
 def _note(recipe: Recipe, what: str) -> None:
-    print(f"note: model: the first weights of {recipe.model['_target_']} {what}", file=sys.stderr)
+    target = recipe.learner_node["_target_"]
+    print(f"note: model: the first weights of {target} {what}", file=sys.stderr)

@@ -32,7 +32,7 @@ from insituml.methods import (
 )
 from insituml.models import MLP
 from insituml.training import train
-from tests.method_examples import CLASSES, NAMES, NEED_AUTOENCODER, make
+from tests.method_examples import CLASSES, NAMES, NEED_AUTOENCODER, TRAINED, make
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -128,6 +128,11 @@ def test_a_method_learns_in_transit_if_it_takes_the_tasks_as_they_come(name: str
         assert method.is_bound
 
 
+def test_a_baseline_competes_and_is_no_bound() -> None:
+    assert [name for name in NAMES if CLASSES[name].is_baseline] == ["IncrementalPCA"]
+    assert not any(CLASSES[name].is_bound for name in NAMES if CLASSES[name].is_baseline)
+
+
 def test_sequential_says_whether_forgetting_has_a_meaning() -> None:
     assert [name for name in NAMES if not make(name, seeded(0)).sequential] == ["Joint"]
 
@@ -157,7 +162,7 @@ def test_naive_is_the_loop_written_by_hand() -> None:
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_works_with_a_users_learner_and_frozen_parameters(name: str, frozen: bool) -> None:
     tasks, learner = make_tasks(), learner_for(name)
     if frozen:
@@ -178,7 +183,7 @@ def test_works_with_a_users_learner_and_frozen_parameters(name: str, frozen: boo
     assert same_bits(learner, plain) == (name == "Naive")  # each method makes a difference
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_state_is_made_of_plain_parts_and_restores(name: str) -> None:
     tasks, learner = make_tasks(), learner_for(name)
     method = make(name, seeded(0))
@@ -558,7 +563,7 @@ def push(trainer: InTransitTrainer, tasks: list[Task], parts: range) -> None:
             trainer.end_task(task.test)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if make(n, seeded(0)).learns_in_transit])
+@pytest.mark.parametrize("name", [n for n in TRAINED if make(n, seeded(0)).learns_in_transit])
 def test_a_stream_interrupted_inside_a_task_goes_on_bit_for_bit(name: str) -> None:
     tasks = make_tasks()
     whole = in_transit(name)

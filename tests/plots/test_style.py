@@ -23,6 +23,7 @@ OURS = [
     "naive",
     "joint",
     "cumulative",
+    "incremental_pca",
     "ewc",
     "online_ewc",
     "kronecker_ewc",
@@ -125,7 +126,7 @@ def test_ours_are_told_apart_without_colour() -> None:
 @pytest.mark.parametrize("vision", VISION)
 def test_families_are_told_apart_by_colour(vision: str) -> None:
     styles = plots.method_styles(OURS)
-    families = [OURS[3:8], OURS[8:13], OURS[13:18], OURS[18:]]
+    families = [OURS[4:9], OURS[9:14], OURS[14:19], OURS[19:]]
     shades = [{styles[name].color for name in members} for members in families]
     assert [len(colors) for colors in shades] == [2, 2, 2, 2]
     for place, colors in enumerate(shades):
