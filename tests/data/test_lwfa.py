@@ -348,3 +348,17 @@ def test_wrong_parameters_are_named(wrong: dict, message: str) -> None:
 def test_iteration_out_of_range(iteration: int) -> None:
     with pytest.raises(IndexError, match="not among 0 to 49"):
         LwfaField().field(iteration)
+
+
+def test_the_default_stream_is_almost_linear() -> None:
+    """As its description says: what a network can do beyond linear algebra needs another stream."""
+    field = LwfaField(
+        shape=(12, 256, 12), distance_per_iteration=40e-6, ramp_start=120e-6, ramp_length=80e-6
+    )
+    run = np.stack([step.values for step in field])
+    run /= run[:10].std(axis=(0, 2, 3, 4), keepdims=True)
+    chunks = run.reshape(50, 3, 12, 8, 32, 12).transpose(0, 3, 1, 2, 4, 5).reshape(400, -1)
+    held_out = np.repeat(np.arange(50) % 5 == 2, 8)
+    _, _, basis = np.linalg.svd(chunks[~held_out], full_matrices=False)
+    held = chunks[held_out] @ basis[:16].T
+    assert (held**2).sum() > 0.98 * (chunks[held_out] ** 2).sum()
