@@ -84,7 +84,7 @@ class MagneticIslands:
     """
 
     points: int = 64
-    windows: tuple[int, int] = (6, 6)
+    windows: tuple[int, int] = (8, 8)
     width: float = 0.24
     iterations: int = 50
     time_per_iteration: float = 0.2e-6
@@ -122,7 +122,7 @@ class MagneticIslands:
             raise ValueError(
                 f"points={self.points}, windows={tuple(self.windows)}, iterations="
                 f"{self.iterations} must be at least 2 points along a side, two numbers of windows "
-                "(along x, along y) such as (6, 6), and at least 1 iteration"
+                "(along x, along y) such as (8, 8), and at least 1 iteration"
             )
         for name in ("width", "time_per_iteration", "field"):
             value = getattr(self, name)
