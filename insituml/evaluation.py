@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,16 +11,9 @@ from torch import Tensor
 from insituml.data.task import Batch, Task
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner
+from insituml.mean_errors import Errors, batches_of, mean_errors, own_errors
 from insituml.physical_errors import PhysicalErrors, PhysicalScale
 from insituml.reconstruction_loss import reconstruction, sample_errors
-
-Errors = Callable[[ContinualLearner, Batch], dict[str, Tensor]]
-"""``errors(learner, batch) -> {metric: (n,)}``, one number a sample."""
-
-
-def own_errors(learner: ContinualLearner, batch: Batch) -> dict[str, Tensor]:
-    """Return what the learner itself says it is judged by."""
-    return learner.errors(batch)
 
 
 def held_out_errors(
@@ -31,12 +24,7 @@ def held_out_errors(
     batch_size: int = 256,
 ) -> dict[str, float]:
     """Mean over a task's held-out samples of each error, in evaluation mode."""
-    totals: dict[str, float] = {}
-    with evaluation_mode(learner), torch.no_grad():
-        for batch in _batches(learner, task.test, batch_size):
-            for metric, values in errors(learner, batch).items():
-                totals[metric] = totals.get(metric, 0.0) + float(values.sum(dtype=torch.float64))
-    return {metric: total / len(task.test[0]) for metric, total in totals.items()}
+    return mean_errors(learner, task.test, errors=errors, batch_size=batch_size)
 
 
 def loss_matrix(
@@ -188,7 +176,7 @@ def latent_drift_matrix(
 def reconstruct(learner: ContinualLearner, inputs: Tensor, *, batch_size: int = 256) -> Tensor:
     """Reconstruct inputs in evaluation mode, batch by batch; the result is on the CPU."""
     with evaluation_mode(learner), torch.no_grad():
-        batches = _batches(learner, (inputs,), batch_size)
+        batches = batches_of(learner, (inputs,), batch_size)
         parts = [reconstruction(learner, x).cpu() for (x,) in batches]
     return torch.cat(parts)
 
@@ -202,17 +190,11 @@ def draw_samples(
 ) -> Tensor:
     """Draw a sample for each condition, in evaluation mode; the result is on the CPU."""
     with evaluation_mode(learner), torch.no_grad():
-        batches = _batches(learner, conditions, batch_size)
+        batches = batches_of(learner, conditions, batch_size)
         return torch.cat([learner.sample(part, generator=generator).cpu() for part in batches])
 
 
 def _latents(learner: ContinualLearner, task: Task, batch_size: int) -> Tensor:
     with evaluation_mode(learner), torch.no_grad():
-        batches = _batches(learner, task.test, batch_size)
+        batches = batches_of(learner, task.test, batch_size)
         return torch.cat([learner.latents(batch).cpu().double() for batch in batches])
-
-
-def _batches(learner: ContinualLearner, samples: Batch, batch_size: int) -> Iterator[Batch]:
-    device = next(learner.parameters()).device
-    for columns in zip(*(column.split(batch_size) for column in samples), strict=True):
-        yield tuple(column.to(device) for column in columns)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -110,6 +111,8 @@ def train(
         raise ValueError("tasks is empty; expected one task or more")
     check_optimizer(optimizer, learner)
     step = finished_steps
+    if method.converges:
+        schedule, average = replace(schedule, name="constant"), None
     stepper = Stepper(
         learner,
         method,
@@ -124,7 +127,8 @@ def train(
     # With a budget, what is trained on matters, not for how many epochs: one for each task.
     stretches = method.schedule(tasks, epochs if spent is None else len(tasks))
     learner.train()
-    if not method.sequential:  # one curve over all of it, whose length must be known
+    if not method.sequential and not method.converges:
+        # One curve over all of it, whose length must be known.
         stretches = iter(parts := list(stretches))
         rate.begin(sum(_steps(*part, amount, learner) for part in parts), done=finished_steps)
     for task, task_epochs in stretches:

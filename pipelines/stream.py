@@ -129,7 +129,13 @@ def _plan(
     recipes: list[Recipe] = []
     for call in calls:
         recipes += recipes_of(
-            call, tasks.facts, settings, tasks.fingerprint, training.seeds, tasks.example()
+            call,
+            tasks.facts,
+            settings,
+            tasks.fingerprint,
+            training.seeds,
+            tasks.example(),
+            validated=bool(tasks.windows.validation),
         )
     folder = PARTIAL / f"stream-{fingerprint([r.identity().fingerprint for r in recipes])}"
     arrivals = tasks.arrivals(folder)

@@ -54,8 +54,10 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
         manifest.fingerprint,
         training.seeds,
         tuple(column[:2] for column in files.tasks(("train",))[0].train),
+        validated=any(task.validation for task in manifest.tasks),
     )
-    if recipes[0].build()[1].learns_by_gradient:
+    method = recipes[0].build()[1]
+    if method.learns_by_gradient and not method.converges:
         _warn_of_few_steps(training, [task.train for task in manifest.tasks])
     identity = recipes[0].identity().of_all_seeds()
     partial = PARTIAL / f"{identity.method_name}-{identity.fingerprint}"
@@ -108,10 +110,26 @@ def train_method(
         runs[0].folder.parent.rmdir()
 
 
+def train_unless_there(
+    runs: list[Run], workers: int, threads: int, output: Path, tracker: Tracker
+) -> None:
+    """Train a method; one that converges stays where it was trained in the same way before.
+
+    Parameters as of :func:`train_method`.
+    """
+    from pipelines.runs.reuse import are_there
+
+    tasks = len(read_tasks(runs[0].tasks).manifest.tasks)
+    if runs[0].recipe.build()[1].converges and are_there(runs, tasks, output):
+        name = runs[0].recipe.method_name
+        print(f"train: {name} was trained on the same data in the same way before: it stays")
+        return
+    train_method(runs, workers, threads, output, tracker)
+
+
 def _train_locked(
     runs: list[Run], workers: int, threads: int, output: Path, tracker: Tracker
 ) -> None:
-    from insituml.training import EpochRecord
     from pipelines.runs.listener import Listener
     from pipelines.runs.pool import train_all
     from pipelines.runs.progress import StepBar
@@ -129,8 +147,7 @@ def _train_locked(
 
     def listen(run: Run, record: Any) -> None:
         listener(run, record)
-        if isinstance(record, EpochRecord):
-            steps.hear(run, record)
+        steps.hear(run, record)
 
     with steps.bar, tracker.training(runs):
         train_all(runs, workers, threads, listen, steps.move)
@@ -160,7 +177,7 @@ def main(call: Invocation) -> float | None:
     from pipelines.common.workers import WorkerDiedError
 
     try:
-        train_method(runs, training.workers, training.threads, call.output, tracker)
+        train_unless_there(runs, training.workers, training.threads, call.output, tracker)
     except (DivergedError, ValueError) as error:
         raise UserError(f"method={name}: {error}") from error
     except OSError:

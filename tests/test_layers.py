@@ -24,7 +24,7 @@ LEVELS = [
     ["checkpoint_file"],
     ["data", "gradients", "memory", "metrics", "plots", "significance", "stream", "toy_data"],
     ["original_interface", "physical_errors"],
-    ["learner", "methods", "models"],
+    ["learner", "mean_errors", "methods", "models"],
     ["model_class", "records", "trainable", "unseen"],
     ["optimisation"],
     ["checkpoint", "evaluation", "training"],
@@ -37,6 +37,8 @@ PACKAGE_LEVEL = len(LEVELS)  # `import insituml` itself; pipelines are above it
 SIDEWAYS = {
     ("memory", "data"),
     ("methods", "learner"),
+    ("mean_errors", "learner"),
+    ("methods", "mean_errors"),
     ("models", "learner"),
     ("data", "toy_data"),
     ("plots", "metrics"),

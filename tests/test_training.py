@@ -32,7 +32,7 @@ def make_tasks(count: int = 3, samples: int = 18, shape: tuple[int, ...] = (4,))
     for k in range(count):
         x = torch.randn(samples, *shape, generator=generator) * 0.5 + k
         y = torch.arange(samples) + 100 * k
-        tasks.append(Task(k, f"task {k}", (x, y), (x[:4], y[:4])))
+        tasks.append(Task(k, f"task {k}", (x, y), (x[:4], y[:4]), validation=(x[4:6], y[4:6])))
     return tasks
 
 

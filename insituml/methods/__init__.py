@@ -14,6 +14,7 @@ from insituml.methods.generative_replay import GenerativeReplay
 from insituml.methods.gpm import GPM
 from insituml.methods.incremental_pca import IncrementalPCA
 from insituml.methods.joint import Joint
+from insituml.methods.joint_converged import JointConverged
 from insituml.methods.kronecker_ewc import KroneckerEWC
 from insituml.methods.lwf import LwF
 from insituml.methods.mas import MAS
@@ -42,6 +43,7 @@ __all__ = [
     "GenerativeReplay",
     "IncrementalPCA",
     "Joint",
+    "JointConverged",
     "KroneckerEWC",
     "LwF",
     "Method",

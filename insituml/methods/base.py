@@ -73,6 +73,13 @@ class Method:
     make_learner: Callable[[], ContinualLearner] | None = None
     """Makes the learner that is trained, whatever model others train; None: the method has none."""
 
+    converges = False
+    """Whether the method trains until a validation part stops improving, which each task must have.
+
+    It lowers the learning rate, ends its training and chooses the weights itself: of a schedule the
+    warm-up alone is kept, and no average of the weights is.
+    """
+
     needs_output = False
     """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""
 

@@ -59,6 +59,7 @@ class Combined(Method):
         self.is_bound = any(m.is_bound for m in self.methods)
         self.keeps_to_budget = all(m.keeps_to_budget for m in self.methods)
         self.learns_in_transit = all(m.learns_in_transit for m in self.methods)
+        self.converges = any(m.converges for m in self.methods)
         self.needs_output = any(m.needs_output for m in self.methods)
 
     @property

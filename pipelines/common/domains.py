@@ -47,7 +47,15 @@ DOMAINS: dict[str, Domain] = {
         (
             *("fisher_samples", "importance_samples", "samples", "chunk_size", "max_width"),
             *("memory_size", "replay_size", "reference_size", "candidates", "capacity_bytes"),
-            *("total_tasks", "hidden_sizes", "latent_size", "channels", "convolutions"),
+            *(
+                "total_tasks",
+                "patience",
+                "max_epochs",
+                "hidden_sizes",
+                "latent_size",
+                "channels",
+                "convolutions",
+            ),
             *("latent_channels", "hidden_size"),
             *("input_shape", "couplings", "bins", "shape", "points", "limit", "permutations"),
             *("nz", "nr", "modes", "snapshots", "steps_per_snapshot", "cartesian_points"),
@@ -55,7 +63,7 @@ DOMAINS: dict[str, Domain] = {
         ),
         COUNT,
     ),
-    "condition_size": COUNT_OR_0,
+    **dict.fromkeys(("condition_size", "decays"), COUNT_OR_0),
     "seed": SEED,
     **dict.fromkeys(
         (
@@ -74,7 +82,7 @@ DOMAINS: dict[str, Domain] = {
     ),
     **dict.fromkeys(("threshold", "largest_share"), SHARE),
     "gamma": RATE,
-    **dict.fromkeys(("betas", "momentum", "decay"), BELOW_1),
+    **dict.fromkeys(("betas", "momentum", "decay", "min_improvement"), BELOW_1),
     **dict.fromkeys(("origin", "window_velocity", "focus"), FINITE),
 }
 

@@ -42,7 +42,8 @@ class RunCheckpoints:
         self.run = run
         self._report = report
         self.learner, self.method, self.optimizer, self.order = run.recipe.build()
-        self.average = average_of(run.recipe.training)
+        averaged = not self.method.converges  # else it chooses the weights itself
+        self.average = average_of(run.recipe.training) if averaged else None
         self.metadata = RunMetadata.of(run.recipe, self.method, manifest)
 
     def hear(self, record: EpochRecord | TaskRecord) -> None:
@@ -61,6 +62,7 @@ class RunCheckpoints:
         self.metadata.task, self.metadata.task_name = number, record.name
         self.metadata.steps = steps
         self.metadata.memory_bytes = self.method.memory_bytes()
+        self.metadata.note = self.method.note
         # Timings first: a checkpoint without its timing would be resumed, and the timing lost.
         self.run.add_timing(number, record)
         self.save(self.run.checkpoint(number))
@@ -108,7 +110,7 @@ class RunCheckpoints:
         return more
 
 
-def check(run: Run, path: Path, **facts: Any) -> None:
+def check(run: Run, path: Path, *, goes_on: bool = True, **facts: Any) -> None:
     """Check that a file is a whole checkpoint of this run, and what it says of itself.
 
     Parameters
@@ -117,6 +119,8 @@ def check(run: Run, path: Path, **facts: Any) -> None:
         What must have written it.
     path
         The file.
+    goes_on
+        Whether it must hold the state from which training goes on.
     facts
         What its metadata must hold, such as ``task=3``.
 
@@ -142,7 +146,7 @@ def check(run: Run, path: Path, **facts: Any) -> None:
         other = f"{known.method_name} seed {known.seed}"
         same = " trained otherwise" if other == run.recipe.name else ""
         raise UnusableCheckpointError(f"{path} is of another run ({other}{same})")
-    if content.training is None:
+    if goes_on and content.training is None:
         raise UnusableCheckpointError(f"{path} holds no state from which training goes on")
     for name, value in facts.items():
         if metadata.get(name) != value:

@@ -46,6 +46,8 @@ class Listener:
                 f"{where}: loss {record.loss:.4f}, {record.steps} {what}, "
                 f"{milliseconds:.1f} ms each"
             )
+            if record.note:
+                self.say(f"{where}: {record.note}")
 
     def say(self, line: str) -> None:
         """Print without breaking the progress bar."""

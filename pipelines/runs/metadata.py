@@ -34,6 +34,8 @@ class RunMetadata:
         for them; each as often as it was trained on.
     memory_bytes
         What the method keeps from task to task.
+    note
+        What is to be known of how it was trained, such as that it has not converged.
     experiment
         That the run belongs to; empty where none was chosen.
     """
@@ -50,6 +52,7 @@ class RunMetadata:
     samples_seen: int = 0
     samples_replayed: int = 0
     memory_bytes: int = 0
+    note: str = ""
     experiment: str = ""
     is_baseline: bool = False
 
@@ -75,7 +78,7 @@ class RunMetadata:
     def from_plain(cls, plain: Node) -> Self:
         """Return what :meth:`to_plain` came from."""
         # Earlier ones did not say so.
-        new = {"experiment": "", "is_baseline": False, "samples_seen": 0, "samples_replayed": 0}
-        plain = {**new, **plain}
+        new = {"experiment": "", "note": "", "is_baseline": False}
+        plain = {**new, "samples_seen": 0, "samples_replayed": 0, **plain}
         own = {key: plain[key] for key in cls.__dataclass_fields__ if key != "identity"}
         return cls(identity=Identity.of_metadata(plain), **own)

@@ -31,6 +31,8 @@ def recipes_of(
     data_fingerprint: str,
     seeds: list[int],
     example: Batch,
+    *,
+    validated: bool,
 ) -> list[Recipe]:
     """Return what the chosen method learns, for each seed, checked by building one.
 
@@ -48,6 +50,8 @@ def recipes_of(
         One recipe each.
     example
         A few samples of the stream, or their like, that a learner is tried on.
+    validated
+        Whether a part of the stream is set aside to select by.
 
     Raises
     ------
@@ -77,6 +81,11 @@ def recipes_of(
         method = {**sections["method"], KEY: own}
         recipes = [replace(recipe, method=method) for recipe in recipes]
     try_out(recipes[0], example)  # before any worker starts, so that a wrong value shows at once
+    if not validated and recipes[0].build()[1].converges:
+        raise UserError(
+            f"method={name} trains until a validation part stops improving, and there is none; set "
+            "data.split.validation to a part of each task, such as 0.1, and split again"
+        )
     return recipes
 
 

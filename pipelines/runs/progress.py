@@ -44,8 +44,14 @@ class StepBar:
         self.bar = tqdm(total=total, initial=done, desc=name, unit="step", disable=None)
 
     def hear(self, run: Run, record: Any) -> None:
-        """Take note of the record of an epoch: how long its task is, and where the run stands."""
+        """Take note of a record: how long a task is or was, and where the run stands."""
+        from insituml.records import TaskRecord
+
         task = (run.recipe.seed, record.task)
+        if isinstance(record, TaskRecord):  # one may end before its last epoch
+            self._expected[task] = record.steps
+            self.bar.total = sum(self._expected.values())
+            return
         self._expected[task] = record.planned
         self.bar.total = sum(self._expected.values())
         words = f"seed {run.recipe.seed} task {record.task} epoch {record.epoch + 1}"

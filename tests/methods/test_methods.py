@@ -44,7 +44,7 @@ def make_tasks(count: int = 3, samples: int = 20) -> list[Task]:
     for k in range(count):
         x = torch.randn(samples, 4, generator=generator) * (k + 1) + k
         y = x.sum(dim=1, keepdim=True) * (-1.0) ** k
-        tasks.append(Task(k, f"task {k}", (x, y), (x[:4], y[:4])))
+        tasks.append(Task(k, f"task {k}", (x, y), (x[:4], y[:4]), validation=(x[4:8], y[4:8])))
     return tasks
 
 
@@ -66,6 +66,9 @@ class Regressor(ContinualLearner):
 
     def objective(self, output: Tensor, batch: tuple[Tensor, ...]) -> Tensor:
         return mse_loss(output, batch[1])
+
+    def errors(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return {"mse": (self(batch[0]) - batch[1]).square().mean(dim=1)}
 
     def sample(self, conditions: tuple[Tensor, ...], *, generator: torch.Generator) -> Tensor:
         noise = torch.randn(len(conditions[0]), 4, generator=generator)
@@ -134,7 +137,10 @@ def test_a_baseline_competes_and_is_no_bound() -> None:
 
 
 def test_sequential_says_whether_forgetting_has_a_meaning() -> None:
-    assert [name for name in NAMES if not make(name, seeded(0)).sequential] == ["Joint"]
+    assert [name for name in NAMES if not make(name, seeded(0)).sequential] == [
+        "Joint",
+        "JointConverged",
+    ]
 
 
 @pytest.mark.parametrize("bound", [Joint, Cumulative])

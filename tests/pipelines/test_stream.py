@@ -511,7 +511,7 @@ def test_points_and_images_stream_and_come_out_as_from_files(kind, root, tools) 
         "images": ["data=digits", "data.split.groups=[[0,3],[7]]", "data.split.holdout=0.9"],
     }[kind]
     size = "transit.samples_per_iteration=9"
-    methods = "transit.methods=[naive,ewc,agem,experience_replay,joint]"
+    methods = "transit.methods=[naive,ewc,agem,experience_replay,joint,joint_converged]"
     chosen.append("data.split.validation=0.05")
     main(tools.invoke(root, SECTIONS, *chosen, *TINY, size, methods))
     held_out = read_tasks(root / "transit/data/tasks")

@@ -11,13 +11,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from insituml import load_checkpoint
+from insituml.training import EpochRecord
 from pipelines.common.errors import UserError
 from pipelines.common.workers import WorkerDiedError
 from pipelines.runs.run import checkpoint_path
+from pipelines.runs.worker import train_run
 from pipelines.tracking.base import Tracker
 from pipelines.train import SECTIONS, main, plan, train_method
 
@@ -237,3 +241,70 @@ def test_too_few_steps_are_mentioned(epochs, noted, root, tools, capsys) -> None
     said = capsys.readouterr().err
     # Its smallest tasks have 24 samples.
     assert ("note: task 1 has 3 optimizer steps (24 samples, 1 epochs" in said) is noted
+
+
+BOUND = ["method=joint_converged", "method.patience=1", "method.min_improvement=0.9"]
+BOUND += ["method.max_epochs=4"]
+
+
+@pytest.fixture
+def validated(tools, tmp_path, monkeypatch) -> Path:
+    """A folder with a split stream in it that has a validation part."""
+    tools.make_stream(tools.points_data(validation=0.1), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_joint_converged_goes_on_where_it_was_stopped_and_is_not_trained_twice(
+    validated, tools, capsys
+) -> None:
+    call = tools.invoke(validated, SECTIONS, *INLINE, *BOUND, "training.seeds=[3]")
+    main(call)
+    whole = tools.contents(validated / "runs")
+    said = capsys.readouterr()
+    note = "not converged: max_epochs=4 ended it in stage 4 of 4"
+    assert note in said.out
+    assert "below about" not in said.err  # of epochs that it does not have
+    last = load_checkpoint(validated / "runs/joint_converged/seed_3/task_2.pt")
+    assert last.metadata["note"] == note
+    assert last.metadata["is_bound"]
+    # The same again: nothing is written.
+    times = {p: p.stat().st_mtime_ns for p in validated.rglob("runs/**/*.pt")}
+    main(call)
+    assert "was trained on the same data in the same way before" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in validated.rglob("runs/**/*.pt")} == times
+    # Stopped after its first segment, it ends with the same bits.
+    shutil.rmtree(validated / "runs")
+    run = plan(call)[1][0]
+
+    def stop(run: Any, record: Any) -> None:
+        if isinstance(record, EpochRecord) and record.task == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(run, stop)
+    assert run.finished_tasks() == 1
+    main(call)
+    assert "resumes after 1 of 3" in capsys.readouterr().out
+    assert tools.contents(validated / "runs") == whole
+    # What is damaged, or of another recipe, is no result to stay with.
+    file = validated / "runs/joint_converged/seed_3/task_0.pt"
+    file.write_bytes(file.read_bytes()[:-9])
+    main(call)
+    assert tools.contents(validated / "runs") == whole
+    main(tools.invoke(validated, SECTIONS, *INLINE, *BOUND, "training.seeds=[3]", "optimizer.lr=1"))
+    assert tools.contents(validated / "runs") != whole
+    assert "it stays" not in capsys.readouterr().out
+
+
+def test_training_does_not_open_what_is_to_be_tested(validated, tools) -> None:
+    for file in validated.rglob("test_*.npy"):
+        file.unlink()
+    for method in (["method=joint"], BOUND):
+        main(tools.invoke(validated, SECTIONS, *INLINE, *method, "training.seeds=[0]"))
+        assert (validated / "runs" / method[0][7:] / "seed_0/task_2.pt").exists()
+
+
+def test_joint_converged_without_a_validation_part_names_the_key(root, tools) -> None:
+    with pytest.raises(UserError, match=r"there is none; set data\.split\.validation"):
+        plan(tools.invoke(root, SECTIONS, *INLINE, *BOUND))

@@ -1,0 +1,49 @@
+"""The errors of a learner on samples: mean over them, as it will be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from insituml.data.task import Batch
+from insituml.gradients import evaluation_mode
+from insituml.learner import ContinualLearner
+
+Errors = Callable[[ContinualLearner, Batch], dict[str, Tensor]]
+"""``errors(learner, batch) -> {metric: (n,)}``, one number a sample."""
+
+
+def own_errors(learner: ContinualLearner, batch: Batch) -> dict[str, Tensor]:
+    """Return what the learner itself says it is judged by."""
+    return learner.errors(batch)
+
+
+def mean_errors(
+    learner: ContinualLearner,
+    samples: Batch,
+    *,
+    errors: Errors = own_errors,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Return the mean over samples of each error, in evaluation mode, the main one first."""
+    totals: dict[str, float] = {}
+    with evaluation_mode(learner), torch.no_grad():
+        for batch in batches_of(learner, samples, batch_size):
+            for metric, values in errors(learner, batch).items():
+                totals[metric] = totals.get(metric, 0.0) + float(values.sum(dtype=torch.float64))
+    return {metric: total / len(samples[0]) for metric, total in totals.items()}
+
+
+def main_error(learner: ContinualLearner, parts: Sequence[Batch]) -> float:
+    """Return the main error, averaged over parts such as tasks, whatever their sizes."""
+    values = [next(iter(mean_errors(learner, part).values())) for part in parts]
+    return sum(values) / len(values)
+
+
+def batches_of(learner: ContinualLearner, samples: Batch, batch_size: int) -> Iterator[Batch]:
+    """Yield samples batch by batch, on the learner's device."""
+    device = next(learner.parameters()).device
+    for columns in zip(*(column.split(batch_size) for column in samples), strict=True):
+        yield tuple(column.to(device) for column in columns)

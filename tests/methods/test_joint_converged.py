@@ -1,0 +1,182 @@
+"""Joint training until a validation part stops improving, against a loop written by hand."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from insituml.data.task import Task
+from insituml.evaluation import loss_matrix
+from insituml.methods import Cumulative, Joint, JointConverged, Method
+from insituml.metrics import final_average_error
+from insituml.models import MLP
+from insituml.optimisation import AveragedWeights, Schedule
+from insituml.training import TaskRecord, train
+
+RATE = 0.2
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make_tasks(count: int = 3, samples: int = 24, noise: float = 1.0) -> list[Task]:
+    """Points near a line each; parts of different sizes, so that averages over tasks show."""
+    generator, tasks = seeded(3), []
+    for k in range(count):
+        along = torch.randn(samples, 1, generator=generator)
+        direction = torch.randn(1, 5, generator=generator)
+        x = along * direction + 0.1 * noise * torch.randn(samples, 5, generator=generator) + 0.5 * k
+        parts = (x[8:],), (x[:4],), (x[4 : 6 + k],)
+        tasks.append(Task(k, f"task {k}", parts[0], parts[1], validation=parts[2]))
+    return tasks
+
+
+def make_learner(seed: int = 1) -> MLP:
+    return MLP(5, (8,), 2, generator=seeded(seed))
+
+
+def fit(
+    learner: MLP, method: Method, tasks: list[Task], *, rate: float = RATE, **more: Any
+) -> tuple[list[TaskRecord], torch.optim.Optimizer]:
+    optimizer = torch.optim.SGD(learner.parameters(), lr=rate)
+    options = {"epochs": 20, "batch_size": 6, "generator": seeded(5), **more}
+    return list(train(learner, method, tasks, optimizer, **options)), optimizer
+
+
+def by_hand(
+    learner: MLP, tasks: list[Task], patience: int, share: float, rates: list[float]
+) -> tuple[dict[str, Any], int, list[int]]:
+    """Return the best weights, how many epochs it took and where each rate ended."""
+    x, order = torch.cat([task.train[0] for task in tasks]), seeded(5)
+    parameters = list(learner.parameters())
+
+    def error() -> float:
+        with torch.no_grad():
+            errors = [(learner(t.validation[0])[1] - t.validation[0]).square() for t in tasks]
+        return float(torch.stack([e.double().mean() for e in errors]).mean())
+
+    best, kept, improved, epoch, ends = float("inf"), {}, float("inf"), 0, []
+    for rate in rates:
+        since = 0
+        while since < patience:
+            for rows in torch.randperm(len(x), generator=order).split(6):
+                loss = (learner(x[rows])[1] - x[rows]).square().mean()
+                for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                    p.data -= rate * g
+            epoch, since, now = epoch + 1, since + 1, error()
+            if now < best:
+                best, kept = now, copy.deepcopy(learner.state_dict())
+            if now < improved:
+                improved, since = now * (1 - share), 0
+        learner.load_state_dict(kept)
+        ends.append(epoch)
+    return kept, epoch, ends
+
+
+@pytest.mark.parametrize("decays", [0, 2, 6])
+def test_it_is_early_stopping_with_lower_rates_from_the_best_weights(decays: int) -> None:
+    tasks, learner = make_tasks(), make_learner()
+    method = JointConverged(4, 0.02, 0.5, decays, generator=seeded(0))
+    records, optimizer = fit(learner, method, tasks)
+    rates = [RATE * 0.5**k for k in range(decays + 1)]
+    expected, epochs, ends = by_hand(make_learner(), tasks, 4, 0.02, rates)
+    for name, value in learner.state_dict().items():
+        torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
+    assert method.epochs == epochs
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(rates[-1])
+    # As many checkpoints as tasks; stages are dealt out from the front, the rest changes nothing.
+    assert [record.task for record in records] == [0, 1, 2]
+    last = [ends[min(-(-(k + 1) * (decays + 1) // 3), decays + 1) - 1] for k in range(3)]
+    steps = torch.tensor([record.steps for record in records]).cumsum(0).tolist()
+    assert steps == [8 * epoch for epoch in last]
+    assert method.note == "".join(record.note for record in records) == ""
+
+
+def test_epochs_at_most_are_kept_to_and_said() -> None:
+    tasks, learner = make_tasks(), make_learner()
+    method = JointConverged(patience=50, max_epochs=7, generator=seeded(0))
+    records, _ = fit(learner, method, tasks)
+    assert sum(record.steps for record in records) == 7 * 8
+    assert method.note == "not converged: max_epochs=7 ended it in stage 1 of 4"
+    assert records[-1].note == method.note
+    assert method.memory_bytes() > 0  # the best weights
+
+
+def test_the_best_weights_are_those_by_validation_not_the_last() -> None:
+    """With so few samples training goes on to get better while validation gets worse."""
+    tasks = [
+        Task(t.index, t.name, (t.train[0][:3],), t.test, validation=t.validation)
+        for t in make_tasks(noise=6.0)
+    ]
+    learner = make_learner()
+    method = JointConverged(30, 0.0, 0.5, 1, max_epochs=400, generator=seeded(0))
+    errors = []
+    original = method.end_epoch
+
+    def noting(learner: Any, task: Task) -> Any:
+        learners = loss_matrix([learner], [Task(0, "", (), t.validation) for t in tasks])
+        errors.append(learners["mse"].mean())
+        return original(learner, task)
+
+    method.end_epoch = noting  # type: ignore[method-assign]
+    fit(learner, method, tasks)
+    final = loss_matrix([learner], [Task(0, "", (), t.validation) for t in tasks])["mse"].mean()
+    assert final == pytest.approx(min(errors))
+    assert final < errors[-1]
+
+
+def test_a_schedules_end_and_an_average_are_left_out() -> None:
+    tasks, plain, other = make_tasks(), make_learner(), make_learner()
+    fit(plain, JointConverged(3, generator=seeded(0)), tasks)
+    average = AveragedWeights(0.9)
+    more = {"schedule": Schedule("cosine"), "average": average}
+    fit(other, JointConverged(3, generator=seeded(0)), tasks, **more)
+    for ours, theirs in zip(other.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert average.state_dict()["means"] == {}
+
+
+def test_a_warm_up_comes_before_rates_that_are_lowered() -> None:
+    method = JointConverged(2, 0.0, 0.5, 1, generator=seeded(0))
+    _, optimizer = fit(make_learner(), method, make_tasks(), schedule=Schedule(warmup_steps=5))
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(RATE * 0.5)
+
+
+def test_it_is_a_bound_for_cumulative_training_and_for_joint_training_of_equal_length() -> None:
+    """At most one standard deviation above; in truth well below."""
+    tasks, errors = make_tasks(samples=48), {}
+    for name, make in {"joint": Joint, "cumulative": Cumulative, "bound": JointConverged}.items():
+        finals = []
+        for seed in range(3):
+            learner = make_learner(seed)
+            fit(learner, make(generator=seeded(0)), tasks, epochs=10, rate=0.05)
+            row = loss_matrix([learner], tasks)["mse"]
+            finals.append(final_average_error(row.repeat(3, axis=0)))
+        errors[name] = torch.tensor(finals)
+    for other in ("joint", "cumulative"):
+        assert errors["bound"].mean() <= errors[other].mean() + errors[other].std()
+
+
+def test_without_a_validation_part_the_key_is_named() -> None:
+    tasks = [Task(t.index, t.name, t.train, t.test) for t in make_tasks()]
+    with pytest.raises(ValueError, match=r"no task has one; set data\.split\.validation"):
+        fit(make_learner(), JointConverged(generator=seeded(0)), tasks)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"patience": 0}, "patience is 0"),
+        ({"max_epochs": 0}, "max_epochs 0"),
+        ({"decays": -1}, "decays -1"),
+        ({"decay": 1.0}, "decay is 1.0"),
+        ({"min_improvement": -0.1}, "min_improvement -0.1"),
+    ],
+)
+def test_numbers_out_of_range(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        JointConverged(**wrong, generator=seeded(0))
