@@ -17,6 +17,7 @@ from insituml.methods.base import Method
 from insituml.optimisation import (
     CONSTANT,
     Amount,
+    Augment,
     AveragedWeights,
     Schedule,
     Stepper,
@@ -50,6 +51,7 @@ def train(
     max_gradient_norm: float | None = None,
     schedule: Schedule = CONSTANT,
     average: AveragedWeights | None = None,
+    augment: Augment | None = None,
     report: Report = lambda record: None,
     progress: Progress = lambda steps: None,
     finished_tasks: int = 0,
@@ -84,6 +86,9 @@ def train(
         method learns all tasks at once.
     average
         Kept of the weights, beside them; None: none is.
+    augment
+        Called with the samples of each step and ``generator``: returns what is trained on in their
+        place. Memories and the learner's ``observe`` get the samples as they are.
     report
         Called with each :class:`EpochRecord` and :class:`TaskRecord`.
     progress
@@ -120,6 +125,8 @@ def train(
         max_gradient_norm=max_gradient_norm,
         schedule=schedule,
         batch_size=batch_size,
+        augment=augment,
+        generator=generator,
         average=average,
         done=finished_steps,
     )

@@ -114,6 +114,7 @@ def _plan(
     ring: RingSource,
 ) -> Plan:
     from pipelines.runs.identity import fingerprint
+    from pipelines.runs.mirroring import mirrors_of
     from pipelines.runs.run import Run
     from pipelines.transit.prepared import streamed_tasks
 
@@ -123,6 +124,7 @@ def _plan(
         raise UserError(f"transit.slots is {transit.slots}: {error}") from error
     tasks = streamed_tasks(data, transit, ring.describe())
     settings = settings_of(training.model_dump())
+    mirrors_of(settings, tasks.cutter.description.components, tasks.cutter.description.grid)
     # How often each iteration is trained on is the stream's matter, not that of epochs or a budget.
     del settings["epochs"], settings["budget"]
     settings |= {key: getattr(transit, key) for key in RESULT_KEYS}

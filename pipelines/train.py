@@ -13,6 +13,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.output import check_replaceable, clear_place, discard
 from pipelines.common.schema import Training, validate
 from pipelines.common.task_files import facts_of, read_tasks
+from pipelines.runs.mirroring import augment_files
 from pipelines.runs.optimisation import amount_of, schedule_of
 from pipelines.runs.planning import PARTIAL, check_device, recipes_of
 from pipelines.runs.worker import settings_of
@@ -41,6 +42,7 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
     schedule_of(training.model_dump())
     files = read_tasks(call.root / "data/tasks", call.asked_data, parts=("train", "validation"))
     manifest = files.manifest
+    augment_files(training.model_dump(), manifest)
     if not call.asked_data and manifest.name != call.config.name:
         print(
             f"note: {files.folder} holds {manifest.name}, but experiment={call.config.name} says "

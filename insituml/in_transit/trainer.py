@@ -15,11 +15,14 @@ from insituml.in_transit.now_buffer import NowBuffer
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
-from insituml.optimisation import CONSTANT, AveragedWeights, Schedule, Stepper
+from insituml.optimisation import CONSTANT, Augment, AveragedWeights, Schedule, Stepper
 from insituml.records import EpochRecord, Report, TaskRecord, check_finite
 from insituml.trainable import check_optimizer
 from insituml.training import Pace, Progress, seeded
 from insituml.unseen import show
+
+PLAIN = ("task", "steps", "_name", "_arrivals", "_first_step", "_seconds", "_mean_loss")
+"""What of the trainer's state are numbers and names."""
 
 
 class InTransitTrainer:
@@ -29,10 +32,9 @@ class InTransitTrainer:
     shown to ``method.observe`` once, when it leaves the buffer: buffer and memory are disjoint. For
     methods that look back at the end of a task (Fisher information, episodic memory), a uniform
     sample of the task is kept. The learner itself observes a sample when it comes; a method that
-    does not learn by gradients leaves it at that. Memory is bounded by both and by what the method
-    stores.
-
-    The same samples in the same order give the same weights, bit for bit, whatever they come from.
+    does not learn by gradients leaves it at that. Memory is bounded by all that and what the method
+    stores. The same samples in the same order give the same weights, to the bit, whatever their
+    source.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ class InTransitTrainer:
         Source of the draws; see :func:`insituml.training.train` for dropout.
     schedule
         Of the learning rate; one with an end needs to be told how many arrivals a task will have.
-    max_gradient_norm, average, report, progress
+    max_gradient_norm, average, augment, report, progress
         As in :func:`insituml.training.train`; an :class:`EpochRecord` is reported after each
         arrival and each call of :meth:`train_again`, its ``epoch`` counting the task's arrivals.
 
@@ -77,6 +79,7 @@ class InTransitTrainer:
         max_gradient_norm: float | None = None,
         schedule: Schedule = CONSTANT,
         average: AveragedWeights | None = None,
+        augment: Augment | None = None,
         report: Report = lambda record: None,
         progress: Progress = lambda steps: None,
     ) -> None:
@@ -111,6 +114,8 @@ class InTransitTrainer:
             max_gradient_norm=max_gradient_norm,
             schedule=schedule,
             batch_size=batch_size,
+            augment=augment,
+            generator=generator,
             average=average,
         )
         self._name = ""
@@ -258,13 +263,7 @@ class InTransitTrainer:
     def state_dict(self) -> dict[str, Any]:
         """Return the trainer's own state; learner, method, optimizer, generator have theirs."""
         return {
-            "task": self.task,
-            "steps": self.steps,
-            "name": self._name,
-            "arrivals": self._arrivals,
-            "first_step": self._first_step,
-            "seconds": self._seconds,
-            "mean_loss": self._mean_loss,
+            **{name.lstrip("_"): getattr(self, name) for name in PLAIN},
             "stepper": self._stepper.state_dict(),
             "now": self._now.state_dict(),
             "task_sample": self._task_sample.state_dict(),
@@ -272,9 +271,8 @@ class InTransitTrainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned."""
-        self.task, self.steps, self._name = state["task"], state["steps"], state["name"]
-        self._arrivals, self._first_step = state["arrivals"], state["first_step"]
-        self._seconds, self._mean_loss = state["seconds"], state["mean_loss"]
+        for name in PLAIN:
+            setattr(self, name, state[name.lstrip("_")])
         self._stepper.load_state_dict(state["stepper"])
         self._now.load_state_dict(state["now"])
         self._task_sample.load_state_dict(state["task_sample"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from insituml.optimisation.averaged_weights import AveragedWeights
 from insituml.optimisation.learning_rate import LearningRate
 from insituml.optimisation.schedule import CONSTANT, Schedule
 from insituml.trainable import check_loss, normalises_batches
+
+Augment = Callable[[Batch, torch.Generator], Batch]
+"""Returns as many samples, changed by chance in ways that the data would allow."""
 
 
 class Stepper:
@@ -36,6 +40,8 @@ class Stepper:
         Of the learning rate.
     batch_size
         Samples that pass at once; None: all of a step's.
+    augment
+        Makes of the samples of each step, and of ``generator``, what is trained on in their place.
     average
         Told of the weights after each step; None: nobody is.
     done
@@ -51,6 +57,8 @@ class Stepper:
         max_gradient_norm: float | None = None,
         schedule: Schedule = CONSTANT,
         batch_size: int | None = None,
+        augment: Augment | None = None,
+        generator: torch.Generator,
         average: AveragedWeights | None = None,
         done: int = 0,
     ) -> None:
@@ -59,6 +67,8 @@ class Stepper:
         self.optimizer = optimizer
         self.max_gradient_norm = max_gradient_norm
         self.batch_size = batch_size
+        self.augment = augment
+        self.generator = generator
         self.average = average
         self.count_anew()
         self.rate = LearningRate(optimizer, schedule, done=done)
@@ -83,6 +93,8 @@ class Stepper:
             Whether the schedule goes on with this step, or stands still.
         """
         self.samples_seen += len(batch[0])
+        if self.augment is not None:
+            batch = self.augment(batch, self.generator)
         if not self.method.learns_by_gradient:
             with torch.no_grad():
                 return self.method.loss(self.learner, batch).reshape(())

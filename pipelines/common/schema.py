@@ -60,6 +60,8 @@ class Training(Section):
     averaging: Fraction | None
     budget: Count | None
     accumulate: Count
+    mirror: Annotated[list[Text], EachOnce]
+    mirror_kinds: dict[str, Literal["polar", "axial", "scalar"]]
 
 
 class Transit(Section):

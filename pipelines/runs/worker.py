@@ -30,6 +30,7 @@ def train_run(
     """
     from insituml.training import train
     from pipelines.common.task_files import read_tasks
+    from pipelines.runs.mirroring import augment_files
     from pipelines.runs.optimisation import schedule_of
 
     settings = run.recipe.training
@@ -56,6 +57,7 @@ def train_run(
         max_gradient_norm=settings["max_gradient_norm"],
         schedule=schedule_of(settings),
         average=state.average,
+        augment=augment_files(settings, files.manifest),
         generator=state.order,
         report=state.hear,
         progress=progress,

@@ -51,6 +51,7 @@ class CollectedRun(TransitRun):
             max_gradient_norm=settings["max_gradient_norm"],
             schedule=schedule_of(settings),
             average=self.state.average,
+            augment=self.augment(),
             generator=self.state.order,
             report=self.state.hear,
             progress=self.progress,

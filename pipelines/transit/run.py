@@ -11,11 +11,14 @@ from pipelines.common.node import Node
 from pipelines.common.output import remove
 from pipelines.common.schema import Transit
 from pipelines.runs.checkpoints import RunCheckpoints, RunReport, check
+from pipelines.runs.mirroring import augment_of, mirrors_of
 from pipelines.runs.optimisation import schedule_of
 from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
+    from insituml.data.normalisation import Normalisation
     from insituml.data.task import Batch
+    from insituml.optimisation import Augment
     from insituml.training import Progress, TaskRecord
 
 
@@ -74,9 +77,20 @@ class TransitRun:
             max_gradient_norm=settings["max_gradient_norm"],
             schedule=schedule_of(settings),
             average=self.state.average,
+            augment=self.augment(),
             report=self.state.hear,
             progress=self.progress,
         )
+
+    def augment(self) -> Augment | None:
+        """Return what mirrors batches, as the stream is normalised once it is known how."""
+        description = self.arrivals.cutter.description
+        mirrors = mirrors_of(self.run.recipe.training, description.components, description.grid)
+        return augment_of(mirrors, self._normalisation)
+
+    def _normalisation(self) -> Normalisation:
+        assert self.arrivals.normalisation is not None  # samples have come
+        return self.arrivals.normalisation
 
     @property
     def name(self) -> str:

@@ -61,6 +61,8 @@ TRAINING = {
     "averaging": None,
     "budget": None,
     "accumulate": 1,
+    "mirror": [],
+    "mirror_kinds": {},
 }
 MakeRun = Callable[..., Run]
 

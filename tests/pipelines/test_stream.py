@@ -193,6 +193,7 @@ class BrokenOff(Tracker):
     "method, more",
     [
         ("naive", ["training.schedule=inverse_sqrt", "training.warmup_steps=3"]),
+        ("agem", ["training.mirror=[x,z]"]),
         ("experience_replay", ["training.accumulate=2"]),
         ("ewc", ["training.schedule=cosine", "training.averaging=0.9"]),
     ],
