@@ -13,6 +13,7 @@ from insituml.plots.line_reconstructions import reconstruction_lines
 from insituml.plots.loss_matrix import loss_matrix_grid, loss_matrix_heatmap
 from insituml.plots.method_style import method_label, method_styles
 from insituml.plots.point_clouds import point_clouds
+from insituml.plots.rate_distortion import RateCurve, rate_distortion_curves
 from insituml.plots.reconstructions import reconstruction_grid
 from insituml.plots.style import save
 from insituml.plots.training import loss_history
@@ -22,6 +23,7 @@ __all__ = [
     "Figure",
     "critical_difference_figure",
     "differences_markdown",
+    "RateCurve",
     "first_task_error",
     "forgetting_curves",
     "image_grid",
@@ -35,6 +37,7 @@ __all__ = [
     "method_styles",
     "point_clouds",
     "quantity",
+    "rate_distortion_curves",
     "reconstruction_grid",
     "reconstruction_lines",
     "save",
