@@ -22,7 +22,7 @@ from insituml.archive.quantisation import int8_scale
 from insituml.archive.sensitivity import latent_sensitivity
 from insituml.learner import ContinualLearner
 
-BOUNDS = tuple(float(b) for b in 4 * 0.5 ** np.arange(0, 10, 0.75))
+BOUNDS = tuple(float(b) for b in 4 * 0.5 ** np.arange(10))
 """Largest errors that compressors are asked for, as shares of a deviation."""
 LEVELS = (127, 63, 31, 15)
 """Steps of int8 from 0 to the largest latent."""
@@ -106,7 +106,7 @@ def _bounds(fields: Fields) -> list[tuple[str, np.ndarray]]:
 def learner_points(fields: Fields, name: str, learner: ContinualLearner) -> Iterator[Point]:
     """Store the latents of the held-out fields together, in every way, and decode them.
 
-    What decodes is a stored decoder, of float16 or int8. The steps of int8 latents are those that
+    What decodes is a stored decoder. The steps of int8 latents are those that
     the stored latents ask for, and are stored with them.
     """
     latents = [encode_field(learner, volume, task=0) for volume in fields.judged]
@@ -119,7 +119,7 @@ def learner_points(fields: Fields, name: str, learner: ContinualLearner) -> Iter
     for levels in LEVELS:
         scale = int8_scale(values, levels=levels, sensitivity=sensitivity)
         ways.append((f"int8, {levels} steps of equal effect", scale))
-    for storage in ("float16", "int8"):
+    for storage in ("float16", "int10", "int8"):
         decoder = quantise_decoder(learner, storage)
         for way, scale in ways:
             kept = [quantised(one, way.split(",")[0], scale) for one in latents]

@@ -47,7 +47,7 @@ def measure(
     def points() -> Iterator[Point]:
         for algorithm in ("sz3", "sz3_interpolation"):
             yield from compressor_points(fields, SZ3, algorithm)
-            yield from series_points(fields, SERIES, algorithm)
+        yield from series_points(fields, SERIES, "sz3")
         yield from compressor_points(fields, ZFP, "zfp", loosest=16)
         for size in sizes:
             print(f"{experiment.name}: {PCA}, {size} components", flush=True)

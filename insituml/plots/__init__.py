@@ -21,9 +21,9 @@ from insituml.plots.units import quantity
 
 __all__ = [
     "Figure",
+    "RateCurve",
     "critical_difference_figure",
     "differences_markdown",
-    "RateCurve",
     "first_task_error",
     "forgetting_curves",
     "image_grid",

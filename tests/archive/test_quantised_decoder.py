@@ -49,7 +49,9 @@ def relative(after: torch.Tensor, before: torch.Tensor) -> float:
     return float((after - before).detach().norm() / before.detach().norm())
 
 
-@pytest.mark.parametrize("storage, error", [("float32", 0.0), ("float16", 1e-3), ("int8", 0.02)])
+@pytest.mark.parametrize(
+    "storage, error", [("float32", 0.0), ("float16", 1e-3), ("int10", 0.005), ("int8", 0.02)]
+)
 def test_every_weight_is_as_near_as_said(storage: str, error: float) -> None:
     for learner in (autoencoder(), Components(), MLP(5, (7,), 3)):
         quantised = quantise_decoder(learner, storage)
@@ -63,24 +65,26 @@ def test_every_weight_is_as_near_as_said(storage: str, error: float) -> None:
                 assert after[name].dtype == value.dtype
 
 
-def test_each_channel_has_a_step_of_its_own() -> None:
+@pytest.mark.parametrize("storage, levels", [("int8", 127), ("int10", 508)])
+def test_each_channel_has_a_step_of_its_own(storage: str, levels: int) -> None:
     learner = Components()
-    after = quantise_decoder(learner).learner.state_dict()["basis"]
+    after = quantise_decoder(learner, storage).learner.state_dict()["basis"]
     for row, quantised in zip(learner.basis, after, strict=True):
         largest = float(row.abs().max())
-        np.testing.assert_allclose(quantised, row, rtol=0, atol=0.51 * largest / 127)
+        np.testing.assert_allclose(quantised, row, rtol=0, atol=0.51 * largest / levels)
 
 
 def test_what_encodes_is_not_stored_and_does_not_matter() -> None:
     learner = autoencoder()
-    sizes = {kind: len(quantise_decoder(learner, kind).data) for kind in ("float16", "int8")}
+    kinds = ("float16", "int10", "int8")
+    sizes = {kind: len(quantise_decoder(learner, kind).data) for kind in kinds}
     numbers = sum(p.numel() for p in learner.decoder.parameters())
     table = 800
     assert numbers * 0.75 < sizes["int8"] < numbers + table
-    assert sizes["int8"] < sizes["float16"] < 2 * numbers + table
+    assert sizes["int8"] < sizes["int10"] < sizes["float16"] < 2 * numbers + table
 
 
-@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("storage", ["float32", "float16", "int10", "int8"])
 def test_another_learner_decodes_by_the_bytes_alone(storage: str) -> None:
     learner, other = autoencoder(0), autoencoder(1)
     quantised = quantise_decoder(learner, storage)
@@ -92,7 +96,7 @@ def test_another_learner_decodes_by_the_bytes_alone(storage: str) -> None:
         {k: v for k, v in m.state_dict().items() if "encoder" in k} for m in (loaded, other)
     ]
     assert all(torch.equal(encoders[0][name], value) for name, value in encoders[1].items())
-    if storage != "int8":  # whose step is that of what is there
+    if "int" not in storage:  # whose step is that of what is there
         assert quantise_decoder(loaded, storage).data == quantised.data
 
 
