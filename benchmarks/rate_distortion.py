@@ -144,7 +144,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     experiments, sizes = arguments.experiments.split(","), arguments.sizes.split(",")
     if arguments.quick:
-        experiments, sizes, arguments.epochs = ["lwfa"], ["8"], 2
+        experiments, sizes, arguments.epochs = ["lwfa"], ["32"], 1
     found: dict[str, list[Point]] = {}
     raw: dict[str, float] = {}
     rows: list[Row] = []
