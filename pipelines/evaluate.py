@@ -48,7 +48,8 @@ def evaluate_method(name: str, files: TaskFiles, output: Path, tracker: Tracker)
         The split stream.
     output
         Gets ``evaluations/<name>``: ``loss_matrix.csv``, ``latent_drift.csv``, ``summary.json``,
-        and the reconstructions or samples of the first seed as arrays.
+        and of the first seed the reconstructions or samples as arrays, and of fields
+        ``spectra.csv`` and ``energies.csv``.
     tracker
         Hears of the results.
 
@@ -73,9 +74,11 @@ def evaluate_method(name: str, files: TaskFiles, output: Path, tracker: Tracker)
 def _evaluate_into(
     target: Path, name: str, folders: dict[int, Path], files: TaskFiles, tracker: Tracker
 ) -> Summary:
+    from insituml.evaluation import is_judged_by_reconstruction
     from pipelines.data.stored import digests_beside
     from pipelines.results.examples import examples
     from pipelines.results.summary import Summary
+    from pipelines.results.volumes import volume_tables
 
     losses, drifts = [], []
     seeds: dict[str, dict[str, float | None]] = {}
@@ -97,6 +100,9 @@ def _evaluate_into(
             for key, values in examples(learners, files).items():
                 np.save(target / f"{key}.npy", values)
             np.save(target / "loss_history.npy", np.array(metadata["loss_history"]))
+            if files.manifest.grid is not None and is_judged_by_reconstruction(learners[-1]):
+                with ambient_seed(0):
+                    volume_tables(learners[-1], files).write(target)
         print(f"evaluate {name} seed {seed}: {_in_words(numbers, metric)}")
     _write_csv(target / "loss_matrix.csv", losses)
     _write_csv(target / "latent_drift.csv", drifts)

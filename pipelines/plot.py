@@ -52,7 +52,7 @@ def compare(
     from pipelines.results import significance, tables
     from pipelines.results.error_table import errors_markdown
     from pipelines.results.figures import draw_figures
-    from pipelines.results.labels import metric_label, unit_note
+    from pipelines.results.labels import described, metric_label
     from pipelines.results.summary import check_evaluation
 
     manifest = read_tasks(root / "data/tasks").manifest
@@ -72,8 +72,7 @@ def compare(
     board, differences = significance.with_verdicts(tables.leaderboard(summaries), summaries)
     rows: list[dict[str, Any]] = board.to_dict("records")
     metric = summaries[methods[0]].metric
-    label = f"{metric_label(metric)}. {unit_note(metric, manifest)}".rstrip(". ")
-    markdown = leaderboard_markdown(rows, metric_label=label)
+    markdown = leaderboard_markdown(rows, metric_label=described(metric, manifest))
     compared = differences_markdown(
         differences.to_dict("records"),
         caption=significance.differences_caption(differences, metric_label(metric)),

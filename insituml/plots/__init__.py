@@ -4,6 +4,8 @@ from matplotlib.figure import Figure
 
 from insituml.plots.critical_difference import critical_difference_figure
 from insituml.plots.differences_table import differences_markdown
+from insituml.plots.energy_errors import energy_errors
+from insituml.plots.error_spectra import error_spectra
 from insituml.plots.forgetting import first_task_error, forgetting_curves
 from insituml.plots.image_rows import image_grid
 from insituml.plots.latent_drift import latent_drift_heatmap
@@ -24,6 +26,8 @@ __all__ = [
     "RateCurve",
     "critical_difference_figure",
     "differences_markdown",
+    "energy_errors",
+    "error_spectra",
     "first_task_error",
     "forgetting_curves",
     "image_grid",

@@ -181,6 +181,7 @@ def label_line_ends(axes: Axes, ends: Sequence[tuple[float, float, MethodStyle]]
     """
     if not ends:
         return
+    axes.get_ylim()  # limits that follow the data are up to date once they are asked for
     # Fractions of the axes do not change when the layout resizes them.
     to_axes = axes.transData + axes.transAxes.inverted()
     starts = to_axes.transform([(x, y) for x, y, _ in ends])

@@ -9,20 +9,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from insituml.plots.arrays import every_nth, mean_and_band, names_of
+from insituml.plots.arrays import mean_and_band, names_of
 from insituml.plots.method_style import method_label, method_styles
 from insituml.plots.notes import diverged_notes, finish, spread_notes
 from insituml.plots.panel_rows import say_on_panel
 from insituml.plots.style import (
     MAX_WIDTH,
     MOST_BANDS,
-    SMALL,
     height_for_labels,
     label_line_ends,
     look,
     plain_log_numbers,
     settle,
 )
+from insituml.plots.task_bands import draw_task_bands
 
 
 @look()
@@ -104,27 +104,7 @@ def loss_history(
         plain_log_numbers(axes.yaxis)
     elif log:
         axes.set_yscale("symlog", linthresh=1)
-    narrowest = min(right - left for left, right in pairwise(edges)) / steps * 0.68 * MAX_WIDTH
-    crowded = 0.062 * max(len(name) for name in names) > narrowest
-    named = every_nth(len(names), 10)
-    for task, (left, right) in enumerate(pairwise(edges)):
-        if task % 2:
-            axes.axvspan(left, right, color="0.95", linewidth=0, zorder=0)
-        if task not in named:
-            continue
-        axes.annotate(
-            names[task],
-            xy=((left + right) / 2, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="left" if crowded else "center",
-            va="bottom",
-            rotation=25 if crowded else 0,
-            rotation_mode="anchor",
-            fontsize=SMALL,
-            color="0.3",
-        )
+    draw_task_bands(axes, edges, names)
     ends = []
     spacing = max(1, steps // 10)
     for place, (name, array) in enumerate(arrays.items()):

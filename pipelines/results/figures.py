@@ -18,6 +18,7 @@ from pipelines.results.labels import loss_label, metric_label, unit_note
 from pipelines.results.significance import errors_by_seed, ranked_methods, ranks_figure
 from pipelines.results.summary import Summary
 from pipelines.results.tables import read_matrices
+from pipelines.results.volume_figures import volume_figures
 
 
 def draw_figures(
@@ -45,7 +46,7 @@ def draw_figures(
     workers
         Processes that draw the methods' own figures; 0: this one.
     """
-    names, title = manifest.task_names, titled(summaries, manifest)
+    title = titled(summaries, manifest)
     # Methods that are compared share the model, and so the metric.
     metric = next(summary.metric for summary in summaries.values())
     matrices = {m: read_matrices(root, m, "loss_matrix.csv", metric) for m in summaries}
@@ -75,7 +76,7 @@ def draw_figures(
         )
         for method, mean in means.items()
     ]
-    shared = (summaries, rows, matrices, means, scale, [averaged, unit], title, names, metric)
+    shared = (summaries, rows, matrices, means, scale, [averaged, unit], title, manifest, metric)
     jobs: list[tuple[Any, ...]] = [(_draw_shared, *shared, root, folder)]
     jobs += [(draw_method, *arguments) for arguments in own]
     if workers == 0:
@@ -98,13 +99,14 @@ def _draw_shared(
     scale: dict[str, Any],
     notes: Sequence[str],
     title: str,
-    names: Sequence[str],
+    manifest: Manifest,
     metric: str,
     root: Path,
     folder: Path,
 ) -> None:
     """Draw the figures in which methods are compared."""
     averaged, unit = notes
+    names = manifest.task_names
     ordered = [m for m, summary in summaries.items() if summary.sequential]
     unordered = [m for m in summaries if m not in ordered]
     error: dict[str, Any] = {"metric_label": metric_label(metric)}
@@ -133,6 +135,7 @@ def _draw_shared(
     )
     if ranks is not None:
         figures["critical_difference"] = ranks
+    figures |= volume_figures(summaries, manifest, root, title)
     for name, figure in figures.items():
         plots.save(figure, folder / f"{name}.png")
 

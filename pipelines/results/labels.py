@@ -52,7 +52,7 @@ def unit_note(metric: str, manifest: Manifest) -> str:
         together = "all components together"
         if len(set(manifest.units)) > 1:
             together = "the root mean square of the components' own, as their units differ"
-        return "Relative L2: ‖x − x̂‖ / ‖x‖ over a task's held-out data" + (
+        return "Relative L2: ‖x−x̂‖/‖x‖ over a task's held-out data" + (
             "." if alone else f", {together}."
         )
     split = manifest.configuration.get("split")
@@ -61,6 +61,14 @@ def unit_note(metric: str, manifest: Manifest) -> str:
     if metric not in OF_LEARNER or data is None:
         return ""
     return f"Normalised: 1 is the {OF_LEARNER[metric]} of {data}."
+
+
+def described(metric: str, manifest: Manifest) -> str:
+    """Return what a table's numbers are, in a sentence or two without the last full stop."""
+    note = unit_note(metric, manifest)
+    # The note on relative errors names them itself.
+    parts = [note] if metric == MAIN else [f"{metric_label(metric)}.", note]
+    return " ".join(parts).rstrip(". ")
 
 
 def loss_label(summary: Summary) -> str:

@@ -253,6 +253,31 @@ def check_physical_errors(root: Path, volumes: np.ndarray, stream: TaskFiles) ->
                 assert found[name][k, j] == pytest.approx(value, rel=1e-4), name
 
 
+def check_volume_tables(root: Path, volumes: np.ndarray, stream: TaskFiles) -> None:
+    """Spectra and energies are those of whole held-out volumes and the last checkpoint."""
+    learner = load_checkpoint(root / "runs/naive/seed_0/task_2.pt")
+    evaluation = root / "evaluations/naive"
+    spectra = pd.read_csv(evaluation / "spectra.csv")
+    energies = pd.read_csv(evaluation / "energies.csv").set_index("iteration")
+    assert len(energies) == sum(len(task.held_out) for task in stream.manifest.tasks)
+    for j, task in enumerate(stream.manifest.tasks):
+        x = np.stack([volumes[n // 100] for n in task.held_out]).astype(float)
+        y = np.stack([decode_field(learner, encode_field(learner, v, task=j)) for v in x])
+        for n, before, after in zip(task.held_out, x, y, strict=True):
+            found, factor = energies.loc[n], 8.8541878e-12 / 2 * 2e-6 * 1e-6 * 2e-6
+            assert found["task"] == j
+            assert found["field"] == pytest.approx(factor * (before**2).sum(), rel=1e-5)
+            assert found["reconstruction"] == pytest.approx(factor * (after**2).sum(), rel=1e-4)
+        for c, name in enumerate(stream.manifest.components):
+            rows = spectra[(spectra["task"] == j) & (spectra["component"] == name)]
+            np.testing.assert_allclose(
+                rows["wave_number"], 2 * np.pi * np.arange(5) / 8e-6, rtol=1e-12
+            )
+            assert rows["field"].sum() == pytest.approx((x[:, c] ** 2).mean(), rel=1e-5)
+            error = ((y[:, c] - x[:, c]) ** 2).mean()
+            assert rows["error"].sum() == pytest.approx(error, rel=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["field", "images"])
 def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, tmp_path) -> None:
     if kind == "field":
@@ -275,6 +300,7 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
             np.testing.assert_allclose(originals[k], volume[..., 1], rtol=1e-4, atol=1e-4)
         # The reconstruction of a whole plane is that of its chunks, back in V/m.
         check_physical_errors(tmp_path, volumes, stream)
+        check_volume_tables(tmp_path, volumes, stream)
         mse = read_matrices(tmp_path, "naive", "loss_matrix.csv", "mse")[0]
         std = stream.manifest.tasks[0].normalisation.std[:, None, None]
         for k in range(3):
@@ -289,7 +315,8 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
     compare(methods, tmp_path, tmp_path, Tracker())
     found = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert figures <= found
-    assert "relative L2 error" in (tmp_path / "results/leaderboard.md").read_text()
+    assert ({"error_spectra", "energy_errors"} <= found) == (kind == "field")
+    assert "Errors: Relative L2: ‖x−x̂‖/‖x‖" in (tmp_path / "results/leaderboard.md").read_text()
     table = (tmp_path / "results/errors.md").read_text().splitlines()
     board = pd.read_csv(tmp_path / "results/leaderboard.csv")
     assert compact(board.loc[0, "relative_l2"]) == table[2].split("|")[2].strip()

@@ -59,6 +59,31 @@ def clouds(found: dict[str, np.ndarray], names: list[str]) -> Figure:
     return plots.point_clouds(points, guesses, row_labels=names, title="points")
 
 
+def spectra(found: dict[str, np.ndarray], names: list[str]) -> Figure:
+    fields = RNG.uniform(1e18, 1e20, size=(min(len(names), 2), 3, 9))
+    return plots.error_spectra(
+        1e6 * np.arange(9),
+        fields,
+        dict.fromkeys(found, 0.1 * fields),
+        components=["Ex", "Ey", "Ez"],
+        units=["V/m"] * 3,
+        task_names=names[:2],
+        title="spectra",
+    )
+
+
+def energies(found: dict[str, np.ndarray], names: list[str]) -> Figure:
+    when = np.arange(2 * len(names))
+    return plots.energy_errors(
+        when,
+        1.0 + when,
+        {method: RNG.uniform(1, 2, size=len(when)) for method in found},
+        tasks=np.repeat(np.arange(len(names)), 2).tolist(),
+        task_names=names,
+        title="energies",
+    )
+
+
 DRAWN: dict[str, Callable[[dict[str, np.ndarray], list[str]], Figure]] = {
     "leaderboard": lambda found, names: plots.leaderboard_figure(rows(found), title="board"),
     "loss_matrices": lambda found, names: plots.loss_matrix_grid(
@@ -85,6 +110,8 @@ DRAWN: dict[str, Callable[[dict[str, np.ndarray], list[str]], Figure]] = {
     "reconstructions": grid,
     "lines": lines,
     "points": clouds,
+    "spectra": spectra,
+    "energies": energies,
 }
 
 
@@ -92,6 +119,7 @@ CASES = [
     *((name, 1, 1, 1) for name in DRAWN),
     *((name, 5, 5, 3) for name in DRAWN),
     *((name, 20, 30, 1) for name in ("leaderboard", "loss_matrices", "forgetting", "training")),
+    *((name, 20, 30, 1) for name in ("spectra", "energies")),
 ]
 
 
