@@ -131,7 +131,7 @@ def _sign(component: str, normal: str, kinds: Mapping[str, str]) -> int:
     kind = kinds.get(record)
     if kind not in (POLAR, AXIAL) or axis not in ("x", "y", "z", "r", "t"):
         raise ValueError(
-            f"it is not known what a mirror makes of {component}; say whether {component} is a "
-            f"{SCALAR}, or {record or component} a {POLAR} or {AXIAL} vector"
+            f"it is not known what a mirror makes of {component}; say by mirror_kinds whether "
+            f"{component} is a {SCALAR}, or {record or component} a {POLAR} or {AXIAL} vector"
         )
     return -1 if (axis == normal) == (kind == POLAR) else 1

@@ -61,7 +61,7 @@ class Training(Section):
     budget: Count | None
     accumulate: Count
     mirror: Annotated[list[Text], EachOnce]
-    mirror_kinds: dict[str, Literal["polar", "axial", "scalar"]]
+    mirror_kinds: dict[str, Literal["polar", "axial", "scalar"]] | None
 
 
 class Transit(Section):

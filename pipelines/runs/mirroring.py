@@ -37,7 +37,7 @@ def mirrors_of(settings: Node, components: Sequence[str], grid: Grid | None) -> 
     try:
         return Mirrors(axes, grid.axis_labels, components, settings.get("mirror_kinds"))
     except ValueError as error:
-        raise UserError(f"training.mirror is {axes}: {error}, by training.mirror_kinds") from error
+        raise UserError(f"training.mirror is {axes}: {error}") from error
 
 
 def augment_of(

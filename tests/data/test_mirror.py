@@ -109,8 +109,13 @@ def test_each_sample_is_mirrored_by_chance_in_each_plane() -> None:
     [
         (["t"], LABELS, E, "no mirror plane normal to 't'; the field has the axes x, y, z"),
         (["r"], ("r", "z"), ("Er", "Ez"), "of which z can be mirrored"),
-        (["x"], LABELS, ("Ax",), "say whether Ax is a scalar, or A a polar or axial vector"),
-        (["x"], LABELS, ("n",), "say whether n is a scalar"),
+        (
+            ["x"],
+            LABELS,
+            ("Ax",),
+            "say by mirror_kinds whether Ax is a scalar, or A a polar or axial vector",
+        ),
+        (["x"], LABELS, ("n",), "whether n is a scalar"),
     ],
 )
 def test_what_cannot_be_mirrored_is_named(

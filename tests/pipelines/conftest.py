@@ -62,7 +62,7 @@ TRAINING = {
     "budget": None,
     "accumulate": 1,
     "mirror": [],
-    "mirror_kinds": {},
+    "mirror_kinds": None,
 }
 MakeRun = Callable[..., Run]
 
