@@ -8,13 +8,14 @@ one volume; SZ3 also each component of the whole stream with time as an axis.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.rate_codecs import Fields, compressor_points, learner_points, series_points
+from benchmarks.rate_codecs import compressor_points, learner_points, series_points
 from benchmarks.rate_curves import Point, front, last_win, ratio_at, stream_at
 from benchmarks.rate_learners import REPOSITORY, Experiment, RatesError
 from benchmarks.report import Row, options, print_columns, print_table, write_json
@@ -29,18 +30,37 @@ STREAM = 500
 SHOWN = 1e-3
 """Least relative L2 error in the figure."""
 SZ3, SERIES, ZFP, PCA = "SZ3", "SZ3 in 4-D", "ZFP", "incremental PCA"
+EPOCHS, SIZES = 15, "8,16,32,64"
+OF_EXPERIMENT = {"pic": (40, "8,16,32,64,128"), "fbpic": (3, "8,32,128")}
+"""Epochs and latent sizes where they are not these: fewer where a step is large."""
 PATHS = {"pic": REPOSITORY / "../shared/data/pic_lwfa"}
 """Where data lie that an experiment reads in place."""
 
 
-def measure(
-    experiment: Experiment,
-    model: str,
-    sizes: Sequence[int],
-    epochs: int,
-    overrides: Sequence[str],
-) -> tuple[Fields, list[Point]]:
-    """Return the fields of an experiment and the points of all compressors on them."""
+@dataclass(frozen=True)
+class Found:
+    """The points of one experiment, and the raw bytes of its stream."""
+
+    experiment: str
+    points: list[Point]
+    raw: float
+
+    def of(self, compressor: str) -> list[Point]:
+        """Return the points of one compressor."""
+        return [p for p in self.points if p.compressor == compressor]
+
+    @property
+    def names(self) -> list[str]:
+        """The compressors, in the order in which they come."""
+        return list(dict.fromkeys(p.compressor for p in self.points))
+
+
+def measured(name: str, folder: Path, arguments: argparse.Namespace) -> Found:
+    """Return what all compressors make of an experiment's held-out fields, and print it."""
+    epochs, sizes = OF_EXPERIMENT.get(name, (EPOCHS, SIZES))
+    epochs, sizes = arguments.epochs or epochs, arguments.sizes or sizes
+    path = (arguments.data or PATHS[name]) if name in PATHS else None
+    experiment = Experiment(name, folder, path)
     experiment.prepare()
     fields = experiment.fields()
 
@@ -49,22 +69,23 @@ def measure(
             yield from compressor_points(fields, SZ3, algorithm)
         yield from series_points(fields, SERIES, "sz3")
         yield from compressor_points(fields, ZFP, "zfp", loosest=16)
-        for size in sizes:
-            print(f"{experiment.name}: {PCA}, {size} components", flush=True)
+        for size in map(int, sizes.split(",")):
+            print(f"{name}: {PCA} and {arguments.model}, {size} latents", flush=True)
             yield from learner_points(fields, PCA, experiment.components(size))
-        for size in sizes:
-            print(f"{experiment.name}: {model}, latent size {size}", flush=True)
-            learner = experiment.trained(model, size, epochs, overrides)
-            yield from learner_points(fields, model, learner)
+            learner = experiment.trained(arguments.model, size, epochs, arguments.overrides)
+            yield from learner_points(fields, arguments.model, learner)
 
-    return fields, list(points())
+    found = Found(name, list(points()), float(fields.volumes.nbytes))
+    print(f"\n{name}: {found.raw / 1e6:.1f} MB, {len(fields.held_out)} iterations held out")
+    print_points(found)
+    return found
 
 
-def rows_of(experiment: str, points: Sequence[Point], model: str) -> Iterator[Row]:
+def rows_of(found: Found, model: str) -> Iterator[Row]:
     """Yield what is read off the curves of one experiment."""
-    curves = {name: [p for p in points if p.compressor == name] for name in names(points)}
+    curves = {name: found.of(name) for name in found.names}
     for error in ERRORS:
-        level = f"{experiment}, relative L2 {100 * error:g} %:"
+        level = f"{found.experiment}, relative L2 {100 * error:g} %:"
         theirs = ratio_at(curves[SZ3], error)
         yield Row(f"{level} ratio of SZ3", theirs)
         yield Row(f"{level} ratio of SZ3 in 4-D", ratio_at(curves[SERIES], error))
@@ -76,55 +97,58 @@ def rows_of(experiment: str, points: Sequence[Point], model: str) -> Iterator[Ro
             text = f"{level} MB of stream until {name} with decoder is {TIMES_WITH_DECODER} x SZ3"
             yield Row(text, length) if name == PCA else Row.at_most(text, length, STREAM)
     for mse in MSE:
-        level = f"{experiment}, normalised MSE {mse:g}:"
+        level = f"{found.experiment}, normalised MSE {mse:g}:"
         theirs = ratio_at(curves[SZ3], mse, "mse")
         yield Row(f"{level} ratio of SZ3", theirs)
         for name in (PCA, model):
             yield Row(f"{level} {name} / SZ3", ratio_at(curves[name], mse, "mse") / theirs)
     won = last_win(curves[SZ3], curves[model])
-    yield Row(f"{experiment}: SZ3 wins up to a relative L2 of, %", 100 * won)
+    yield Row(f"{found.experiment}: SZ3 wins up to a relative L2 of, %", 100 * won)
 
 
-def names(points: Sequence[Point]) -> list[str]:
-    """Return the compressors in the order in which they come."""
-    return list(dict.fromkeys(p.compressor for p in points))
+def details_of(found: Found) -> Iterator[Row]:
+    """Yield the numbers of each point."""
+    for p in found.points:
+        for key in ("error", "mse", "ratio", "decoder"):
+            value = float(getattr(p, key))
+            yield Row(f"{found.experiment}, {p.compressor}, {p.setting}: {key}", value)
 
 
-def print_points(points: Sequence[Point], raw: float) -> None:
+def print_points(found: Found) -> None:
     """Print the points that no other of the same compressor beats, and what their decoder costs."""
-    sz3 = [p for p in points if p.compressor == SZ3]
+    sz3 = found.of(SZ3)
     heading = ("", "rel. L2 %", "MSE", "ratio", "with decoder", "decoder kB", "MB to 2 x SZ3")
     cells = []
-    for name in names(points):
-        for p in front([p for p in points if p.compressor == name]):
+    for name in found.names:
+        for p in front(found.of(name)):
             length = p.stream_for(TIMES_WITH_DECODER * ratio_at(sz3, p.error)) / 1e6
-            told = [f"{p.ratio_of_stream(raw):.0f}", f"{p.decoder / 1e3:.0f}", f"{length:.0f}"]
+            with_decoder = p.ratio_of_stream(found.raw)
+            told = [f"{with_decoder:.0f}", f"{p.decoder / 1e3:.0f}", f"{length:.0f}"]
             numbers = [f"{100 * p.error:.2f}", f"{p.mse:.4f}", f"{p.ratio:.1f}"]
             cells.append((f"{name}: {p.setting}", *numbers, *(told if p.decoder else "   ")))
     print_columns(heading, cells)
 
 
-def draw(found: dict[str, list[Point]], raw: dict[str, float], path: Path) -> None:
+def draw(found: Sequence[Found], path: Path) -> None:
     """Draw the curves of all experiments, each compressor's front."""
     from insituml import plots
 
     panels = {}
-    for experiment, points in found.items():
+    for one in found:
         curves = {}
-        for name in names(points):
-            own = [p for p in points if p.compressor == name and p.error >= SHOWN]
+        for name in one.names:
+            own = [p for p in one.of(name) if p.error >= SHOWN]
             best = front(own)
             # Another point may be best once its decoder counts.
             with_decoder = [
-                max(q.ratio_of_stream(raw[experiment]) for q in own if q.error <= p.error)
-                for p in best
+                max(q.ratio_of_stream(one.raw) for q in own if q.error <= p.error) for p in best
             ]
             curves[name] = plots.RateCurve(
                 [p.error for p in best],
                 [p.ratio for p in best],
                 with_decoder if any(p.decoder for p in own) else None,
             )
-        panels[f"{experiment}, {raw[experiment] / 1e6:.0f} MB"] = curves
+        panels[f"{one.experiment}, {one.raw / 1e6:.0f} MB"] = curves
     plots.save(plots.rate_distortion_curves(panels, region=(ERRORS[0], ERRORS[-1])), path)
     print(f"figure: {path}")
 
@@ -134,53 +158,29 @@ def main() -> None:
     parser.add_argument("--experiments", default="pic,lwfa", help="of pic, lwfa, fbpic and others")
     parser.add_argument("--folder", type=Path, default=Path("rates"), help="default: rates")
     parser.add_argument("--model", default="hybrid", help="file in conf/model")
-    parser.add_argument("--sizes", default="8,16,32,64,128", help="latent sizes, five or more")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument(
-        "--data", type=Path, help="folder of data that an experiment reads in place"
-    )
+    parser.add_argument("--sizes", help="latent sizes, such as 8,32; default: of the experiment")
+    parser.add_argument("--epochs", type=int, help="default: of the experiment")
+    parser.add_argument("--data", type=Path, help="folder of outside data, in place of the usual")
     parser.add_argument("--figure", type=Path, metavar="PNG", help="also draw the curves")
     parser.add_argument("overrides", nargs="*", help="of every training, as optimizer.lr=5e-4")
     arguments = parser.parse_intermixed_args()
-    experiments, sizes = arguments.experiments.split(","), arguments.sizes.split(",")
+    experiments = arguments.experiments.split(",")
     if arguments.quick:
-        experiments, sizes, arguments.epochs = ["lwfa"], ["32"], 1
-    found: dict[str, list[Point]] = {}
-    raw: dict[str, float] = {}
-    rows: list[Row] = []
-    details: list[Row] = []
+        experiments, arguments.sizes, arguments.epochs = ["lwfa"], "32", 1
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) if arguments.quick else arguments.folder
-        for name in experiments:
-            path = (arguments.data or PATHS[name]) if name in PATHS else None
-            experiment = Experiment(name, root / name, path)
-            try:
-                fields, points = measure(
-                    experiment,
-                    arguments.model,
-                    [int(size) for size in sizes],
-                    arguments.epochs,
-                    arguments.overrides,
-                )
-            except RatesError as error:
-                print(f"error: {error}", file=sys.stderr)
-                sys.exit(2)
-            found[name], raw[name] = points, float(fields.volumes.nbytes)
-            print(f"\n{name}: {raw[name] / 1e6:.1f} MB, {len(fields.held_out)} iterations held out")
-            print_points(points, raw[name])
-            rows += rows_of(name, points, arguments.model)
-            details += [
-                Row(f"{name}, {p.compressor}, {p.setting}: {key}", value)
-                for p in points
-                for key, value in asdict(p).items()
-                if not isinstance(value, str)
-            ]
+        try:
+            found = [measured(name, root / name, arguments) for name in experiments]
+        except (RatesError, ImportError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+    rows = [row for one in found for row in rows_of(one, arguments.model)]
     print()
     print_table(rows)
     if arguments.json:
-        write_json([*rows, *details], arguments.json)
+        write_json([*rows, *(row for one in found for row in details_of(one))], arguments.json)
     if arguments.figure:
-        draw(found, raw, arguments.figure)
+        draw(found, arguments.figure)
 
 
 if __name__ == "__main__":

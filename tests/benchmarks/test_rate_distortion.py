@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.rate_codecs import Fields, compressor_points, learner_points, series_points
 from benchmarks.rate_curves import Point, front, last_win, ratio_at, stream_at
-from benchmarks.rate_distortion import draw, print_points, rows_of
+from benchmarks.rate_distortion import Found, draw, print_points, rows_of
 from benchmarks.rate_learners import Experiment, RatesError
 from insituml.data import Grid, Manifest, Normalisation, TaskInfo
 from insituml.learner import ContinualLearner
@@ -60,7 +60,7 @@ def test_where_one_compressor_stops_winning() -> None:
 def test_rows_compare_at_the_same_error() -> None:
     points = [*power_law("SZ3", 1000), *power_law("SZ3 in 4-D", 2000)]
     points += [*power_law("incremental PCA", 5000), *power_law("hybrid", 20000, 10**6)]
-    rows = {row.name: row for row in rows_of("pic", points, "hybrid")}
+    rows = {row.name: row for row in rows_of(Found("pic", points, 1e8), "hybrid")}
     row = rows["pic, relative L2 10 %: hybrid / SZ3"]
     assert (row.value, row.ok) == (pytest.approx(20), True)
     assert rows["pic, relative L2 10 %: incremental PCA / SZ3"].value == pytest.approx(5)
@@ -152,9 +152,10 @@ def test_compressors_are_judged_within_their_bounds(fields: Fields) -> None:
 
 def test_the_table_and_the_figure(fields: Fields, learner: Rows, tmp_path, capsys) -> None:
     points = [*power_law("SZ3", 1000), *learner_points(fields, "rows", learner)]
-    print_points(points, 1e6)
+    found = Found("made", points, 1e6)
+    print_points(found)
     assert "rows: 20 latents, " in capsys.readouterr().out
-    draw({"made": points}, {"made": 1e6}, tmp_path / "rates.png")
+    draw([found], tmp_path / "rates.png")
     assert (tmp_path / "rates.png").stat().st_size > 10_000
 
 
