@@ -43,6 +43,7 @@ SHAPES |= {
     "toy8_flow": [2],
 }
 SHIPPED = {"mlp", "autoencoder1d", "autoencoder2d", "autoencoder3d", "conditional_flow"}
+SHIPPED |= {"hybrid", "convolutional"}
 # A new experiment is tried here once its shape is entered above.
 EXPERIMENTS = [name for name in GROUPS["experiment"] if name in SHAPES]
 IMAGES = {"digits", "mnist", "cifar100"}
@@ -109,7 +110,10 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("model", GROUPS["model"])
 def test_models_make_samples_of_the_shapes_they_are_for(experiment, model, tools, tmp_path) -> None:
+    fields = {*IMAGES, "islands", "lwfa", "pic", "fbpic"}
     meant_for = {
+        "hybrid": fields,
+        "convolutional": fields,
         "autoencoder1d": set(),
         "autoencoder2d": {*IMAGES, "islands"},
         "autoencoder3d": {"lwfa", "pic", "fbpic"},
