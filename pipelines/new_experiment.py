@@ -133,7 +133,10 @@ def main(arguments: list[str]) -> None:
                 (CONF / f"data/{template}.yaml").read_text(encoding="utf-8"), values, heading
             ),
             files[1]: experiment_text(
-                asked.name, proposal.model, proposal.model_values, {"epochs": proposal.epochs}
+                asked.name,
+                proposal.model,
+                proposal.model_values,
+                {"epochs": proposal.epochs, "schedule": "cosine", "warmup_steps": 20},
             ),
         }
     )

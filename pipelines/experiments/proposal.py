@@ -22,8 +22,10 @@ SAMPLE_POINTS = {1: 256, 2: 4096, 3: 8192}
 """Points of a chunk at most, by the number of axes."""
 FEWEST_POINTS = 4
 """Along an axis of a chunk that is cut."""
-FEATURES = 8192
-"""Numbers before the linear latent at most: its weights are as many for each latent number."""
+LEVELS = 3
+"""Of the network that refines principal components, at most."""
+NARROW_POINTS = 2048
+"""Of a sample, up to which a network of half the width does."""
 NUMBERS_A_LATENT = 400
 STEPS = 150
 """Of the optimizer in a task at least."""
@@ -155,31 +157,15 @@ def smallest_prime(number: int) -> int:
 
 def model_of(sample_shape: Sequence[int]) -> tuple[str, Node]:
     """Return the file in ``conf/model`` for samples of a shape, and the values of a size for it."""
-    from insituml import models
-
-    latent_size = latents_of(math.prod(sample_shape))
-    dimensions = len(sample_shape) - 1
-    build: Any = getattr(models, f"AutoEncoder{dimensions}D", None)
-    for blocks in range(2, 7) if build is not None else ():
-        channels = [16 * 2 ** min(block, 2) for block in range(blocks)]
-        features = channels[-1] * math.prod(-(-n // 2**blocks) for n in sample_shape[1:])
-        if features <= FEATURES and fits(build, sample_shape, channels):
-            return f"autoencoder{dimensions}d", {"channels": channels, "latent_size": latent_size}
-    if build is not None and fits(build, sample_shape, [16]):
-        return f"autoencoder{dimensions}d", {"channels": [16], "latent_size": latent_size}
-    return "mlp", {"hidden_sizes": [64], "latent_size": latent_size}
-
-
-def fits(build: Any, sample_shape: Sequence[int], channels: Sequence[int]) -> bool:
-    """Whether a model with these blocks can be built for these samples."""
-    import torch
-
-    try:
-        with torch.device("meta"):  # no memory is taken
-            build(tuple(sample_shape), tuple(channels), 1)
-    except ValueError:
-        return False
-    return True
+    numbers, grid = math.prod(sample_shape), sample_shape[1:]
+    latent_size = latents_of(numbers)
+    if not 1 <= len(grid) <= 3 or max(grid) < 2 or numbers < latent_size:
+        return "mlp", {"hidden_sizes": [64], "latent_size": latent_size}
+    # A level halves the grid; what an axis is too short for would be padding.
+    levels = min(LEVELS, max(1, round(math.log2(min(n for n in grid if n > 1))) - 1))
+    width = 16 if math.prod(grid) > NARROW_POINTS else 8
+    channels = [width * 2**level for level in range(levels)]
+    return "hybrid", {"channels": channels, "latent_size": latent_size}
 
 
 def latents_of(numbers: int) -> int:

@@ -78,7 +78,7 @@ def data_text(template: str, values: dict[str, Any], heading: list[str]) -> str:
 def experiment_text(name: str, model: str, model_values: Node, training: Node) -> str:
     """Return the text of a file of ``conf/experiment``, for data of the same name."""
     values = json.dumps(model_values, ensure_ascii=False).replace('"', "")
-    epochs = "".join(f"\n  {key}: {value}" for key, value in training.items())
+    values_of_training = "".join(f"\n  {key}: {value}" for key, value in training.items())
     # Hydra looks for the package in the first line alone.
     return f"""# @package _global_
 {MARK}
@@ -90,8 +90,9 @@ defaults:
 name: {name}
 data: {{}}
 model: {values}
-optimizer: {{}}
-training:{epochs}
+optimizer:
+  lr: 2.0e-3
+training:{values_of_training}
 """
 
 

@@ -76,12 +76,12 @@ FOLDER, SERIES, PATTERN = "daten 1", "series.h5", "diags/sim_%T.h5"
 @pytest.mark.parametrize(
     "path, shape, record, names, count, options, chunk, model",
     [
-        (FOLDER, (8, 32, 8), "E", "xyz", 10, [], [8, 32, 8], "autoencoder3d"),
-        (FOLDER, (8, 32, 8), "E", "xyz", 4, ["component=Ey"], [8, 32, 8], "autoencoder3d"),
-        (SERIES, (16, 64, 16), "B", "xyz", 6, ["record=B"], [16, 32, 16], "autoencoder3d"),
-        (SERIES, (64, 80), "rho", "", 5, ["record=rho"], [64, 40], "autoencoder2d"),
-        (PATTERN, (1000,), "E", "x", 6, [], [250], "autoencoder1d"),
-        (SERIES, (60,), "E", "xy", 6, ["tasks=3", "chunk=[20]"], [20], "autoencoder1d"),
+        (FOLDER, (8, 32, 8), "E", "xyz", 10, [], [8, 32, 8], "hybrid"),
+        (FOLDER, (8, 32, 8), "E", "xyz", 4, ["component=Ey"], [8, 32, 8], "hybrid"),
+        (SERIES, (16, 64, 16), "B", "xyz", 6, ["record=B"], [16, 32, 16], "hybrid"),
+        (SERIES, (64, 80), "rho", "", 5, ["record=rho"], [64, 40], "hybrid"),
+        (PATTERN, (1000,), "E", "x", 6, [], [250], "hybrid"),
+        (SERIES, (60,), "E", "xy", 6, ["tasks=3", "chunk=[20]"], [20], "hybrid"),
     ],
 )
 def test_what_is_written_runs(
@@ -233,8 +233,8 @@ def test_chunks_divide_and_models_of_them_learn(shape) -> None:
     if model != "mlp":
         from insituml import models
 
-        assert model == f"autoencoder{len(shape)}d"
-        learner = getattr(models, f"AutoEncoder{len(shape)}D")((2, *chunk), **values)
+        assert model == "hybrid"
+        learner = models.HybridAutoEncoder((2, *chunk), **values)
         assert sum(p.numel() for p in learner.parameters()) < 2_000_000
 
 
