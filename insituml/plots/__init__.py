@@ -13,6 +13,7 @@ from insituml.plots.leaderboard import leaderboard_figure
 from insituml.plots.leaderboard_table import leaderboard_markdown
 from insituml.plots.line_reconstructions import reconstruction_lines
 from insituml.plots.loss_matrix import loss_matrix_grid, loss_matrix_heatmap
+from insituml.plots.memory_curves import MemoryCurve, memory_curves
 from insituml.plots.method_style import method_label, method_styles
 from insituml.plots.point_clouds import point_clouds
 from insituml.plots.rate_distortion import RateCurve, rate_distortion_curves
@@ -23,6 +24,7 @@ from insituml.plots.units import quantity
 
 __all__ = [
     "Figure",
+    "MemoryCurve",
     "RateCurve",
     "critical_difference_figure",
     "differences_markdown",
@@ -37,6 +39,7 @@ __all__ = [
     "loss_history",
     "loss_matrix_grid",
     "loss_matrix_heatmap",
+    "memory_curves",
     "method_label",
     "method_styles",
     "point_clouds",
