@@ -154,7 +154,8 @@ def train(
         with seeded(generator.initial_seed(), task.index, learner):
             method.begin_task(learner, task)
             if task_epochs > 0:
-                _show_unseen(learner, task, batch_size)
+                with method.observing(learner):
+                    _show_unseen(learner, task, batch_size)
             for epoch in range(task_epochs):
                 used = last if epoch == task_epochs - 1 else count
                 losses = _train_epoch(

@@ -182,7 +182,8 @@ class InTransitTrainer:
             self._observe(self._now.add(samples))
             self._task_sample.add(samples, task)
             new = self._moved(samples)
-            show(self.learner, new)
+            with self.method.observing(self.learner):
+                show(self.learner, new)
         self._arrivals += 1
         if self.method.learns_by_gradient:
             self._train(self.batches_per_arrival, advance=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +106,11 @@ class Method:
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         """Prepare for a task, before its first batch."""
+
+    @contextmanager
+    def observing(self, learner: ContinualLearner) -> Iterator[None]:
+        """Surround what the learner itself does with new samples, which may move its latents."""
+        yield
 
     def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
         """Return the batch that the learner's loss is taken on; replay adds samples at its end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -76,6 +77,13 @@ class Combined(Method):
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         for method in self.methods:
             method.begin_task(learner, task)
+
+    @contextmanager
+    def observing(self, learner: ContinualLearner) -> Iterator[None]:
+        with ExitStack() as stack:
+            for method in self.methods:
+                stack.enter_context(method.observing(learner))
+            yield
 
     def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
         for method in self.methods:

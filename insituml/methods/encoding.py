@@ -10,6 +10,7 @@ from torch import Tensor
 from insituml.data.task import Batch
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner, sample_losses
+from insituml.memory import Memory
 
 BATCH = 64
 """Samples per forward pass, as ``calculate_ref_gradients`` has by default."""
@@ -34,6 +35,23 @@ def losses(learner: ContinualLearner, samples: Batch, *, batched: bool = True) -
     """Return each sample's own loss, ``(n,)``; ``batched`` as in ``sample_losses``."""
     parts = _parts(learner, samples)
     return torch.cat([sample_losses(learner, part, batched=batched) for part in parts])
+
+
+def follow(memory: Memory, before: ContinualLearner, now: ContinualLearner) -> None:
+    """Give latents, a memory's first column, the place that their reconstructions have now.
+
+    A basis that turned, or a component in other units, leaves an old latent meaning something else;
+    ``z ← encode_now(decode_before(z))`` keeps what it stood for.
+    """
+    device = next(now.parameters()).device
+
+    def moved(samples: Batch) -> Batch:
+        again = now.encode(before.decode(samples[0].to(device)))
+        return (again.to(samples[0]), *samples[1:])
+
+    with evaluation_mode(before), evaluation_mode(now), torch.no_grad():
+        for task in memory.counts():
+            memory.revise(task, moved, BATCH)
 
 
 def _parts(learner: ContinualLearner, samples: Batch) -> Iterator[Batch]:

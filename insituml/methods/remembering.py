@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory
 from insituml.methods.base import Method
-from insituml.methods.encoding import encoded, features, losses
+from insituml.methods.copying import copied
+from insituml.methods.encoding import encoded, features, follow, losses
 
 
 class Remembering(Method):
@@ -29,7 +31,8 @@ class Remembering(Method):
         Makes the memory from ``memory_size`` and ``generator``: one of the kinds in
         :mod:`insituml.memory`, as ``functools.partial(LossAwareMemory, exponent=2.0)``.
     store
-        ``"input"``: samples as they are. ``"latent"``: their latents at the end of their task.
+        ``"input"``: samples as they are. ``"latent"``: their latents at the end of their task;
+        where the learner's own observation of new samples moves its latents, these go along.
     batched
         Evaluate losses for the memory by ``vmap``; False takes samples one by one, where ``vmap``
         cannot batch the loss.
@@ -84,6 +87,17 @@ class Remembering(Method):
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         self.task = task.index
+
+    @contextmanager
+    def observing(self, learner: ContinualLearner) -> Iterator[None]:
+        """Take stored latents along where what the learner observes moves its latents."""
+        moves = type(learner).observe is not ContinualLearner.observe
+        if self.store != "latent" or not moves or len(self.memory) == 0:
+            yield
+            return
+        before = copied(learner)
+        yield
+        follow(self.memory, before, learner)
 
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:
         if not self.waits:

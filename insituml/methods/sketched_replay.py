@@ -71,7 +71,9 @@ class SketchedReplay(Remembering):
     known for ever: it needs no latent, and its loss on the past is the first term. An autoencoder's
     input is the sample itself, which is gone, so that the latent stands for it here, and the
     second term is ours. Sketches of a task are taken when it ends, while its samples are at hand;
-    in transit, of the sample of the task that the trainer keeps.
+    in transit, of the sample of the task that the trainer keeps. Where the learner's own look at
+    new samples moves its latents, as a running basis does, those stored are encoded anew from what
+    they decoded to before: from files once a task, in transit at each arrival.
     """
 
     def __init__(
