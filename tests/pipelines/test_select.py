@@ -10,7 +10,7 @@ import yaml
 from pipelines import select as module
 from pipelines.common.cli import CONF
 from pipelines.common.errors import UserError
-from pipelines.select import SECTIONS, main, select
+from pipelines.select import SECTIONS, incomparable, main, select
 
 CHOICES = {"experiment": "pic", "data": "pic", "model": "mlp", "optimizer": "sgd", "method": "ewc"}
 
@@ -90,3 +90,25 @@ def test_what_holds_the_project_is_not_tracked(path: str, file: Path) -> None:
     with pytest.raises(UserError, match=r"holds the project.*data\.path=fields"):
         select(CHOICES, path, file)
     assert file.read_text() == before
+
+
+def test_a_baseline_that_cannot_be_compared_is_left_out_until_it_can(file: Path) -> None:
+    before = file.read_text()
+    listed = yaml.safe_load(before)
+    flow, mlp = (incomparable(f"insituml.models.{name}") for name in ("ConditionalFlow", "MLP"))
+    assert (flow, mlp) == (["incremental_pca"], [])
+    for _ in range(2):  # again changes nothing
+        select(CHOICES, None, file, without=flow)
+        found = yaml.safe_load(file.read_text())
+        for key in ("methods", "transit_methods"):
+            assert "incremental_pca" in listed[key]
+            assert found[key] == [name for name in listed[key] if name != "incremental_pca"]
+    select(listed, listed["source"], file, without=mlp)
+    assert file.read_text() == before
+
+
+def test_the_command_says_what_it_leaves_out(file, tools, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(module, "incomparable", lambda target: [target.rpartition(".")[2]])
+    monkeypatch.setattr(module, "CONF", tmp_path)
+    main(tools.invoke(tmp_path, SECTIONS, "experiment=toy8_flow"))
+    assert "without ConditionalFlow, which reconstructs" in capsys.readouterr().out
