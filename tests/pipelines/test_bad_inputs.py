@@ -27,6 +27,7 @@ ROWS = [
 ]
 SMALL = [
     *("data.source.shape=[2,256,2]", "data.split.chunk=[2,32,2]", "data.source.iterations=10"),
+    "data.split.validation=null",  # two iterations a task: one to learn, one held out
     *("training.epochs=1", "training.seeds=[0]", "training.workers=0", "tracking=none"),
     *("model=mlp", "model.hidden_sizes=[4]", "transit.open_timeout=20"),
 ]
