@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from insituml import load_checkpoint
+from insituml import load_checkpoint, plots
 from insituml.models import PrincipalComponents
 from pipelines.common.errors import UserError
 from pipelines.common.task_files import read_tasks
@@ -45,7 +46,14 @@ def root(points, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_it_stands_in_one_table_with_methods_that_train_another_model(root, tools, capsys) -> None:
+def _noted(drawn: dict[str, Any], draw: Any, histories: Any, **options: Any) -> Any:
+    drawn |= histories
+    return draw(histories, **options)
+
+
+def test_it_stands_in_one_table_with_methods_that_train_another_model(
+    root, tools, capsys, monkeypatch
+) -> None:
     for method in ("naive", BASELINE):
         main(tools.invoke(root, SECTIONS, *MLP, *TINY, f"method={method}"))
         evaluate_method(method, read_tasks(root / "data/tasks"), root, Tracker())
@@ -58,7 +66,10 @@ def test_it_stands_in_one_table_with_methods_that_train_another_model(root, tool
     files = read_tasks(root / "data/tasks")
     assert int(learner.count) == sum(task.train for task in files.manifest.tasks)
     assert learner.metadata["is_baseline"]
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(plots, "loss_history", partial(_noted, drawn, plots.loss_history))
     compare(["naive", BASELINE], root, root, Tracker())
+    assert list(drawn) == ["naive"]  # there are no steps to show of the other
     board = pd.read_csv(root / "results/leaderboard.csv").set_index("method")
     assert board["is_baseline"].to_dict() == {"naive": False, BASELINE: True}
     assert board.loc[BASELINE, "memory_bytes"] == sum(b.nbytes for b in learner.buffers())

@@ -184,6 +184,17 @@ def test_figure_marks_the_references() -> None:
     assert high > 1
 
 
+def test_a_baseline_has_a_line_and_wins_where_it_is_the_best() -> None:
+    rows = [*ROWS, {**row("incremental_pca", 0.05, forgetting=0.01), "is_baseline": True}]
+    figure = plots.leaderboard_figure(rows)
+    lines = [line for line in figure.axes[0].lines if list(line.get_ydata()) == [0, 1]]
+    assert sorted(line.get_xdata()[0] for line in lines) == [0.05, 0.1, 0.9]
+    said = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "incremental PCA: baseline without training" in said
+    (cells,) = (c for c in table(plots.leaderboard_markdown(rows)) if c[0] == "incremental PCA")
+    assert cells[1] == "**0.050 ± 0.010**"
+
+
 def test_figure_writes_costs_and_dashes() -> None:
     axes = plots.leaderboard_figure(ROWS).axes
     assert [text.get_text() for text in axes[3].texts] == ["–", "3 MiB", "1 MiB", "0 B", "1 MiB"]
