@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipelines.common.cli import Invocation, run_stage
+from pipelines.common.errors import UserError
 from pipelines.common.known_model import know_model
 from pipelines.common.output import new_folder
+from pipelines.common.parts import TEST, VALIDATION, asked_part, is_validated
 from pipelines.common.task_files import read_tasks
 from pipelines.runs.ambient import ambient_seed
 from pipelines.runs.identity import Identity
@@ -19,11 +21,12 @@ from pipelines.runs.seeds import seed_folders, trained_learners
 if TYPE_CHECKING:
     from insituml.data import TaskFiles
     from insituml.learner import ContinualLearner
-    from insituml.physical_errors import PhysicalScale
     from pipelines.results.summary import Summary
     from pipelines.tracking.base import Tracker
 
-SECTIONS = ("tracking",)
+FOLDERS = {TEST: "evaluations", VALIDATION: "validation"}
+"""Where the evaluations of a part lie: never among those of another."""
+SECTIONS = ("tracking", "part")
 
 
 class LongRow(NamedTuple):
@@ -37,8 +40,10 @@ class LongRow(NamedTuple):
     value: float
 
 
-def evaluate_method(name: str, files: TaskFiles, output: Path, tracker: Tracker) -> Summary:
-    """Evaluate every seed of a method on the held-out data.
+def evaluate_method(
+    name: str, files: TaskFiles, output: Path, tracker: Tracker, part: str = TEST
+) -> Summary:
+    """Evaluate every seed of a method on one part of the tasks.
 
     Parameters
     ----------
@@ -49,9 +54,13 @@ def evaluate_method(name: str, files: TaskFiles, output: Path, tracker: Tracker)
     output
         Gets ``evaluations/<name>``: ``loss_matrix.csv``, ``latent_drift.csv``, ``summary.json``,
         and of the first seed the reconstructions or samples as arrays, and of fields
-        ``spectra.csv`` and ``energies.csv``.
+        ``spectra.csv`` and ``energies.csv``; where there is such a part,
+        ``validation_loss_matrix.csv``.
     tracker
         Hears of the results.
+    part
+        ``"validation"`` opens no file of the test part, and writes to ``validation/<name>``
+        instead; there are no reconstructions or samples then.
 
     Returns
     -------
@@ -65,46 +74,74 @@ def evaluate_method(name: str, files: TaskFiles, output: Path, tracker: Tracker)
     """
     import torch
 
+    if part == VALIDATION and not is_validated(files.manifest):
+        raise UserError(
+            f"part is {VALIDATION}, but {files.folder} has no validation part of every task; set "
+            "data.split.validation, such as 0.1, and split again"
+        )
     torch.set_num_threads(1)
     folders = seed_folders(output / "runs" / name)
-    with new_folder(output / "evaluations" / name) as target:
-        return _evaluate_into(target, name, folders, files, tracker)
+    with new_folder(output / FOLDERS[part] / name) as target:
+        return _evaluate_into(target, name, folders, files, tracker, part)
 
 
 def _evaluate_into(
-    target: Path, name: str, folders: dict[int, Path], files: TaskFiles, tracker: Tracker
+    target: Path,
+    name: str,
+    folders: dict[int, Path],
+    files: TaskFiles,
+    tracker: Tracker,
+    part: str,
 ) -> Summary:
     from insituml.evaluation import is_judged_by_reconstruction
+    from insituml.metrics import final_average_error
     from pipelines.data.stored import digests_beside
     from pipelines.results.examples import examples
+    from pipelines.results.matrices import loss_matrices
     from pipelines.results.summary import Summary
     from pipelines.results.volumes import volume_tables
 
-    losses, drifts = [], []
+    losses, drifts, validation = [], [], []
     seeds: dict[str, dict[str, float | None]] = {}
     errors: dict[str, dict[str, float | None]] = {}
+    notes: list[str] = []
     first: Identity | None = None
     for seed, folder in folders.items():
         untrained, *learners = trained_learners(folder, name, seed, files, first)
         first = first or Identity.of_metadata(untrained.metadata)
         metadata = learners[-1].metadata
+        notes += [said] if (said := metadata.get("note", "")) else []
         with ambient_seed(0):  # of models that draw numbers in evaluation too
-            result = _evaluate_seed(untrained, learners, files)
+            result = _evaluate_seed(untrained, learners, files, part)
         metric, numbers = result.metric, result.numbers
         losses += _long(result.matrices, name, seed, first_row=-1)
         drifts += _long({"latent_drift": result.drift}, name, seed, first_row=0)
         seeds[str(seed)] = {key: _or_none(value) for key, value in numbers.items()}
         errors[str(seed)] = {key: _or_none(value) for key, value in result.final.items()}
-        tracker.evaluated(Identity.of_metadata(metadata), result.curves)
+        curves, beside = result.curves, ""
+        if part == VALIDATION:  # never under the names of what was tested
+            curves = {f"validation_{key}": values for key, values in curves.items()}
+        elif is_validated(files.manifest):
+            with ambient_seed(0):
+                selecting = loss_matrices([untrained, *learners], files, VALIDATION)
+            validation += _long(selecting, name, seed, first_row=-1)
+            error = final_average_error(selecting[metric][1:])
+            curves = {**curves, "validation_final_average_error": [error]}
+            beside = f", on the validation part {error:.4f}"
+        tracker.evaluated(Identity.of_metadata(metadata), curves)
         if len(seeds) == 1:
-            for key, values in examples(learners, files).items():
+            shown = examples(learners, files) if part == TEST else {}
+            for key, values in shown.items():
                 np.save(target / f"{key}.npy", values)
             np.save(target / "loss_history.npy", np.array(metadata["loss_history"]))
-            if files.manifest.grid is not None and is_judged_by_reconstruction(learners[-1]):
+            grid = files.manifest.grid if part == TEST else None
+            if grid is not None and is_judged_by_reconstruction(learners[-1]):
                 with ambient_seed(0):
                     volume_tables(learners[-1], files).write(target)
-        print(f"evaluate {name} seed {seed}: {_in_words(numbers, metric)}")
+        print(f"evaluate {name} seed {seed}: {_in_words(numbers, metric)}{beside}")
     _write_csv(target / "loss_matrix.csv", losses)
+    if validation:
+        _write_csv(target / "validation_loss_matrix.csv", validation)
     _write_csv(target / "latent_drift.csv", drifts)
     summary = Summary(
         method=name,
@@ -121,6 +158,8 @@ def _evaluate_into(
         seeds=seeds,
         files=digests_beside(target),
         errors=errors,
+        part=part,
+        note="; ".join(dict.fromkeys(notes)),
     )
     summary.write(target)
     return summary
@@ -138,13 +177,14 @@ class _SeedResult:
 
 
 def _evaluate_seed(
-    untrained: ContinualLearner, learners: list[ContinualLearner], files: TaskFiles
+    untrained: ContinualLearner, learners: list[ContinualLearner], files: TaskFiles, part: str
 ) -> _SeedResult:
     from insituml import metrics
     from insituml.evaluation import latent_drift_matrix
+    from pipelines.results.matrices import judged, loss_matrices
 
-    tasks = files.tasks()
-    matrices = _matrices([untrained, *learners], files)
+    tasks = judged(files, part)
+    matrices = loss_matrices([untrained, *learners], files, part)
     drift = latent_drift_matrix(learners, tasks)
     metric = metrics.main_error({name: matrix[0] for name, matrix in matrices.items()})
     matrix, baseline = matrices[metric][1:], matrices[metric][0]
@@ -164,38 +204,6 @@ def _evaluate_seed(
     curves |= {key: [value] for key, value in numbers.items()}
     curves |= {f"final_{name}": [value] for name, value in final.items()}
     return _SeedResult(metric, matrices, drift, numbers, final, curves)
-
-
-def _matrices(learners: list[ContinualLearner], files: TaskFiles) -> dict[str, np.ndarray]:
-    """Return the loss matrix of each error, in physical units where samples have them."""
-    from insituml.evaluation import (
-        is_judged_by_reconstruction,
-        loss_matrix,
-        physical_loss_matrix,
-    )
-
-    tasks, scales = files.tasks(), _scales(files)
-    if not scales or not is_judged_by_reconstruction(learners[-1]):
-        return loss_matrix(learners, tasks)
-    # Of shuffled pixels it says nothing which ones lie in one window.
-    similarity = not files.manifest.permuted
-    return physical_loss_matrix(learners, tasks, scales, similarity=similarity)
-
-
-def _scales(files: TaskFiles) -> list[PhysicalScale]:
-    """Return what the samples of each task mean; none where they have no norm of their own."""
-    from insituml.physical_errors import PhysicalScale
-    from pipelines.data.kinds import KINDS
-
-    manifest = files.manifest
-    components = KINDS[manifest.kind].components(manifest)
-    if not components:
-        return []
-    units = manifest.units or ("",) * len(components)
-    return [
-        PhysicalScale.of(task.test[0], components, units, info.normalisation)
-        for task, info in zip(files.tasks(), manifest.tasks, strict=True)
-    ]
 
 
 def _long(matrices: dict[str, np.ndarray], method: str, seed: int, first_row: int) -> list[LongRow]:
@@ -237,8 +245,11 @@ def main(call: Invocation) -> None:
 
     know_model(call)
     tracker = open_tracker(call.section("tracking"))
-    files = read_tasks(call.root / "data/tasks", call.asked_data, parts=("test",), places=True)
-    evaluate_method(call.choices["method"], files, call.output, tracker)
+    part = asked_part(call) or TEST
+    folder, tested = call.root / "data/tasks", part == TEST
+    parts = (TEST, VALIDATION) if tested else (VALIDATION,)
+    files = read_tasks(folder, call.asked_data, parts=parts, places=tested)
+    evaluate_method(call.choices["method"], files, call.output, tracker, part)
     tracker.close()
 
 

@@ -16,6 +16,7 @@ from pipelines.common.failures import ask_for_room
 from pipelines.common.fitting import data_of
 from pipelines.common.locking import held
 from pipelines.common.output import clear_place, discard
+from pipelines.common.parts import TEST, asked_part, swept_part
 from pipelines.common.schema import Data, Training, Transit, validate
 from pipelines.runs.planning import PARTIAL, TASKS, check_device, recipes_of
 from pipelines.runs.worker import settings_of
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from pipelines.transit.loop import StreamTraining
     from pipelines.transit.prepared import StreamedTasks
 
-SECTIONS = ("data", "model", "method", "optimizer", "training", "transit", "tracking", "pipeline")
+SECTIONS = (
+    *("data", "model", "method", "optimizer", "training", "transit", "tracking", "pipeline"),
+    "part",
+)
 RESULT_KEYS = (
     "batches_per_iteration",
     "max_batches_per_iteration",
@@ -240,6 +244,8 @@ def main(call: Invocation) -> float | None:
 
     tracker = open_tracker(call.section("tracking"))
     prepared = plan(call)
+    validated = bool(prepared.tasks.windows.validation)
+    part = swept_part(call, validated=validated) if call.is_sweep else asked_part(call) or TEST
     root = stream_folder(call.output, prepared.transit.folder)
     with prepared.ring, held(prepared.folder.with_suffix(".lock"), f"{prepared.folder}"):
         training, code = learn(prepared, tracker)
@@ -268,7 +274,14 @@ def main(call: Invocation) -> float | None:
         raise SystemExit(code)
     if not call.is_sweep:
         return None
-    return summaries[methods[0]].mean["final_average_error"]
+    if part == TEST:
+        return summaries[methods[0]].mean["final_average_error"]
+    from pipelines.common.task_files import read_tasks
+    from pipelines.evaluate import evaluate_method
+    from pipelines.tracking.base import Tracker
+
+    files = read_tasks(root / "data/tasks")
+    return evaluate_method(methods[0], files, root, Tracker(), part).mean["final_average_error"]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.output import check_replaceable, clear_place, discard
+from pipelines.common.parts import TEST, asked_part, is_validated, swept_part
 from pipelines.common.schema import Training, validate
 from pipelines.common.task_files import facts_of, read_tasks
 from pipelines.runs.mirroring import augment_files
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.runs.run import Run
     from pipelines.tracking.base import Tracker
 
-SECTIONS = ("model", "method", "optimizer", "training", "tracking")
+SECTIONS = ("model", "method", "optimizer", "training", "tracking", "part")
 FEW_STEPS = 100
 """Of the optimizer in a task: with fewer, figures show what was not learned, not what was lost."""
 
@@ -173,6 +174,10 @@ def main(call: Invocation) -> float | None:
     for place in (call.output / "runs" / call.choices["method"], call.output / "timings", PARTIAL):
         check_replaceable(place)
     tracker = open_tracker(call.section("tracking"))
+    files = read_tasks(call.root / "data/tasks")
+    part = asked_part(call) or TEST
+    if call.is_sweep:
+        part = swept_part(call, validated=is_validated(files.manifest))
     training, runs = plan(call)
     name = runs[0].recipe.method_name
     from insituml.training import DivergedError
@@ -193,10 +198,9 @@ def main(call: Invocation) -> float | None:
     # A sweep compares its jobs at once: by the final average error.
     from pipelines.evaluate import evaluate_method
 
-    files = read_tasks(call.root / "data/tasks")
-    summary = evaluate_method(name, files, call.output, tracker)
+    summary = evaluate_method(name, files, call.output, tracker, part)
     final = summary.mean["final_average_error"]
-    print(f"final average error ({summary.metric}): {final:.4f} in {call.output}")
+    print(f"final average error ({summary.metric}, {part} part): {final:.4f} in {call.output}")
     return final
 
 

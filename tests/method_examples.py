@@ -31,7 +31,7 @@ OWN: dict[str, dict[str, Any]] = {
     "GEM": {"total_tasks": 3, "reference_size": 2, "margin": 0.1},
     "GPM": {"threshold": 0.5, "samples": 8},
     "GenerativeReplay": {"replay_size": 3},
-    "JointConverged": {"patience": 1, "max_epochs": 6},
+    "JointConverged": {"patience": 1, "fewest_epochs": 1, "max_epochs": 6},
     "KroneckerEWC": {"gamma": 0.5, "fisher_samples": 8},
     "MAS": {"importance_samples": 8},
     "MIR": {"replay_size": 3, "candidates": 5},

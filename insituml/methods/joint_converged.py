@@ -18,7 +18,7 @@ class JointConverged(Joint):
     """Train one model on all tasks at once until it no longer gets better on data it never sees.
 
     After each epoch the error on the validation parts is taken, averaged over tasks as the final
-    average error is. Where it has not improved for ``patience`` epochs, training goes back to the
+    average error is. Where it has not improved for ``patience`` steps, training goes back to the
     best weights so far, with the learning rate times ``decay``; after ``decays`` of these it ends.
     A stage at one rate is what a killed run goes back to: the stages are dealt out over as many
     segments as there are tasks, each followed by a checkpoint of the best weights so far. The
@@ -27,7 +27,10 @@ class JointConverged(Joint):
     Parameters
     ----------
     patience
-        Epochs without improvement that end a stage.
+        Steps of the optimizer without improvement that end a stage: whatever the size of the data,
+        since how long an error may stand still does not depend on it.
+    fewest_epochs
+        Without improvement, all the same.
     min_improvement
         Share of the error by which it must fall to count as improved.
     decay
@@ -50,7 +53,8 @@ class JointConverged(Joint):
 
     def __init__(
         self,
-        patience: int = 10,
+        patience: int = 2000,
+        fewest_epochs: int = 5,
         min_improvement: float = 0.005,
         decay: float = 0.3,
         decays: int = 3,
@@ -59,23 +63,25 @@ class JointConverged(Joint):
         generator: torch.Generator,
     ) -> None:
         super().__init__(generator=generator)
-        if min(patience, max_epochs) < 1 or decays < 0:
+        if min(patience, fewest_epochs, max_epochs) < 1 or decays < 0:
             raise ValueError(
-                f"patience is {patience}, max_epochs {max_epochs} and decays {decays}; expected 1 "
-                "or more, and 0 or more decays"
+                f"patience is {patience}, fewest_epochs {fewest_epochs}, max_epochs {max_epochs} "
+                f"and decays {decays}; expected 1 or more, and 0 or more decays"
             )
         if not 0 < decay < 1 or not 0 <= min_improvement < 1:
             raise ValueError(
                 f"decay is {decay} and min_improvement {min_improvement}; expected factors below 1"
             )
         self.patience = patience
+        self.fewest_epochs = fewest_epochs
         self.min_improvement = min_improvement
         self.decay = decay
         self.stages = decays + 1
         self.max_epochs = max_epochs
         self.epochs = 0
         self.stage = 0
-        self._stale = 0
+        self._stale = 0  # epochs, and steps, since the last improvement
+        self._stale_steps = 0
         self._best: dict[str, Any] = {}
         self._best_error = float("inf")
         self._to_beat = float("inf")
@@ -108,6 +114,9 @@ class JointConverged(Joint):
             over = self.ended or self.stage >= self._last_stage(task.index)
             yield task, 0 if over else self.max_epochs - self.epochs
 
+    def after_step(self, learner: ContinualLearner) -> None:
+        self._stale_steps += 1
+
     def end_epoch(self, learner: ContinualLearner, task: Task) -> NextEpoch:
         self.epochs += 1
         error = main_error(learner, self._validation)
@@ -116,10 +125,10 @@ class JointConverged(Joint):
         self._stale += 1
         if error < self._to_beat:
             self._to_beat = error - self.min_improvement * abs(error)
-            self._stale = 0
-        if self._stale < self.patience:
+            self._stale = self._stale_steps = 0
+        if self._stale < self.fewest_epochs or self._stale_steps < self.patience:
             return NextEpoch(ended=self.ended)
-        self.stage, self._stale = self.stage + 1, 0
+        self.stage, self._stale, self._stale_steps = self.stage + 1, 0, 0
         self._restore(learner)
         over = self.ended or self.stage >= self._last_stage(task.index)
         return NextEpoch(self.decay if self.stage < self.stages else 1.0, ended=over)
@@ -141,6 +150,7 @@ class JointConverged(Joint):
             "epochs": self.epochs,
             "stage": self.stage,
             "stale": self._stale,
+            "stale_steps": self._stale_steps,
             "best": self._best,
             "best_error": self._best_error,
             "to_beat": self._to_beat,
@@ -150,6 +160,7 @@ class JointConverged(Joint):
         super().load_state_dict(state, learner)
         devices = {name: value.device for name, value in learner.state_dict().items()}
         self.epochs, self.stage, self._stale = state["epochs"], state["stage"], state["stale"]
+        self._stale_steps = state["stale_steps"]
         self._best = {name: value.to(devices[name]) for name, value in state["best"].items()}
         self._best_error, self._to_beat = state["best_error"], state["to_beat"]
 

@@ -51,6 +51,7 @@ DOMAINS: dict[str, Domain] = {
                 "total_tasks",
                 "patience",
                 "max_epochs",
+                "fewest_epochs",
                 "hidden_sizes",
                 "latent_size",
                 "channels",

@@ -43,6 +43,10 @@ class Summary:
         SHA-256 of the tables and arrays beside it, by name.
     experiment
         Name of the experiment that it was trained in; empty where none was chosen.
+    part
+        Of the tasks that numbers are of: ``"test"``, or ``"validation"``.
+    note
+        What is to be known of how it was trained, such as that it has not converged.
     errors
         By seed, then by name: each error at the end, averaged over tasks; None where it has none.
     """
@@ -59,6 +63,8 @@ class Summary:
     seeds: dict[str, dict[str, float | None]]
     files: dict[str, str]
     experiment: str = ""
+    part: str = "test"
+    note: str = ""
     errors: dict[str, dict[str, float | None]] = field(default_factory=dict)
     is_baseline: bool = False
 

@@ -80,7 +80,7 @@ def by_hand(
 @pytest.mark.parametrize("decays", [0, 2, 6])
 def test_it_is_early_stopping_with_lower_rates_from_the_best_weights(decays: int) -> None:
     tasks, learner = make_tasks(), make_learner()
-    method = JointConverged(4, 0.02, 0.5, decays, generator=seeded(0))
+    method = JointConverged(32, 1, 0.02, 0.5, decays, generator=seeded(0))
     records, optimizer = fit(learner, method, tasks)
     rates = [RATE * 0.5**k for k in range(decays + 1)]
     expected, epochs, ends = by_hand(make_learner(), tasks, 4, 0.02, rates)
@@ -98,7 +98,7 @@ def test_it_is_early_stopping_with_lower_rates_from_the_best_weights(decays: int
 
 def test_epochs_at_most_are_kept_to_and_said() -> None:
     tasks, learner = make_tasks(), make_learner()
-    method = JointConverged(patience=50, max_epochs=7, generator=seeded(0))
+    method = JointConverged(patience=500, max_epochs=7, generator=seeded(0))
     records, _ = fit(learner, method, tasks)
     assert sum(record.steps for record in records) == 7 * 8
     assert method.note == "not converged: max_epochs=7 ended it in stage 1 of 4"
@@ -113,7 +113,7 @@ def test_the_best_weights_are_those_by_validation_not_the_last() -> None:
         for t in make_tasks(noise=6.0)
     ]
     learner = make_learner()
-    method = JointConverged(30, 0.0, 0.5, 1, max_epochs=400, generator=seeded(0))
+    method = JointConverged(1, 30, 0.0, 0.5, 1, max_epochs=400, generator=seeded(0))
     errors = []
     original = method.end_epoch
 
@@ -131,25 +131,32 @@ def test_the_best_weights_are_those_by_validation_not_the_last() -> None:
 
 def test_a_schedules_end_and_an_average_are_left_out() -> None:
     tasks, plain, other = make_tasks(), make_learner(), make_learner()
-    fit(plain, JointConverged(3, generator=seeded(0)), tasks)
+    fit(plain, JointConverged(24, 1, generator=seeded(0)), tasks)
     average = AveragedWeights(0.9)
     more = {"schedule": Schedule("cosine"), "average": average}
-    fit(other, JointConverged(3, generator=seeded(0)), tasks, **more)
+    fit(other, JointConverged(24, 1, generator=seeded(0)), tasks, **more)
     for ours, theirs in zip(other.parameters(), plain.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert average.state_dict()["means"] == {}
 
 
 def test_a_warm_up_comes_before_rates_that_are_lowered() -> None:
-    method = JointConverged(2, 0.0, 0.5, 1, generator=seeded(0))
+    method = JointConverged(16, 1, 0.0, 0.5, 1, generator=seeded(0))
     _, optimizer = fit(make_learner(), method, make_tasks(), schedule=Schedule(warmup_steps=5))
     assert optimizer.param_groups[0]["lr"] == pytest.approx(RATE * 0.5)
+
+
+class Patient(JointConverged):
+    """As it is, with a patience for data as small as these."""
+
+    def __init__(self, *, generator: torch.Generator) -> None:
+        super().__init__(patience=100, generator=generator)
 
 
 def test_it_is_a_bound_for_cumulative_training_and_for_joint_training_of_equal_length() -> None:
     """At most one standard deviation above; in truth well below."""
     tasks, errors = make_tasks(samples=48), {}
-    for name, make in {"joint": Joint, "cumulative": Cumulative, "bound": JointConverged}.items():
+    for name, make in {"joint": Joint, "cumulative": Cumulative, "bound": Patient}.items():
         finals = []
         for seed in range(3):
             learner = make_learner(seed)
@@ -171,6 +178,7 @@ def test_without_a_validation_part_the_key_is_named() -> None:
     "wrong, message",
     [
         ({"patience": 0}, "patience is 0"),
+        ({"fewest_epochs": 0}, "fewest_epochs 0"),
         ({"max_epochs": 0}, "max_epochs 0"),
         ({"decays": -1}, "decays -1"),
         ({"decay": 1.0}, "decay is 1.0"),

@@ -27,7 +27,10 @@ EXPERIMENTS = sorted(
     for file in (CONF / "experiment").glob("*.yaml")
     if MARK not in file.read_text().splitlines()[:2]
 )
-UNTRACKED = {"tracking"}  # where runs are recorded changes no result
+UNTRACKED = {
+    "tracking",  # where runs are recorded changes no result
+    "part",  # `dvc repro` does not choose it
+}
 PRODUCE = ("generate", "stream")
 CONFIGURED = [stage for stage in STAGES if stage != "versions"]  # which reads no configuration
 

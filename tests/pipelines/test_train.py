@@ -13,13 +13,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
 from insituml import load_checkpoint
 from insituml.training import EpochRecord
 from pipelines.common.errors import UserError
+from pipelines.common.task_files import read_tasks
 from pipelines.common.workers import WorkerDiedError
+from pipelines.evaluate import SECTIONS as EVALUATE
+from pipelines.evaluate import main as evaluate
 from pipelines.runs.run import checkpoint_path
 from pipelines.runs.worker import train_run
 from pipelines.tracking.base import Tracker
@@ -128,13 +132,71 @@ def test_a_killed_worker_is_a_clear_error(root, tools, monkeypatch) -> None:
         main(tools.invoke(root, SECTIONS, *INLINE))
 
 
-def test_a_sweep_job_writes_into_its_own_folder_and_returns_its_error(root, tools) -> None:
+def test_a_sweep_job_returns_its_error_on_the_validation_part(validated, tools) -> None:
+    """Into its own folder; no file of the test part is opened."""
+    root, job = validated, validated / "multirun/0"
+    hidden = {file: file.read_bytes() for file in root.rglob("test_*.npy")}
+    for file in hidden:
+        file.write_text("no array")
     call = tools.invoke(root, SECTIONS, *INLINE, "training.seeds=[0]")
-    job = root / "multirun/0"
     error = main(dataclasses.replace(call, output=job))
-    summary = json.loads((job / "evaluations/naive/summary.json").read_text())
+    summary = json.loads((job / "validation/naive/summary.json").read_text())
+    assert summary["part"] == "validation"
     assert error == summary["mean"]["final_average_error"]
     assert {path.name for path in root.iterdir()} == {"data", ".partial", "multirun"}
+    assert {path.name for path in job.iterdir()} == {"runs", "timings", "validation"}
+    # It is the mean over the tasks of the last row, of these samples and no others.
+    tasks = read_tasks(root / "data/tasks").tasks(("validation",))
+    learner = load_checkpoint(job / "runs/naive/seed_0/task_2.pt").eval()
+    with torch.no_grad():
+        errors = [(learner(t.validation[0])[1] - t.validation[0]).square().mean() for t in tasks]
+    assert error == pytest.approx(float(sum(errors)) / 3, rel=1e-5)
+    # The test part alone if it is asked for.
+    for file, content in hidden.items():
+        file.write_bytes(content)
+    call = tools.invoke(root, SECTIONS, *INLINE, "training.seeds=[0]", "part=test")
+    tested = main(dataclasses.replace(call, output=job))
+    summary = json.loads((job / "evaluations/naive/summary.json").read_text())
+    assert tested == summary["mean"]["final_average_error"] != error
+
+
+def test_a_sweep_without_a_validation_part_says_so_before_it_trains(root, tools) -> None:
+    call = dataclasses.replace(tools.invoke(root, SECTIONS, *INLINE), output=root / "multirun/0")
+    with pytest.raises(UserError, match=r"data\.split\.validation.*or say part=test"):
+        main(call)
+    assert not (root / ".partial").exists()
+    with pytest.raises(UserError, match="part is 'train'; expected validation or test"):
+        main(dataclasses.replace(tools.invoke(root, SECTIONS, *INLINE, "part=train"), output=root))
+
+
+def test_evaluation_keeps_the_two_parts_apart(validated, tools, capsys) -> None:
+    main(tools.invoke(validated, SECTIONS, *INLINE, "training.seeds=[0]"))
+    evaluate(tools.invoke(validated, EVALUATE, "tracking=none", "method=naive"))
+    assert ", on the validation part " in capsys.readouterr().out
+    folder = validated / "evaluations/naive"
+    tested, selecting = (
+        pd.read_csv(folder / name) for name in ("loss_matrix.csv", "validation_loss_matrix.csv")
+    )
+    assert tested.shape == selecting.shape
+    for file in validated.rglob("test_*.npy"):
+        file.unlink()
+    before = tools.contents(folder)
+    call = tools.invoke(validated, EVALUATE, "tracking=none", "method=naive", "part=validation")
+    evaluate(call)
+    alone = pd.read_csv(validated / "validation/naive/loss_matrix.csv")
+    pd.testing.assert_frame_equal(alone, selecting)
+    assert not alone["value"].equals(tested["value"])
+    assert tools.contents(folder) == before
+    with pytest.raises(UserError, match=r"test_inputs.npy is missing"):
+        evaluate(tools.invoke(validated, EVALUATE, "tracking=none", "method=naive"))
+
+
+def test_there_may_be_no_validation_part_to_evaluate(root, tools) -> None:
+    main(tools.invoke(root, SECTIONS, *INLINE, "training.seeds=[0]"))
+    evaluate(tools.invoke(root, EVALUATE, "tracking=none", "method=naive"))
+    assert not (root / "evaluations/naive/validation_loss_matrix.csv").exists()
+    with pytest.raises(UserError, match=r"has no validation part of every task; set data\.split"):
+        evaluate(tools.invoke(root, EVALUATE, "tracking=none", "method=naive", "part=validation"))
 
 
 KIND = "method.memory._target_=insituml.memory."
@@ -244,7 +306,7 @@ def test_too_few_steps_are_mentioned(epochs, noted, root, tools, capsys) -> None
 
 
 BOUND = ["method=joint_converged", "method.patience=1", "method.min_improvement=0.9"]
-BOUND += ["method.max_epochs=4"]
+BOUND += ["method.fewest_epochs=1", "method.max_epochs=4"]
 
 
 @pytest.fixture
