@@ -37,7 +37,8 @@ class ContinualLearner(OriginalInterface):
     Parameters
     ----------
     loss
-        Reconstruction loss, ``"mse"`` or ``"l1"``.
+        Reconstruction loss, ``"mse"``, ``"l1"`` or, of samples with two or three axes of at least 7
+        points, ``"l1_ssim"``: :func:`~insituml.reconstruction_loss.l1_ssim`.
     **original
         ``onlineEWC``, ``ewc_lambda``, ``gamma`` of
         :class:`~insituml.original_interface.OriginalInterface`; the methods use none of them.

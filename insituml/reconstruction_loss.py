@@ -7,11 +7,38 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from insituml.structural_similarity import structural_similarity
+
 ReconstructionLoss = Callable[[Tensor, Tensor], Tensor]
+
+VALUE_RANGE = 6.0
+"""Of the samples of :func:`l1_ssim`: three standard deviations to either side of the mean."""
+
+
+def l1_ssim(decoded: Tensor, original: Tensor) -> Tensor:
+    """Mean absolute error plus ``1 − SSIM``: amplitudes, and what structures look like.
+
+    The mean over samples of each sample's own loss: the range of values, which SSIM is relative
+    to, is that of standardised samples, not of those in the batch.
+
+    Parameters
+    ----------
+    decoded, original
+        ``(n, components, ...)``, standardised, with two or three axes of at least 7 points.
+
+    Raises
+    ------
+    ValueError
+        If they have another number of axes, or are smaller.
+    """
+    similarity = structural_similarity(decoded, original, VALUE_RANGE).mean()
+    return nn.functional.l1_loss(decoded, original) + (1 - similarity)
+
 
 LOSSES: dict[str, ReconstructionLoss] = {
     "mse": nn.functional.mse_loss,
     "l1": nn.functional.l1_loss,
+    "l1_ssim": l1_ssim,
 }
 
 

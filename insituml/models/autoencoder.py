@@ -31,7 +31,7 @@ class _AutoEncoder(EncoderDecoder):
     activation
         ``"tanh"``, ``"leaky_relu"`` or ``"relu"``.
     loss
-        Reconstruction loss, ``"mse"`` or ``"l1"``.
+        Reconstruction loss; see :class:`~insituml.learner.ContinualLearner`.
     generator
         Source of the Xavier-uniform initial weights; None: seed 0.
 

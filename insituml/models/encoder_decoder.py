@@ -21,7 +21,7 @@ class EncoderDecoder(ContinualLearner):
         Returns the new ``(encoder, decoder)``. The encoder maps x to ``(latent, indices)``, the
         decoder ``(latent, indices or None)`` to a reconstruction.
     loss
-        Reconstruction loss, ``"mse"`` or ``"l1"``.
+        Reconstruction loss; see :class:`~insituml.learner.ContinualLearner`.
     generator
         Source of the initial weights; None: seed 0.
     """

@@ -27,7 +27,7 @@ class MLP(EncoderDecoder):
     activation
         ``"tanh"``, ``"leaky_relu"`` or ``"relu"``.
     loss
-        Reconstruction loss, ``"mse"`` or ``"l1"``.
+        Reconstruction loss; see :class:`~insituml.learner.ContinualLearner`.
     generator
         Source of the Xavier-uniform initial weights; None: seed 0.
     """

@@ -15,7 +15,7 @@ LABELS = {
     "linf": "normalised largest error",
     "nll": "negative log-likelihood [nats]",
 }
-LOSSES = {"mse": LABELS["mse"], "l1": LABELS["l1"]}
+LOSSES = {"mse": LABELS["mse"], "l1": LABELS["l1"], "l1_ssim": f"{LABELS['l1']} + 1 − SSIM"}
 """By ``model.loss``."""
 OF_LEARNER = {"mse": "variance", "l1": "standard deviation"}
 STATISTICS = {

@@ -258,7 +258,7 @@ def test_deepcopy_is_independent() -> None:
 @pytest.mark.parametrize(
     "build, message",
     [
-        (lambda: MLP(4, loss="huber"), r"loss is 'huber'; expected one of mse, l1"),
+        (lambda: MLP(4, loss="huber"), r"loss is 'huber'; expected one of mse, l1, l1_ssim"),
         (lambda: MLP(4, activation="gelu"), r"activation is 'gelu'.*leaky_relu, relu, tanh"),
         (lambda: AutoEncoder2D((8, 8)), r"input_shape is \(8, 8\); AutoEncoder2D expects 3"),
         (lambda: AutoEncoder3D((1, 8, 8)), r"AutoEncoder3D expects 4 numbers"),
