@@ -30,6 +30,7 @@ REPOSITORY = Path(__file__).parents[1]
 SHARES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 LEVELS = ("naive", "incremental_pca", "joint", "joint_converged")
 """Methods without a memory, and bounds: those that conf/method has."""
+FIGURE = "memory_curves.png"
 LITTLE, CLOSE = 0.05, 1.25
 """Goal: with at most this share of the stream, at most so many times the converged bound."""
 
@@ -208,25 +209,26 @@ def _goals(label: str, stream: Stream, results: dict[Job, Measured]) -> list[Row
 def draw(curves: Curves, stream: Stream, results: dict[Job, Measured]) -> Path:
     """Write the figure; return its path."""
     from insituml import plots
+    from pipelines.results.labels import metric_label
 
     drawn = {}
     for name in dict.fromkeys(job.curve for job in results if job.kind != "level"):
         points = [found for job, found in results.items() if job.kind == name]
-        smallest = CURVES[name].smallest(stream)
+        smallest = (CURVES[name].smallest(stream) or 0) / stream.bytes
         drawn[name] = plots.MemoryCurve(
             shares=[fmean(point.bytes) / stream.bytes for point in points],
             errors=[point.errors for point in points],
-            smallest=None if smallest is None else smallest / stream.bytes,
+            smallest=smallest if smallest > min(SHARES) else None,  # less was asked for in vain
         )
     levels = {job.curve: found.errors for job, found in results.items() if job.kind == "level"}
     metric = next(iter(results.values())).metric
     figure = plots.memory_curves(
         drawn,
         levels,
-        metric_label=f"final average error ({metric.replace('_', ' ')})",
+        metric_label=f"final average {metric_label(metric)}",
         title=f"{curves.experiment}: what a byte of memory buys",
     )
-    return plots.save(figure, curves.folder / "memory_curves.png")
+    return plots.save(figure, curves.folder / FIGURE)
 
 
 def _or_nan(value: float | None) -> float:
@@ -257,7 +259,7 @@ def run(
     with ThreadPoolExecutor(workers) as pool:
         found = list(tqdm(pool.map(work, jobs), total=len(jobs), unit="point"))
     results = dict(zip(jobs, found, strict=True))
-    print(f"figure: {draw(curves, stream, results)}")
+    draw(curves, stream, results)
     return rows_of(curves, stream, results, goals=goals)
 
 
@@ -283,6 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = parsed.folder or Path("memory_curves") / parsed.experiment
         curves = Curves(parsed.experiment, folder, parsed.seeds, parsed.overrides)
         rows = run(curves, SHARES, names, known_levels(), parsed.workers, goals=True)
+        print(f"figure: {folder / FIGURE}")
     print_table(rows)
     if parsed.json:
         write_json(rows, parsed.json)
