@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -345,7 +346,7 @@ def test_memory_mapped_tensors(tmp_path) -> None:
             path = tmp_path / f"{task.index}_{number}.npy"
             np.save(path, column.numpy())
             columns.append(torch.from_numpy(np.load(path, mmap_mode="c")))
-        mapped.append(Task(task.index, task.name, tuple(columns), task.test))
+        mapped.append(replace(task, train=tuple(columns)))
     for name in TRAINED:
         here, there = Run(name, Noisy()), Run(name, Noisy())
         list(here.go(tasks))
