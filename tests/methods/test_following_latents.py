@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import pytest
@@ -112,6 +113,40 @@ def test_a_turning_basis_takes_latents_of_past_tasks_along() -> None:
         assert error < 1e-4
         before[record.task] = z[first]
     assert not torch.allclose(before[0], before[1], atol=0.1)  # they had to move
+
+
+def test_a_stream_interrupted_inside_a_task_goes_on_bit_for_bit() -> None:
+    x = torch.randn(48, 1, 12, generator=seeded(3)) * torch.arange(1.0, 13.0)
+
+    def make() -> InTransitTrainer:
+        learner = HybridAutoEncoder((1, 12), (3,), 4)
+        method = SketchedReplay(50, 3, 4, generator=seeded(0))
+        optimizer = torch.optim.SGD(learner.parameters(), lr=0.01)
+        options = {"now_samples": 8, "task_samples": 8, "batches_per_arrival": 2, "batch_size": 4}
+        return InTransitTrainer(learner, method, optimizer, generator=seeded(1), **options)
+
+    def push(trainer: InTransitTrainer, parts: range) -> None:
+        for part in parts:
+            samples = (x[4 * part : 4 * part + 4],)
+            if part % 4 == 0:
+                trainer.begin_task(part // 4, "", samples)
+            trainer.learn(samples)
+            if part % 4 == 3:
+                trainer.end_task()
+
+    whole, first, second = make(), make(), make()
+    push(whole, range(12))
+    push(first, range(6))
+    second.learner.load_state_dict(copy.deepcopy(first.learner.state_dict()))
+    second.method.load_state_dict(copy.deepcopy(first.method.state_dict()), second.learner)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    second.generator.set_state(first.generator.get_state())
+    push(second, range(6, 12))
+    for a, b in zip(
+        whole.learner.state_dict().values(), second.learner.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b)
+    assert torch.equal(stored(whole.method), stored(second.method))
 
 
 def test_who_observes_nothing_is_not_copied(monkeypatch) -> None:

@@ -14,7 +14,14 @@ from insituml.in_transit import InTransitTrainer
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory, Sketch
 from insituml.methods import EWC, Combined, Naive, SketchedReplay
-from insituml.models import MLP, AutoEncoder1D, AutoEncoder2D, AutoEncoder3D
+from insituml.models import (
+    MLP,
+    AutoEncoder1D,
+    AutoEncoder2D,
+    AutoEncoder3D,
+    ConvolutionalAutoEncoder,
+    HybridAutoEncoder,
+)
 from insituml.training import train
 
 
@@ -172,6 +179,8 @@ def test_bytes_buy_many_times_as_many_samples() -> None:
         (AutoEncoder2D, (1, 6, 5)),
         (AutoEncoder3D, (3, 4, 6, 5)),
         (partial(AutoEncoder2D, downsampling="pool"), (1, 6, 5)),
+        (ConvolutionalAutoEncoder, (3, 4, 6, 5)),
+        (HybridAutoEncoder, (3, 4, 6, 5)),
     ],
 )
 def test_every_autoencoder_trains_and_resumes_bit_for_bit(learner, shape, sketch: str) -> None:
@@ -224,8 +233,8 @@ def test_it_forgets_less_than_naive_from_a_tenth_of_the_bytes() -> None:
         "sketched": SketchedReplay(60, 10, 4, generator=seeded(0)),
     }.items():
         learner = MLP(40, (32,), 4, generator=seeded(1))
-        optimizer = torch.optim.Adam(learner.parameters(), lr=3e-3)
-        options = {"epochs": 60, "batch_size": 10, "generator": seeded(5)}
+        optimizer = torch.optim.Adam(learner.parameters(), lr=1e-2)
+        options = {"epochs": 20, "batch_size": 10, "generator": seeded(5)}
         list(train(learner, method, tasks, optimizer, **options))
         errors[name] = learner.errors(tasks[0].test)["mse"].mean().item()
     assert errors["sketched"] < 0.5 * errors["naive"]
