@@ -50,6 +50,7 @@ CANDIDATES: dict[str, dict[str, str]] = {
     "mir": {"method.replay_size": REPLAYED},
     "der": {"method.alpha": "0.1,0.3,1,3,10"},
     "der_plus_plus": {"method.alpha": "0.1,0.3,1,3,10"},
+    "sketched_replay": {"method.alpha": "0.1,0.3,1,3,10"},
     "ewc_replay": {"method.methods.1.strength": "0.1,1,10,100,1000"},
     "agem_lwf": {"method.methods.0.strength": "0.1,0.3,1,3,10"},
     "generative_replay": {"method.replay_size": REPLAYED},
