@@ -18,6 +18,8 @@ from torch import Tensor
 
 NEGLIGIBLE = 16 * torch.finfo(torch.float32).eps
 """Singular values below this share of the largest are rounding, and count as none."""
+SLANTED = 1e-5
+"""Overlap with the basis above which a new direction is made orthogonal to it once more."""
 STRAIGHTEN_EVERY = 1024
 """Rows after which the basis, by then off by a few roundings, is made orthonormal again."""
 
@@ -115,6 +117,12 @@ def _with_block(state: RunningSVD, rows: Tensor) -> RunningSVD:
     again = beside @ basis.T
     beside = beside - again @ basis
     directions, triangle = torch.linalg.qr(beside.T)
+    overlap = basis @ directions
+    if bool(overlap.abs().max() > SLANTED):
+        # Rows that the basis all but holds leave rounding, whose direction is any.
+        again = again + (overlap @ triangle).T
+        directions, more = torch.linalg.qr(directions - basis.T @ overlap)
+        triangle = more @ triangle
     size = rank + directions.shape[1]
     small = basis.new_zeros(rank + len(rows), size, dtype=torch.float64)
     small[:rank, :rank] = torch.diag(state.singular_values)

@@ -215,3 +215,22 @@ def test_unknown_directions_do_not_leave_the_span() -> None:
 def test_alignment_compares_like_with_like() -> None:
     with pytest.raises(ValueError, match="expected one shape"):
         aligned(basis_of(0, 3), basis_of(0, 2))
+
+
+@pytest.mark.parametrize("mix", [1, 10, 100])
+def test_rows_that_are_all_but_alike_leave_the_basis_orthonormal(mix: int) -> None:
+    """As a simulation's first iterations are: what most rows add is hardly more than rounding."""
+    generator = seeded(0)
+    new = torch.randn(6, 3000, generator=generator)
+    parts = []
+    for block in range(6):
+        row = new[block] + mix * new[:block].sum(dim=0)
+        alike = row * (1 + torch.rand(8, 1, generator=generator))
+        parts.append(alike + 1e-4 * mix * torch.randn(8, 3000, generator=generator))
+    left, right = (torch.randn(*s, generator=generator) for s in ((80, 25), (25, 3000)))
+    rows = torch.cat([*parts, 100 * left @ right])
+    state = in_blocks(empty(3000, 31, 8), rows, 8)
+    used = (state.singular_values > 0).double()
+    products = state.basis.double() @ state.basis.double().T
+    torch.testing.assert_close(products, torch.diag(used), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(state.singular_values[:20], of_all(rows)[0][:20], rtol=1e-4)
