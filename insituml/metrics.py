@@ -136,6 +136,8 @@ class RunResult:
         ``(K,)``, the error of the untrained model on each task.
     memory_bytes
         Size of what its method keeps from task to task.
+    flops, samples_seen, samples_replayed
+        What training took; see :class:`~insituml.optimisation.Work`.
     sequential, keeps_all_data
         As the attributes of :class:`~insituml.methods.base.Method`.
     """
@@ -145,6 +147,9 @@ class RunResult:
     memory_bytes: float
     sequential: bool = True
     keeps_all_data: bool = False
+    flops: float = math.nan
+    samples_seen: float = math.nan
+    samples_replayed: float = math.nan
 
 
 def _memory(run: RunResult) -> float:
@@ -172,8 +177,8 @@ class Metric:
     better
         Which values are.
     kind
-        ``"error"`` is in units of the loss; ``"share"`` has none, 1 is all of it; ``"bytes"`` are
-        a cost that all seeds have in common.
+        ``"error"`` is in units of the loss; ``"share"`` has none, 1 is all of it; ``"bytes"`` and
+        ``"count"`` are costs that all seeds have in common.
     of_run
         Computes it from one run.
     of_comparison
@@ -184,6 +189,8 @@ class Metric:
         difference of errors then, and 0 is a level to read it by.
     headline
         Whether it stands in the short tables and the figure, not in the full table alone.
+    drawn
+        Whether it has a panel in the figure, if it is a headline.
     no_help
         Value that stands for no help at all: what is no better is never called the best.
     axis
@@ -193,18 +200,19 @@ class Metric:
     name: str
     label: str
     better: Literal["lower", "higher"] = "lower"
-    kind: Literal["error", "share", "bytes"] = "error"
+    kind: Literal["error", "share", "bytes", "count"] = "error"
     of_run: Callable[[RunResult], float] | None = None
     of_comparison: Callable[[Numbers, Mapping[str, Numbers]], float] | None = None
     needs_order: bool = False
     headline: bool = True
+    drawn: bool = True
     no_help: float | None = None
     axis: str = ""
 
     @property
     def varies(self) -> bool:
         """Whether seeds differ in it, so that there is a spread to tell."""
-        return self.kind != "bytes"
+        return self.kind not in ("bytes", "count")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -259,6 +267,21 @@ METRICS: tuple[Metric, ...] = (
         axis=f"0 = {REFERENCE}, 1 = {BOUND}",
     ),
     Metric("memory_bytes", "memory", kind="bytes", of_run=_memory),
+    Metric("flops", "FLOPs", kind="count", of_run=lambda run: run.flops, drawn=False),
+    Metric(
+        "samples_seen",
+        "samples seen",
+        kind="count",
+        of_run=lambda run: run.samples_seen,
+        drawn=False,
+    ),
+    Metric(
+        "samples_replayed",
+        "replayed",
+        kind="count",
+        of_run=lambda run: run.samples_replayed,
+        drawn=False,
+    ),
 )
 """Every number that methods are compared by, in the order of the tables' columns."""
 

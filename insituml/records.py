@@ -29,6 +29,7 @@ class TaskRecord:
     ``steps`` are batches that were looked at, where ``by_gradient`` is false.
     ``note`` is the method's: what is to be known of how it went. ``samples_seen`` are those of the
     stream in all steps, ``samples_replayed`` those that the method drew from its memory for them.
+    ``flops`` are of all of it, the method's own passes included.
     """
 
     task: int
@@ -39,6 +40,7 @@ class TaskRecord:
     note: str = ""
     samples_seen: int = 0
     samples_replayed: int = 0
+    flops: int = 0
     by_gradient: bool = True
 
 

@@ -26,7 +26,6 @@ from insituml.optimisation import (
 )
 from insituml.records import DivergedError, EpochRecord, Report, TaskRecord, check_finite
 from insituml.trainable import check_optimizer, check_samples, normalises_batches
-from insituml.unseen import show
 
 __all__ = ["DivergedError", "EpochRecord", "Progress", "Report", "TaskRecord", "train"]
 
@@ -152,10 +151,10 @@ def train(
         count, lone = len(task.train[0]), normalises_batches(learner)
         task_epochs, last = amount.passes(count, task_epochs, join_lone=lone)
         with seeded(generator.initial_seed(), task.index, learner):
-            method.begin_task(learner, task)
+            stepper.begin_task(task)
             if task_epochs > 0:
                 with method.observing(learner):
-                    _show_unseen(learner, task, batch_size)
+                    _show_unseen(stepper, task, batch_size)
             for epoch in range(task_epochs):
                 used = last if epoch == task_epochs - 1 else count
                 losses = _train_epoch(
@@ -173,7 +172,7 @@ def train(
                 bad = next((k for k, v in enumerate(values) if not math.isfinite(v)), 0)
                 where = f"epoch {epoch + 1} of task {task.index} ({task.name})"
                 check_finite(values[bad], f"step {record.first_step + bad + 1}, {where}")
-                following = method.end_epoch(learner, task)
+                following = stepper.end_epoch(task)
                 if following.rate_factor != 1:
                     scale_rates(optimizer, following.rate_factor)
                 if following.ended:
@@ -190,6 +189,7 @@ def train(
             method.note,
             stepper.samples_seen,
             stepper.samples_replayed,
+            stepper.work.flops,
             by_gradient=method.learns_by_gradient,
         )
         report(result)
@@ -208,7 +208,7 @@ def _train_epoch(
     for batch in batches:
         losses.append(stepper.take(batch))
         if observe:
-            stepper.method.observe(stepper.learner, batch)
+            stepper.observe(batch)
         pace.step()
     pace.tell()
     return losses
@@ -256,12 +256,12 @@ def _batches(
         yield tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
 
 
-def _show_unseen(learner: ContinualLearner, task: Task, batch_size: int) -> None:
+def _show_unseen(stepper: Stepper, task: Task, batch_size: int) -> None:
     """Let the learner observe the whole task: what it makes of it is there from the first step."""
-    device = next(learner.parameters()).device
+    device = next(stepper.learner.parameters()).device
     for first in range(task.seen, len(task.train[0]), batch_size):
         batch = tuple(column[first : first + batch_size] for column in task.train)
-        show(learner, tuple(column.to(device) for column in batch))
+        stepper.show(tuple(column.to(device) for column in batch))
 
 
 def _steps(task: Task, epochs: int, amount: Amount, learner: ContinualLearner) -> int:

@@ -193,6 +193,7 @@ def _evaluate_seed(
         matrix,
         baseline,
         facts["memory_bytes"],
+        **{name: facts.get(name, np.nan) for name in ("flops", "samples_seen", "samples_replayed")},
         sequential=facts["sequential"],
         keeps_all_data=facts["keeps_all_data"],
     )

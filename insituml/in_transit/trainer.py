@@ -19,7 +19,6 @@ from insituml.optimisation import CONSTANT, Augment, AveragedWeights, Schedule, 
 from insituml.records import EpochRecord, Report, TaskRecord, check_finite
 from insituml.trainable import check_optimizer
 from insituml.training import Pace, Progress, seeded
-from insituml.unseen import show
 
 PLAIN = ("task", "steps", "_name", "_arrivals", "_first_step", "_seconds", "_mean_loss")
 """What of the trainer's state are numbers and names."""
@@ -162,7 +161,7 @@ class InTransitTrainer:
         self._task_sample = ReservoirMemory(self._task_sample.capacity, generator=self.generator)
         self.learner.train()
         with self._working():
-            self.method.begin_task(self.learner, Task(task, name, first, ()))
+            self._stepper.begin_task(Task(task, name, first, ()))
 
     def learn(self, samples: Batch) -> None:
         """Take in new samples of the current task and train on what is recent.
@@ -183,7 +182,7 @@ class InTransitTrainer:
             self._task_sample.add(samples, task)
             new = self._moved(samples)
             with self.method.observing(self.learner):
-                show(self.learner, new)
+                self._stepper.show(new)
         self._arrivals += 1
         if self.method.learns_by_gradient:
             self._train(self.batches_per_arrival, advance=True)
@@ -255,6 +254,7 @@ class InTransitTrainer:
             self._seconds,
             samples_seen=self._stepper.samples_seen,
             samples_replayed=self._stepper.samples_replayed,
+            flops=self._stepper.work.flops,
             by_gradient=self.method.learns_by_gradient,
         )
         self.task = None
@@ -285,7 +285,7 @@ class InTransitTrainer:
 
     def _observe(self, samples: Batch) -> None:
         if samples and len(samples[0]):
-            self.method.observe(self.learner, self._moved(samples))
+            self._stepper.observe(self._moved(samples))
 
     def _current_task(self) -> int:
         if self.task is None:

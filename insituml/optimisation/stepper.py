@@ -1,4 +1,4 @@
-"""One step of the optimizer: what training from files and in transit share."""
+"""Steps of the optimizer and what surrounds them: what training from files and in transit share."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from torch import Tensor
 
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
-from insituml.methods.base import Method
+from insituml.methods.base import Method, NextEpoch
 from insituml.optimisation.amount import parts
 from insituml.optimisation.averaged_weights import AveragedWeights
 from insituml.optimisation.learning_rate import LearningRate
 from insituml.optimisation.schedule import CONSTANT, Schedule
+from insituml.optimisation.work import Work
 from insituml.trainable import check_loss, normalises_batches
+from insituml.unseen import show
 
 Augment = Callable[[Batch, torch.Generator], Batch]
 """Returns as many samples, changed by chance in ways that the data would allow."""
 
 
 class Stepper:
-    """Takes steps of an optimizer, and counts the samples.
+    """Takes steps of an optimizer and calls the method's hooks; counts samples and FLOPs.
 
     The samples of a step may pass in parts of ``batch_size``, whose gradients add up, each loss in
     proportion to its samples: the mean over them all, as of one large batch. A penalty counts in
@@ -74,11 +76,26 @@ class Stepper:
         self.rate = LearningRate(optimizer, schedule, done=done)
 
     def count_anew(self) -> None:
-        """Count samples from here on, such as those of a task."""
+        """Count from here on, such as what a task takes."""
+        self.work = Work()
         self.samples_seen = 0
         """Samples of the stream, each counted as often as a step was taken on it."""
         self.samples_replayed = 0
         """Samples that the method drew from its memory for these steps."""
+
+    def begin_task(self, task: Task) -> None:
+        """Let the method prepare for a task."""
+        self.work.count(lambda: self.method.begin_task(self.learner, task))
+
+    def show(self, batch: Batch) -> None:
+        """Let the learner observe samples that come for the first time."""
+        self.work.count(lambda: show(self.learner, batch))
+
+    def observe(self, batch: Batch) -> None:
+        """Let the method look at samples after the step on them."""
+        self.work.repeated(
+            "observe", len(batch[0]), lambda: self.method.observe(self.learner, batch)
+        )
 
     def take(self, batch: Batch, *, advance: bool = True) -> Tensor:
         """Take a step; return the loss before it, a scalar without its graph.
@@ -93,14 +110,19 @@ class Stepper:
             Whether the schedule goes on with this step, or stands still.
         """
         self.samples_seen += len(batch[0])
+        replayed = self.method.samples_replayed
+        if advance and self.method.learns_by_gradient:
+            self.rate.advance()
+        loss = self.work.repeated("step", len(batch[0]), lambda: self._step(batch))
+        self.samples_replayed += self.method.samples_replayed - replayed
+        return loss
+
+    def _step(self, batch: Batch) -> Tensor:
         if self.augment is not None:
             batch = self.augment(batch, self.generator)
         if not self.method.learns_by_gradient:
             with torch.no_grad():
                 return self.method.loss(self.learner, batch).reshape(())
-        replayed = self.method.samples_replayed
-        if advance:
-            self.rate.advance()
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(batch)
         self.method.correct_gradients(self.learner)
@@ -108,7 +130,6 @@ class Stepper:
             torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.max_gradient_norm)
         self.optimizer.step()
         self.method.after_step(self.learner)
-        self.samples_replayed += self.method.samples_replayed - replayed
         if self.average is not None:
             self.average.update(self.learner)
         return loss
@@ -133,20 +154,25 @@ class Stepper:
         loss.backward()
         return loss.detach()
 
+    def end_epoch(self, task: Task) -> NextEpoch:
+        """Ask the method how to go on."""
+        return self.work.repeated("epoch", 0, lambda: self.method.end_epoch(self.learner, task))
+
     def end_task(self, task: Task) -> None:
         """Let the method end a task; weights that it sets are taken over by the average."""
         if self.average is None:
-            self.method.end_task(self.learner, task)
+            self.work.count(lambda: self.method.end_task(self.learner, task))
             return
         with self.average.begun_anew_where_changed(self.learner):
-            self.method.end_task(self.learner, task)
+            self.work.count(lambda: self.method.end_task(self.learner, task))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands; learner, method, optimizer and average have their own."""
         counted = {"samples_seen": self.samples_seen, "samples_replayed": self.samples_replayed}
-        return {"rate": self.rate.state_dict(), **counted}
+        return {"rate": self.rate.state_dict(), "work": self.work.state_dict(), **counted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned."""
         self.rate.load_state_dict(state["rate"])
+        self.work.load_state_dict(state["work"])
         self.samples_seen, self.samples_replayed = state["samples_seen"], state["samples_replayed"]

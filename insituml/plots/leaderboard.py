@@ -71,7 +71,7 @@ def leaderboard_figure(
     looks = method_styles(row.method for row in board)
     styles = [looks[row.method] for row in board]
     levels = np.arange(len(board))
-    shown = [m for m in metrics.headlines() if _tells_something(board, m)]
+    shown = [m for m in metrics.headlines() if m.drawn and _tells_something(board, m)]
     shown = shown or list(metrics.headlines()[:1])
 
     labels = [folded_label(style.label, 1.6) for style in styles]

@@ -12,7 +12,7 @@ from insituml import metrics
 from insituml.metrics import Metric
 from insituml.plots.leaderboard_rows import Row, ranked
 from insituml.plots.method_style import method_label
-from insituml.plots.style import compact, human_bytes
+from insituml.plots.style import compact, human_bytes, human_count
 
 
 def leaderboard_markdown(rows: Sequence[Mapping[str, Any]], *, metric_label: str = "") -> str:
@@ -101,7 +101,7 @@ def _leads(row: Row, board: Sequence[Row]) -> bool:
 def _stands_out(best: Row, board: Sequence[Row], metric: Metric) -> bool:
     """Return whether a row is better than all it competes with by more than their spreads."""
     if not metric.varies:
-        return True
+        return metric.kind == "bytes"
     value, spread = (best.numbers[column] for column in metric.columns)
     for other in board:
         compared = other.competes or other.method == metrics.REFERENCE
@@ -123,7 +123,8 @@ def _format(
     very small or large, a power of ten moves to the head.
     """
     if not metric.varies:
-        return metric.label, lambda numbers: human_bytes(numbers[metric.name])
+        human = human_bytes if metric.kind == "bytes" else human_count
+        return metric.label, lambda numbers: human(numbers[metric.name])
     values = [row.numbers[metric.name] for row in board]
     sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
     power = math.floor(math.log10(float(np.median(sizes)))) if sizes else 0

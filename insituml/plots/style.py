@@ -123,6 +123,17 @@ def human_bytes(count: float | None) -> str:
     return f"{count:.3g} TiB"
 
 
+def human_count(count: float | None) -> str:
+    """Write a number of things with three digits and a prefix: ``12345`` is 12.3 k."""
+    if count is None or math.isnan(count):
+        return "–"
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if abs(count) < 999.5:
+            return f"{count:.3g} {prefix}".rstrip()
+        count /= 1000
+    return f"{count:.3g} E"
+
+
 def readable_on(color: Sequence[float]) -> str:
     """Return black or white, whichever stands out on a background ``(red, green, blue, ...)``."""
     # Relative luminance as the Web Content Accessibility Guidelines define it: the contrasts

@@ -55,6 +55,7 @@ class RunCheckpoints:
         else:
             self.metadata.samples_seen += record.samples_seen
             self.metadata.samples_replayed += record.samples_replayed
+            self.metadata.flops += record.flops
         self._report(self.run, record)
 
     def after_task(self, number: int, record: TaskRecord, steps: int) -> None:

@@ -32,6 +32,8 @@ class RunMetadata:
     samples_seen, samples_replayed
         Samples of the stream in all these steps, and those that the method drew from its memory
         for them; each as often as it was trained on.
+    flops
+        Of training so far; see :mod:`insituml.optimisation.flops`.
     memory_bytes
         What the method keeps from task to task.
     note
@@ -51,6 +53,7 @@ class RunMetadata:
     loss_history: list[float] = field(default_factory=list)
     samples_seen: int = 0
     samples_replayed: int = 0
+    flops: int = 0
     memory_bytes: int = 0
     note: str = ""
     experiment: str = ""
@@ -79,6 +82,6 @@ class RunMetadata:
         """Return what :meth:`to_plain` came from."""
         # Earlier ones did not say so.
         new = {"experiment": "", "note": "", "is_baseline": False}
-        plain = {**new, "samples_seen": 0, "samples_replayed": 0, **plain}
+        plain = {**new, "samples_seen": 0, "samples_replayed": 0, "flops": 0, **plain}
         own = {key: plain[key] for key in cls.__dataclass_fields__ if key != "identity"}
         return cls(identity=Identity.of_metadata(plain), **own)

@@ -30,6 +30,7 @@ from pipelines.train import train_method
 
 METHODS = ("naive", "joint", "experience_replay")
 SEEDS = (0, 10, 9)
+WORK = ("flops", "samples_seen", "samples_replayed")
 ORDERED = ("forgetting", "backward_transfer", "forward_transfer")
 
 
@@ -110,9 +111,9 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
     board = pd.read_csv(root / "results/leaderboard.csv").set_index("method")
     spread = ["final_average_error", *ORDERED, "gap_closed"]
     assert list(board) == [
-        *("is_bound", "keeps_all_data", "seeds"),
+        *("is_bound", "is_baseline", "keeps_all_data", "seeds"),
         *(f"{name}{end}" for name in spread for end in ("", "_std")),
-        "memory_bytes",
+        *("memory_bytes", *WORK),
         *(f"{name}{end}" for name in ("mse", "l1", "linf") for end in ("", "_std")),
         "verdict",
     ]
@@ -141,6 +142,15 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
     assert board.loc["naive", "memory_bytes"] == 0
     assert board.loc["experience_replay", "memory_bytes"] >= 6 * (2 + 8) * 4
     assert np.isnan(board.loc["joint", "memory_bytes"])  # it keeps the stream itself
+    # 3 epochs; replay draws 3 samples in each of the 12 steps on the two later tasks. Passes over
+    # a layer of n × m cost 2nm forward, and each of two gradients; the inputs need none.
+    layers = [2 * 6, 6 * 2, 2 * 6, 6 * 2]
+    a_sample = 2 * (3 * sum(layers) - layers[0])
+    seen = 3 * sum(len(task.train[0]) for task in tasks)
+    for method, replayed in {"naive": 0, "joint": 0, "experience_replay": 24 * 3}.items():
+        assert board.loc[method, "samples_seen"] == seen
+        assert board.loc[method, "samples_replayed"] == replayed
+        assert board.loc[method, "flops"] == (seen + replayed) * a_sample
 
     # Differences: paired by seed, the best competing method being the reference.
     differences = pd.read_csv(root / "results/differences.csv").set_index("method")
@@ -167,7 +177,7 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
     assert found == {
         "best": {
             name: pytest.approx(replay[name])
-            for name in ("final_average_error", "forgetting", "gap_closed", "memory_bytes")
+            for name in ("final_average_error", "forgetting", "gap_closed", "memory_bytes", *WORK)
         },
         "naive": {"final_average_error": board.loc["naive", "final_average_error"]},
         "joint": {"final_average_error": board.loc["joint", "final_average_error"]},
@@ -345,6 +355,8 @@ def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, t
     assert list(matrices) == ["nll"]
     read = read_matrices(tmp_path, "naive", "loss_matrix.csv", "nll")[0]
     np.testing.assert_array_equal(read, matrices["nll"][1:])
+    works = {m: {k: summaries[m].seeds["0"].pop(k) for k in WORK} for m in ("naive", "joint")}
+    assert all(work["flops"] > 0 for work in works.values())
     assert summaries["naive"].seeds["0"] == {
         "final_average_error": metrics.final_average_error(read),
         "forgetting": metrics.forgetting(read),
@@ -609,7 +621,12 @@ def summary(errors: dict[str, float], sequential: bool = True, **identity: Any) 
         identity=Identity(**{**same, **identity}),
         mean={},
         seeds={
-            seed: {"final_average_error": error, **numbers, "memory_bytes": 5}
+            seed: {
+                "final_average_error": error,
+                **numbers,
+                **dict.fromkeys(WORK, 7),
+                "memory_bytes": 5,
+            }
             for seed, error in errors.items()
         },
         files={},

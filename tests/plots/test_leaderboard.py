@@ -19,6 +19,9 @@ def row(method: str, error: float | None, **others: float | None) -> dict[str, A
         "gap_closed": 0.5,
         "gap_closed_std": 0.05,
         "memory_bytes": 2**20,
+        "flops": 1.234e10,
+        "samples_seen": 640,
+        "samples_replayed": 0,
         **others,
     }
 
@@ -51,17 +54,18 @@ def test_markdown_ranks_and_formats() -> None:
         "final average error",
         "forgetting",
         "gap closed",
-        "memory",
+        *("memory", "FLOPs", "samples seen", "replayed"),
     ]
     assert set("".join(cells[1])) <= {":", "-"}
     assert [line[0] for line in cells[2:]] == ["joint", "A-GEM", "EWC", "naive", "broken"]
-    assert {len(line) for line in cells} == {5}
+    assert {len(line) for line in cells} == {8}
     assert cells[4] == [
         "EWC",
         "0.600 ± 0.010",
         "0.300 ± 0.020",
         "0.375 ± 0.050",
         "**1 MiB**",
+        *("12.3 G", "640", "0"),
     ]
 
 
@@ -275,7 +279,7 @@ def test_all_unknown() -> None:
     nothing = dict.fromkeys(row("x", None), None) | {"method": "x", "is_bound": False}
     figure = plots.leaderboard_figure([nothing])
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["–"]
-    assert table(plots.leaderboard_markdown([nothing]))[2] == ["x", *["–"] * 4]
+    assert table(plots.leaderboard_markdown([nothing]))[2] == ["x", *["–"] * 7]
 
 
 @pytest.mark.parametrize("draw", [plots.leaderboard_figure, plots.leaderboard_markdown])

@@ -33,6 +33,9 @@ def rows(found: dict[str, np.ndarray]) -> list[dict[str, object]]:
             "gap_closed": -3.0,
             "gap_closed_std": None,
             "memory_bytes": 12345,
+            "flops": 1e12,
+            "samples_seen": 640,
+            "samples_replayed": 320,
         }
         for name, values in found.items()
     ]
