@@ -27,9 +27,8 @@ class SketchedReplay(Remembering):
         L + alpha · mean ‖S_k x̂ − s‖² / n  +  latent_weight · Σ ‖encode(x̂) − z‖² / Σ ‖z‖²
 
     The first term is an unbiased estimate of the mean squared error of x̂, whatever the learner's
-    own loss. The second moves the encoder alone (x̂ is a constant there): were the decoder moved,
-    too, both would be free to agree on latents that mean less. Its denominator makes it
-    independent of the latents' scale.
+    own loss. The second moves the encoder alone, x̂ being a constant there: the decoder answers to
+    the sketches. Its denominator makes it independent of the latents' scale.
 
     Parameters
     ----------
