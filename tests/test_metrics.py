@@ -123,6 +123,30 @@ def test_what_has_no_meaning_is_nan() -> None:
             assert math.isnan(numbers[metric.name])
 
 
+def test_the_gap_ends_at_the_bound_and_else_says_where() -> None:
+    numbers = {
+        name: {"final_average_error": error}
+        for name, error in {"naive": 9.0, "joint": 5.0, "joint_converged": 1.0, "ewc": 7.0}.items()
+    }
+    (gap,) = (metric for metric in metrics.METRICS if metric.of_gap)
+    found = metrics.of_comparison(numbers)
+    assert {m: n["gap_closed"] for m, n in found.items()} == {
+        "naive": 0,
+        "joint": 0.5,
+        "joint_converged": 1,
+        "ewc": 0.25,
+    }
+    assert gap.label_among(numbers) == "gap closed"
+    assert gap.axis_among(numbers) == "0 = naive, 1 = joint_converged"
+    del numbers["joint_converged"]
+    assert metrics.of_comparison(numbers)["ewc"]["gap_closed"] == 0.5
+    assert gap.label_among(numbers) == "gap closed (to joint)"
+    assert gap.axis_among(numbers) == "0 = naive, 1 = joint"
+    del numbers["joint"]
+    assert gap.label_among(numbers) == "gap closed"
+    assert math.isnan(metrics.of_comparison(numbers)["ewc"]["gap_closed"])
+
+
 def test_methods_are_compared_with_both_ends_of_the_gap() -> None:
     errors = {"naive": 10.0, "joint": 2.0, "ewc": 4.0}
     numbers = {method: {"final_average_error": error} for method, error in errors.items()}

@@ -10,7 +10,8 @@ import torch
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.mean_errors import main_error
-from insituml.methods.base import NextEpoch
+from insituml.methods.base import AS_PLANNED, NextEpoch
+from insituml.methods.cumulative import Cumulative
 from insituml.methods.joint import Joint
 
 
@@ -37,6 +38,10 @@ class JointConverged(Joint):
         What the learning rate is multiplied by after each stage.
     decays
         How many times.
+    cumulative_start
+        Begin as cumulative training does, a task more at a time, and with all tasks together only
+        when the last one has come: where the order of the tasks leads to better weights than all
+        of them at once, a bound must begin so. All stages are then in the last segment.
     max_epochs
         Over all tasks at most; where that many ended it, :attr:`note` says so.
     generator
@@ -59,6 +64,7 @@ class JointConverged(Joint):
         decay: float = 0.3,
         decays: int = 3,
         max_epochs: int = 2000,
+        cumulative_start: bool = False,
         *,
         generator: torch.Generator,
     ) -> None:
@@ -78,6 +84,7 @@ class JointConverged(Joint):
         self.decay = decay
         self.stages = decays + 1
         self.max_epochs = max_epochs
+        self.cumulative_start = cumulative_start
         self.epochs = 0
         self.stage = 0
         self._stale = 0  # epochs, and steps, since the last improvement
@@ -110,14 +117,26 @@ class JointConverged(Joint):
                 "data.split.validation to a part of each task, such as 0.1, and split again"
             )
         self._segments = len(tasks)
+        if self.cumulative_start:
+            start = Cumulative(generator=self.generator).schedule(tasks, epochs)
+            for task, planned in start:
+                last = task.index == len(tasks) - 1
+                yield task, self.max_epochs if last else planned
+            return
         for task, _ in super().schedule(tasks, len(tasks)):
             over = self.ended or self.stage >= self._last_stage(task.index)
             yield task, 0 if over else self.max_epochs - self.epochs
+
+    def begin_task(self, learner: ContinualLearner, task: Task) -> None:
+        if not self.epochs:  # what came before were no steps on all tasks
+            self._stale_steps = 0
 
     def after_step(self, learner: ContinualLearner) -> None:
         self._stale_steps += 1
 
     def end_epoch(self, learner: ContinualLearner, task: Task) -> NextEpoch:
+        if self.cumulative_start and task.index < self._segments - 1:
+            return AS_PLANNED
         self.epochs += 1
         error = main_error(learner, self._validation)
         if error < self._best_error:

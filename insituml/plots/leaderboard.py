@@ -26,7 +26,8 @@ _LEAST_SHARE = -1.0
 
 _ENDS = {
     metrics.REFERENCE: "nothing done against forgetting",
-    metrics.BOUND: "all tasks at once",
+    metrics.EQUAL_COMPUTE: "all tasks at once",
+    metrics.BOUND: "all tasks at once, to the end",
 }
 _BASELINE = "baseline without training"
 
@@ -43,7 +44,7 @@ def leaderboard_figure(
     """Draw methods from best to worst, one panel each headline metric that has values.
 
     Error bars are one standard deviation over seeds, which the figure says. Vertical lines mark
-    where the reference (nothing done against forgetting), the bound (all tasks at once) and
+    where the reference (nothing done against forgetting), the bounds (all tasks at once) and
     baselines stand.
 
     Parameters
@@ -79,8 +80,9 @@ def leaderboard_figure(
     figure = Figure(figsize=(MAX_WIDTH, (0.26 + 0.1 * tallest) * len(board) + 1.7))
     widths = [_WIDTHS[metric.kind] for metric in shown]
     panels = figure.subplots(1, len(shown), sharey=True, width_ratios=widths, squeeze=False)[0]
+    names = [row.method for row in board]
     for axes, metric in zip(panels, shown, strict=True):
-        axes.set_title(metric.label, fontweight="bold")
+        axes.set_title(metric.label_among(names), fontweight="bold")
         axes.tick_params(axis="y", length=0)
         for level in levels[::2]:
             axes.axhspan(level - 0.5, level + 0.5, color="0.965", linewidth=0, zorder=-1)
@@ -89,7 +91,7 @@ def leaderboard_figure(
         else:
             logarithmic = log and metric is shown[0]
             _points(axes, board, styles, metric, logarithmic)
-            axes.set_xlabel(metric.axis or metric_label)
+            axes.set_xlabel(metric.axis_among(names) or metric_label)
     panels[0].set_yticks(levels, labels)
     panels[0].set_ylim(len(board) - 0.5, -0.5)  # best on top
     keys = _keys(board)

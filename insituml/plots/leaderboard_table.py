@@ -122,9 +122,10 @@ def _format(
     ``mean ± std`` all have as many decimals as give the median three digits. Where the median is
     very small or large, a power of ten moves to the head.
     """
+    label = metric.label_among(row.method for row in board)
     if not metric.varies:
         human = human_bytes if metric.kind == "bytes" else human_count
-        return metric.label, lambda numbers: human(numbers[metric.name])
+        return label, lambda numbers: human(numbers[metric.name])
     values = [row.numbers[metric.name] for row in board]
     sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
     power = math.floor(math.log10(float(np.median(sizes)))) if sizes else 0
@@ -138,4 +139,4 @@ def _format(
             number = number.removeprefix("-")  # rounding noise below zero is zero
         return number if math.isnan(spread) else f"{number} ± {spread:.{decimals}f}"
 
-    return f"{metric.label} (1e{factor})" if factor else metric.label, write
+    return f"{label} (1e{factor})" if factor else label, write

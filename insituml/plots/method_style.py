@@ -69,6 +69,7 @@ _FAMILIES: tuple[tuple[tuple[str, str], dict[str, str]], ...] = (
 _KNOWN = {
     "naive": MethodStyle("naive", "#7F7F7F", "x", ":"),
     "joint": MethodStyle("joint", "#000000", "*", "--"),
+    "joint_converged": MethodStyle("joint converged", "#000000", "p", (0, (1, 1))),
     "cumulative": MethodStyle("cumulative", "#4D4D4D", "+", "-."),
     "incremental_pca": MethodStyle("incremental PCA", "#6A3D9A", "P", (0, (6, 2))),
 } | {

@@ -147,7 +147,7 @@ def headline_numbers(board: pd.DataFrame) -> dict[str, dict[str, float]]:
         found["best"] = {name: float(v) for name, v in values.items() if not np.isnan(v)}
     errors = board.set_index("method")["final_average_error"]
     baselines = [row["method"] for row in rows if row["is_baseline"]]
-    for method in (metrics.REFERENCE, metrics.BOUND, *baselines):
+    for method in (metrics.REFERENCE, metrics.EQUAL_COMPUTE, metrics.BOUND, *baselines):
         if method in errors:
             found[method] = {"final_average_error": float(errors[method])}
     return found

@@ -129,6 +129,23 @@ def test_the_best_weights_are_those_by_validation_not_the_last() -> None:
     assert final < errors[-1]
 
 
+def test_it_may_begin_as_cumulative_training_does() -> None:
+    tasks, learner, other = make_tasks(), make_learner(), make_learner()
+    method = JointConverged(24, 1, cumulative_start=True, generator=seeded(0))
+    before = []
+    optimizer = torch.optim.SGD(learner.parameters(), lr=RATE)
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 6, "generator": seeded(5)}
+    for record in train(learner, method, tasks, optimizer, **options):
+        before.append((record.steps, copy.deepcopy(learner.state_dict())))
+    records, _ = fit(other, Cumulative(generator=seeded(0)), tasks[:2], epochs=3)
+    assert [steps for steps, _ in before[:2]] == [record.steps for record in records]
+    for name, value in other.state_dict().items():
+        assert torch.equal(before[1][1][name], value)
+    assert before[2][0] == 8 * method.epochs > 0
+    assert method.stage == method.stages
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(RATE * 0.3**3)
+
+
 def test_a_schedules_end_and_an_average_are_left_out() -> None:
     tasks, plain, other = make_tasks(), make_learner(), make_learner()
     fit(plain, JointConverged(24, 1, generator=seeded(0)), tasks)

@@ -53,7 +53,7 @@ def test_markdown_ranks_and_formats() -> None:
         "method",
         "final average error",
         "forgetting",
-        "gap closed",
+        "gap closed (to joint)",
         *("memory", "FLOPs", "samples seen", "replayed"),
     ]
     assert set("".join(cells[1])) <= {":", "-"}
@@ -161,7 +161,7 @@ def test_figure_axes_are_labelled() -> None:
     assert [panel.get_title() for panel in axes] == [
         "final average error",
         "forgetting",
-        "gap closed",
+        "gap closed (to joint)",
         "memory",
     ]
     assert [panel.get_xlabel() for panel in axes[:3]] == ["MSE", "MSE", "0 = naive, 1 = joint"]
@@ -206,6 +206,18 @@ def test_figure_writes_costs_and_dashes() -> None:
 
 def without_spread(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: None if k.endswith("_std") else v for k, v in r.items()} for r in rows]
+
+
+def test_the_gap_ends_at_the_bound_where_it_is_there() -> None:
+    rows = [*ROWS, {**row("joint_converged", 0.05, gap_closed=1.0), "is_bound": True}]
+    figure = plots.leaderboard_figure(rows)
+    gap = figure.axes[2]
+    assert gap.get_title() == "gap closed"
+    assert gap.get_xlabel() == "0 = naive, 1 = joint_converged"
+    assert "joint converged: all tasks at once, to the end" in [
+        text.get_text() for text in figure.legends[0].get_texts()
+    ]
+    assert table(plots.leaderboard_markdown(rows))[0][3] == "gap closed"
 
 
 def test_figure_says_what_lines_and_bars_are() -> None:
