@@ -30,8 +30,8 @@ STREAM = 500
 SHOWN = 1e-3
 """Least relative L2 error in the figure."""
 SZ3, SERIES, ZFP, PCA = "SZ3", "SZ3 in 4-D", "ZFP", "incremental PCA"
-EPOCHS, SIZES = 15, "8,16,32,64"
-OF_EXPERIMENT = {"pic": (40, "8,16,32,64,128"), "fbpic": (3, "8,32,128")}
+EPOCHS, SIZES = 15, "8,16,32"
+OF_EXPERIMENT = {"pic": (40, "8,16,32,64,128"), "fbpic": (3, "8,32")}
 """Epochs and latent sizes where they are not these: fewer where a step is large."""
 PATHS = {"pic": REPOSITORY / "../shared/data/pic_lwfa"}
 """Where data lie that an experiment reads in place."""
@@ -62,7 +62,7 @@ def measured(name: str, folder: Path, arguments: argparse.Namespace) -> Found:
     path = (arguments.data or PATHS[name]) if name in PATHS else None
     experiment = Experiment(name, folder, path)
     experiment.prepare()
-    fields = experiment.fields()
+    fields = experiment.fields(arguments.judged)
 
     def points() -> Iterator[Point]:
         for algorithm in ("sz3", "sz3_interpolation"):
@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--model", default="hybrid", help="file in conf/model")
     parser.add_argument("--sizes", help="latent sizes, such as 8,32; default: of the experiment")
     parser.add_argument("--epochs", type=int, help="default: of the experiment")
+    parser.add_argument("--judged", type=int, help="most held-out iterations; default: all")
     parser.add_argument("--data", type=Path, help="folder of outside data, in place of the usual")
     parser.add_argument("--figure", type=Path, metavar="PNG", help="also draw the curves")
     parser.add_argument("overrides", nargs="*", help="of every training, as optimizer.lr=5e-4")

@@ -54,8 +54,8 @@ class Experiment:
         if not (self.folder / "data/tasks").exists():
             self._run("split", *given, "data.split.validation=null")
 
-    def fields(self) -> Fields:
-        """Return all fields of the stream, and which are held out."""
+    def fields(self, judged: int | None = None) -> Fields:
+        """Return all fields of the stream, and which are held out: at most ``judged``, evenly."""
         from pipelines.data.stored import read_saved, stored_source
 
         raw = self.folder / "data/raw"
@@ -67,6 +67,8 @@ class Experiment:
         tasks = TaskFiles.open(self.folder / "data/tasks").manifest.tasks
         held_out = {number for task in tasks for number in task.held_out}
         places = [k for k, n in enumerate(source.iteration_numbers) if n in held_out]
+        if judged is not None and judged < len(places):
+            places = [places[(2 * k + 1) * len(places) // (2 * judged)] for k in range(judged)]
         volumes = np.stack([step.values for step in source])
         return Fields(volumes, np.array(places), tasks[0].normalisation.std)
 
@@ -82,6 +84,7 @@ class Experiment:
         runs = place / "runs/joint/seed_0"
         if not runs.exists():
             options = ["method=joint", "training.seeds=[0]", "training.workers=0", "tracking=none"]
+            options.append("part=test")  # a sweep evaluates its one job; nothing is chosen by it
             sweep = [f"hydra.sweep.dir={place.parent}", f"hydra.sweep.subdir={place.name}"]
             self._run("train", "-m", *options, *setting, *sweep)
         last = len(TaskFiles.open(self.folder / "data/tasks").manifest.tasks) - 1
