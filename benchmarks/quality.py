@@ -1,22 +1,27 @@
 """Which method forgets least: every method tuned with the same budget, then trained on fresh seeds.
 
-Each method gets as many candidate settings as any other, each trained with the tuning seeds; the
-best final average error decides. The chosen setting is then trained with seeds that tuning never
-saw. Everything runs through the pipeline's own commands in the folder given by ``--folder``, which
-then holds the tables and figures of the comparison too. What was trained already is kept: the same
-command goes on where it was stopped.
+Each method gets as many candidate settings as any other, each trained with the tuning seeds on the
+first tasks alone, which is what a user of a stream has; the error on their validation part decides.
+This happens in a folder that holds no test data and no later task. The chosen setting is then
+trained on all tasks with seeds that tuning never saw, and the test part opened once. Everything
+runs through the pipeline's own commands in the folder given by ``--folder``, which then holds the
+tables and figures of the comparison too. What was trained already is kept: the same command goes
+on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -33,6 +38,8 @@ REPLAYED = "4,8,16,32,48"
 CANDIDATES: dict[str, dict[str, str]] = {
     "naive": {},
     "joint": {},
+    "joint_converged": {},
+    "incremental_pca": {},
     "cumulative": {},
     "ewc": {"method.strength": STRENGTHS_OF_EWC},
     "online_ewc": {"method.strength": STRENGTHS_OF_EWC},
@@ -72,29 +79,42 @@ class Quality:
         Of the final trainings.
     overrides
         Further overrides of every training, such as ``training.epochs=2``.
+    selection_tasks
+        Tasks, from the first one on, that settings are chosen on.
     """
 
     def __init__(
-        self, experiment: str, folder: Path, seeds: Sequence[int], overrides: Sequence[str]
+        self,
+        experiment: str,
+        folder: Path,
+        seeds: Sequence[int],
+        overrides: Sequence[str],
+        selection_tasks: int = 2,
     ) -> None:
         self.experiment = experiment
         self.folder = folder
         self.seeds = list(seeds)
         self.overrides = list(overrides)
+        self.selection_tasks = selection_tasks
+        self.selection = folder / "selection"
 
     def prepare(self) -> None:
         """Generate and split the data, unless they are there."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for stage, result in (("generate", "data/raw"), ("split", "data/tasks")):
             if not (self.folder / result).exists():
-                self._run(stage)
+                self._run(stage, self.folder)
+        if not (self.selection / "data/tasks").exists():
+            copy_for_selection(
+                self.folder / "data/tasks", self.selection / "data/tasks", self.selection_tasks
+            )
 
     def tune(self, method: str) -> dict[str, str]:
-        """Return the best of a method's candidates by its final average error."""
+        """Return the best of a method's candidates by the validation error on the first tasks."""
         scores = {}
         for number, setting in enumerate(settings(method)):
-            place = self.folder / "tuning" / method / str(number)
-            summary = place / "evaluations" / method / "summary.json"
+            place = self.selection / "tuning" / method / str(number)
+            summary = place / "validation" / method / "summary.json"
             if not summary.exists():
                 self._try(method, setting, place)
             mean = json.loads(summary.read_text())["mean"] if summary.exists() else {}
@@ -108,7 +128,7 @@ class Quality:
         choices = [f"{key}={value}" for key, value in setting.items()]
         seeds = f"training.seeds={TUNING_SEEDS}"
         try:
-            self._run("train", "-m", f"method={method}", *choices, seeds, *sweep)
+            self._run("train", self.selection, "-m", f"method={method}", *choices, seeds, *sweep)
         except RuntimeError as error:
             # A setting under which training diverges is no candidate; anything else is an error.
             if "the loss became" not in str(error):
@@ -121,8 +141,8 @@ class Quality:
             return
         choices = [f"{key}={value}" for key, value in setting.items()]
         seeds = f"training.seeds={self.seeds}".replace(" ", "")
-        self._run("train", f"method={method}", *choices, seeds)
-        self._run("evaluate", f"method={method}", "tracking=none")
+        self._run("train", self.folder, f"method={method}", *choices, seeds)
+        self._run("evaluate", self.folder, f"method={method}", "tracking=none")
 
     def compare(self, methods: Sequence[str]) -> str:
         """Write tables and figures; return the leaderboard."""
@@ -131,17 +151,57 @@ class Quality:
 
         return compare(methods, self.folder, self.folder, Tracker())
 
-    def _run(self, stage: str, *arguments: str) -> None:
+    def _run(self, stage: str, folder: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", f"pipelines.{stage}", *arguments]
         command.append(f"experiment={self.experiment}")
         if stage == "train":
             command += [*self.overrides, "training.workers=0", "tracking=none"]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command[2:])}:\n{done.stderr.strip()}")
+
+
+def copy_for_selection(tasks: Path, target: Path, count: int) -> None:
+    """Make a stream of the first tasks, of their training and validation parts alone.
+
+    Parameters
+    ----------
+    tasks
+        Folder of the split stream.
+    target
+        Gets the files; no test file is opened, or lies there.
+    count
+        How many tasks.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer tasks, or one of them has no validation part.
+    """
+    from insituml.data.task_files import TaskFiles, task_folder, write_manifest
+
+    manifest = TaskFiles.open(tasks).manifest
+    chosen = manifest.tasks[:count]
+    if not 1 <= count <= len(manifest.tasks) or not all(task.validation for task in chosen):
+        raise ValueError(
+            f"{tasks} has {len(manifest.tasks)} tasks, validation parts of "
+            f"{[task.validation for task in chosen]} samples; to select on {count} each needs one: "
+            "set data.split.validation, such as 0.1, and another --selection-tasks"
+        )
+    made = target.with_name(f".{target.name}")  # a copy that was interrupted is no stream
+    shutil.rmtree(made, ignore_errors=True)
+    for task in range(count):
+        folder = task_folder(made, task)
+        folder.mkdir(parents=True)
+        for file in task_folder(tasks, task).iterdir():
+            if not file.name.startswith("test_"):
+                shutil.copy2(file, folder)
+    other = hashlib.sha256(f"{manifest.fingerprint}, tasks 0 to {count - 1}".encode())
+    write_manifest(made, replace(manifest, tasks=chosen, fingerprint=other.hexdigest()))
+    made.rename(target)
 
 
 def settings(method: str) -> list[dict[str, str]]:
@@ -171,7 +231,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="default: quality/<experiment>")
     usual = ",".join(method for method in CANDIDATES if method != NEEDS_SAMPLING)
     parser.add_argument("--methods", default=usual, help=f"default: all but {NEEDS_SAMPLING}")
-    parser.add_argument("--seeds", type=int, default=3, help="final trainings of each method")
+    parser.add_argument("--seeds", type=int, default=5, help="final trainings of each method")
+    parser.add_argument(
+        "--selection-tasks", type=int, default=2, help="first tasks, on which settings are chosen"
+    )
     parser.add_argument("--workers", type=int, default=2, help="methods side by side")
     parser.add_argument("overrides", nargs="*", help="of every training, as training.epochs=2")
     arguments = parser.parse_intermixed_args()
@@ -179,8 +242,17 @@ def main() -> None:
     if unknown := set(methods) - set(CANDIDATES):
         parser.error(f"no candidates for {', '.join(unknown)}; known: {', '.join(CANDIDATES)}")
     folder = arguments.folder or Path("quality") / arguments.experiment
-    quality = Quality(arguments.experiment, folder, range(arguments.seeds), arguments.overrides)
-    quality.prepare()
+    quality = Quality(
+        arguments.experiment,
+        folder,
+        range(arguments.seeds),
+        arguments.overrides,
+        arguments.selection_tasks,
+    )
+    try:
+        quality.prepare()
+    except ValueError as error:
+        parser.error(str(error))
     chosen = {}
     for method, setting in tqdm(
         chosen_settings(quality, methods, arguments.workers), total=len(methods), unit="method"
