@@ -495,6 +495,18 @@ def test_a_mistake_is_one_clear_error(wrong, expected, root, tools) -> None:
     assert not (root / "transit").exists()
 
 
+def test_the_converged_bound_trains_on_the_whole_stream_when_it_has_ended(root, tools) -> None:
+    bound = ["method=joint_converged", "method.patience=1", "method.fewest_epochs=1"]
+    with pytest.raises(UserError, match=r"there is none; set data\.split\.validation"):
+        plan(tools.invoke(root, SECTIONS, *overrides(*bound)))
+    stream(tools, root, "data.split.validation=0.2", *bound, "method.max_epochs=3")
+    path = root / "transit/runs/joint_converged/seed_0/task_2.pt"
+    metadata = load_checkpoint(path).metadata
+    # Two iterations of four chunks to train on in each of three tasks, three a batch.
+    assert metadata["steps"] == 3 * 8
+    assert metadata["note"].startswith("not converged: max_epochs=3")
+
+
 @pytest.mark.parametrize("kind", ["points", "images"])
 def test_points_and_images_stream_and_come_out_as_from_files(kind, root, tools) -> None:
     """The held-out samples are those of the split stage, up to the order in which they come."""
@@ -512,7 +524,7 @@ def test_points_and_images_stream_and_come_out_as_from_files(kind, root, tools) 
         "images": ["data=digits", "data.split.groups=[[0,3],[7]]", "data.split.holdout=0.9"],
     }[kind]
     size = "transit.samples_per_iteration=9"
-    methods = "transit.methods=[naive,ewc,agem,experience_replay,joint,joint_converged]"
+    methods = "transit.methods=[naive,ewc,agem,experience_replay,joint]"
     chosen.append("data.split.validation=0.05")
     main(tools.invoke(root, SECTIONS, *chosen, *TINY, size, methods))
     held_out = read_tasks(root / "transit/data/tasks")
