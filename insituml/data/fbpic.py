@@ -69,8 +69,8 @@ class FBPICSimulation:
     nz: int = 400
     nr: int = 50
     modes: int = 2
-    snapshots: int = 33
-    steps_per_snapshot: int = 100
+    snapshots: int = 129
+    steps_per_snapshot: int = 25
     wavelength: float = 0.8e-6
     a0: float = 4.0
     waist: float = 5.0e-6

@@ -20,8 +20,10 @@ BUILDERS = {
 }
 
 
-UNMOVED = {"GPM"}
-"""What may hold everything, as small as these models are."""
+UNMOVED = {"GPM", "JointConverged"}
+"""What may hold everything, as small as these models are, or has ended before the last part."""
+NOT_FOR_THESE = {"GenerativeReplay", "IncrementalPCA"}
+"""What needs a learner that samples, or one that learns by observing alone."""
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -32,11 +34,11 @@ def tasks() -> list[Task]:
     made = []
     for k in range(3):
         x = torch.randn(10, *SHAPE, generator=seeded(k)) * (1 + k)
-        made.append(Task(k, f"task {k}", (x,), (x,)))
+        made.append(Task(k, f"task {k}", (x,), (x,), validation=(x,)))
     return made
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "GenerativeReplay"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in NOT_FOR_THESE])
 @pytest.mark.parametrize("model", BUILDERS)
 def test_it_learns_every_task(model: str, name: str) -> None:
     learner = BUILDERS[model](seeded(0))

@@ -568,7 +568,7 @@ def test_iterations_are_not_given_to_streams_that_know_theirs(root, tools) -> No
 def test_a_sweep_returns_the_final_error_of_each_job(root, tools) -> None:
     from dataclasses import replace
 
-    call = tools.invoke(root, SECTIONS, *overrides())
+    call = tools.invoke(root, SECTIONS, *overrides(), "part=test")
     error = main(replace(call, output=root / "multirun/0"))
     assert error is not None
     assert error > 0

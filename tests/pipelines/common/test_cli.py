@@ -40,9 +40,18 @@ def command(folder: Path, stage: str, *arguments: str) -> subprocess.CompletedPr
         ("optimizer.lrr=1", "optimizer.lrr does not exist; optimizer accepts: lr, betas"),
         ("data.source.a00=1", "data.source.a00 does not exist; data.source accepts: shape, iter"),
         ("method=ewcc", "Available options in 'method': agem agem_layerwise "),
-        ("experiment=nope", "Available options in 'experiment': cifar100 digits fbpic lwfa mnist"),
-        ("trainig.epochs=3", "trainig.epochs does not exist; the config accepts: stream, data"),
-        ("epochs=3", "epochs does not exist; the config accepts: stream, data, model, method"),
+        (
+            "experiment=nope",
+            "Available options in 'experiment': cifar100 digits fbpic islands lwfa mnist",
+        ),
+        (
+            "trainig.epochs=3",
+            "trainig.epochs does not exist; the config accepts: part, stream, data",
+        ),
+        (
+            "epochs=3",
+            "epochs does not exist; the config accepts: part, stream, data, model, method",
+        ),
         ("ewc", "'ewc'"),
         ("training.epochs=[1", "'[1'"),
     ],
