@@ -237,7 +237,8 @@ class Metric:
 
     def axis_among(self, methods: Iterable[str]) -> str:
         """Return what the axis of a figure says in place of the error's unit; nothing: that."""
-        return f"0 = {REFERENCE}, 1 = {end_of_gap(methods)}" if self.of_gap else ""
+        end = (end_of_gap(methods) or "").replace("_", " ")
+        return f"0 = {REFERENCE}, 1 = {end}" if self.of_gap else ""
 
     def best(self, values: list[float]) -> float | None:
         """Return the best of several methods' values; None where there is nothing to choose."""

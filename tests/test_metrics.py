@@ -137,7 +137,7 @@ def test_the_gap_ends_at_the_bound_and_else_says_where() -> None:
         "ewc": 0.25,
     }
     assert gap.label_among(numbers) == "gap closed"
-    assert gap.axis_among(numbers) == "0 = naive, 1 = joint_converged"
+    assert gap.axis_among(numbers) == "0 = naive, 1 = joint converged"
     del numbers["joint_converged"]
     assert metrics.of_comparison(numbers)["ewc"]["gap_closed"] == 0.5
     assert gap.label_among(numbers) == "gap closed (to joint)"

@@ -159,10 +159,8 @@ def loss_matrix_grid(
             annotate=size > 0.29,
             outline=0 if name in unordered else 1.2 if size > 0.3 else 0.7,
         )
-        head = folded_label(name, panel)
-        axes.set_title(
-            f"{head}, by parts" if name in unordered else head, fontsize=8, fontweight="bold"
-        )
+        head = folded_label(name, panel, ", by parts" if name in unordered else "")
+        axes.set_title(head, fontsize=8, fontweight="bold")
         # Names below the last line only: elsewhere they would tear the lines apart.
         last = place // columns == lines - 1
         rows = names if place % columns == 0 else None

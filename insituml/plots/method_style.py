@@ -94,9 +94,9 @@ def method_label(name: str) -> str:
     return " + ".join(_known_labels(name)) or name.replace("_", " ")
 
 
-def folded_label(name: str, inches: float) -> str:
-    """Return :func:`method_label` in lines that fit a width, in bold print of 8 points."""
-    return "\n".join(textwrap.wrap(method_label(name), max(12, int(inches / 0.075))))
+def folded_label(name: str, inches: float, more: str = "") -> str:
+    """Return :func:`method_label` and more in lines that fit a width, in bold print of 8 points."""
+    return "\n".join(textwrap.wrap(method_label(name) + more, max(12, int(inches / 0.075))))
 
 
 def _known_labels(name: str) -> list[str]:

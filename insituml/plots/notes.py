@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +15,8 @@ from insituml.plots.style import MOST_BANDS, SMALL, title_lines
 
 _LINE = 0.14  # inches
 _CHARACTER = 0.057
+_KEY = 0.55
+_CHARACTER_OF_KEY = 0.064
 
 
 def finish(
@@ -35,23 +38,25 @@ def finish(
     x_label
         Of all panels.
     keys
-        Of a legend in one line.
+        Of a legend, in as many lines as it needs.
     """
     width, height = map(float, figure.get_size_inches())
     lines = note_lines(notes, width)
     below = 0.05 + _LINE * len(lines) + 0.05 * bool(lines)
     if keys:
+        widest = _KEY + _CHARACTER_OF_KEY * max(map(len, keys))
+        columns = max(1, min(len(keys), int(width / widest)))
         figure.legend(
             [*keys.values()],
             [*keys],
             loc="lower center",
             bbox_to_anchor=(0.5, below / height),
-            ncols=len(keys),
+            ncols=columns,
             handlelength=3,
             borderaxespad=0,
             borderpad=0,
         )
-        below += 0.2
+        below += 0.2 * math.ceil(len(keys) / columns)
     if x_label:
         figure.supxlabel(x_label, y=below / height, va="bottom")
         below += 0.17

@@ -213,7 +213,7 @@ def test_the_gap_ends_at_the_bound_where_it_is_there() -> None:
     figure = plots.leaderboard_figure(rows)
     gap = figure.axes[2]
     assert gap.get_title() == "gap closed"
-    assert gap.get_xlabel() == "0 = naive, 1 = joint_converged"
+    assert gap.get_xlabel() == "0 = naive, 1 = joint converged"
     assert "joint converged: all tasks at once, to the end" in [
         text.get_text() for text in figure.legends[0].get_texts()
     ]
