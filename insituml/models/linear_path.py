@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from insituml.models.running_svd import RunningSVD, empty, update
+from insituml.models.running_svd import RunningSVD, empty, turning, update
 
 OVERSAMPLING = 8
 """Directions kept beside the components: one that is weak at first may become one of them."""
@@ -81,8 +81,7 @@ class LinearPath(nn.Module):
         self.count.copy_(state.count)
         self.discarded.copy_(state.discarded)
         if before.any():
-            left, _, right = torch.linalg.svd((before @ self.basis[:components].T).double())
-            self.rotation[:, :components] = (left @ right).to(self.rotation.dtype)
+            self.rotation[:, :components] = turning(self.basis[:components], before)
         powers = self.rotation.double().square() @ self.singular_values.square()
         deviations = (powers / self.count.clamp(min=1)).sqrt()
         floor = (FAINTEST * deviations.max()).clamp(min=torch.finfo(torch.float32).tiny)

@@ -163,5 +163,10 @@ def aligned(new: Tensor, old: Tensor) -> Tensor:
     """
     if new.shape != old.shape:
         raise ValueError(f"new is {tuple(new.shape)}, old {tuple(old.shape)}; expected one shape")
+    return turning(new, old) @ new
+
+
+def turning(new: Tensor, old: Tensor) -> Tensor:
+    """Return the orthogonal R, ``(k, k)``, by which :func:`aligned` turns a basis."""
     left, _, right = torch.linalg.svd((old @ new.T).double())
-    return (left @ right).to(new.dtype) @ new
+    return (left @ right).to(new.dtype)
