@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -36,9 +37,17 @@ def mean_errors(
     return {metric: total / len(samples[0]) for metric, total in totals.items()}
 
 
-def main_error(learner: ContinualLearner, parts: Sequence[Batch]) -> float:
-    """Return the main error, averaged over parts such as tasks, whatever their sizes."""
+def typical_error(learner: ContinualLearner, parts: Sequence[Batch]) -> float:
+    """Return the main error of parts such as tasks, averaged so that each counts alike.
+
+    Errors of tasks differ by orders of magnitude, with the power of what is in them and with how
+    far it is from anything trained on; a plain mean tells of the largest one alone. So it is the
+    geometric mean, in which halving any part's error is worth the same; where an error is 0 or
+    negative, as a likelihood's may be, the plain mean.
+    """
     values = [next(iter(mean_errors(learner, part).values())) for part in parts]
+    if all(0 < value < math.inf for value in values):
+        return math.exp(math.fsum(map(math.log, values)) / len(values))
     return sum(values) / len(values)
 
 

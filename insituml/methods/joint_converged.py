@@ -9,7 +9,7 @@ import torch
 
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
-from insituml.mean_errors import main_error
+from insituml.mean_errors import typical_error
 from insituml.methods.base import AS_PLANNED, NextEpoch
 from insituml.methods.cumulative import Cumulative
 from insituml.methods.joint import Joint
@@ -18,9 +18,10 @@ from insituml.methods.joint import Joint
 class JointConverged(Joint):
     """Train one model on all tasks at once until it no longer gets better on data it never sees.
 
-    After each epoch the error on the validation parts is taken, averaged over tasks as the final
-    average error is. Where it has not improved for ``patience`` steps, training goes back to the
-    best weights so far, with the learning rate times ``decay``; after ``decays`` of these it ends.
+    After each epoch the error on the validation parts is taken, of all tasks by
+    :func:`~insituml.mean_errors.typical_error`, in which each counts alike. Where it has not
+    improved for ``patience`` steps, training goes back to the best weights so far, with the
+    learning rate times ``decay``; after ``decays`` of these it ends.
     A stage at one rate is what a killed run goes back to: the stages are dealt out over as many
     segments as there are tasks, each followed by a checkpoint of the best weights so far. The
     segments that are left over when training has ended change nothing.
@@ -138,7 +139,7 @@ class JointConverged(Joint):
         if self.cumulative_start and task.index < self._segments - 1:
             return AS_PLANNED
         self.epochs += 1
-        error = main_error(learner, self._validation)
+        error = typical_error(learner, self._validation)
         if error < self._best_error:
             self._best_error, self._best = error, _copy(learner)
         self._stale += 1
