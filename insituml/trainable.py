@@ -1,4 +1,4 @@
-"""What is checked before a learner is trained, and of each loss."""
+"""What is checked before a learner is trained, and of each loss; where its samples must lie."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml.data.task import Task
+from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
+from insituml.methods.base import Method
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, learner: ContinualLearner) -> None:
@@ -51,6 +52,15 @@ def check_optimizer(optimizer: torch.optim.Optimizer, learner: ContinualLearner)
         )
 
 
+def check_in_transit(method: Method) -> None:
+    """Raise ValueError unless a method learns tasks one after the other, as they come."""
+    if not method.learns_in_transit:
+        raise ValueError(
+            f"{type(method).__name__} trains on several tasks at once, which no stream can give "
+            "again; train it on files"
+        )
+
+
 def check_count(name: str, value: Any) -> None:
     """Raise ValueError unless a number is a whole one of 1 or more."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
@@ -65,6 +75,12 @@ def check_samples(task: Task) -> None:
     lengths = [len(column) for column in task.train]
     if len(set(lengths)) > 1:
         raise ValueError(f"{where} has columns of {lengths} samples; expected one row each")
+
+
+def moved(samples: Batch, learner: ContinualLearner) -> Batch:
+    """Return samples on the device of a learner."""
+    device = next(learner.parameters()).device
+    return tuple(column.to(device) for column in samples)
 
 
 def check_loss(loss: Any, learner: ContinualLearner) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
@@ -24,16 +25,11 @@ from insituml.optimisation import (
     parts,
     scale_rates,
 )
+from insituml.progress import Pace, Progress
 from insituml.records import DivergedError, EpochRecord, Report, TaskRecord, check_finite
-from insituml.trainable import check_optimizer, check_samples, normalises_batches
+from insituml.trainable import check_optimizer, check_samples, moved, normalises_batches
 
 __all__ = ["DivergedError", "EpochRecord", "Progress", "Report", "TaskRecord", "train"]
-
-
-Progress = Callable[[int], None]
-"""Told how many steps of the optimizer were taken since it was told last."""
-PROGRESS_SECONDS = 0.5
-"""How often at most: what shows it must cost nothing."""
 
 
 def train(
@@ -51,6 +47,7 @@ def train(
     schedule: Schedule = CONSTANT,
     average: AveragedWeights | None = None,
     augment: Augment | None = None,
+    mix: IterationMixing | None = None,
     report: Report = lambda record: None,
     progress: Progress = lambda steps: None,
     finished_tasks: int = 0,
@@ -88,6 +85,10 @@ def train(
     augment
         Called with the samples of each step and ``generator``: returns what is trained on in their
         place. Memories and the learner's ``observe`` get the samples as they are.
+    mix
+        Mixes the samples of each step, before ``augment``, with others of the same place; those of
+        each task must then lie iteration by iteration. None: nothing does, nor where no step is
+        taken on them, as the method does not learn by gradients.
     report
         Called with each :class:`EpochRecord` and :class:`TaskRecord`.
     progress
@@ -104,8 +105,9 @@ def train(
     ------
     ValueError
         If ``epochs``, ``batch_size``, ``budget`` or ``accumulate`` is below 1, there is no task, or
-        one has no sample to train on; if the optimizer needs a closure or holds other parameters
-        than the learner's; or if the loss is no scalar that depends on a trainable parameter.
+        one has no sample to train on, or with ``mix`` no whole iterations; if the optimizer needs a
+        closure or holds other parameters than the learner's; or if the loss is no scalar that
+        depends on a trainable parameter.
     DivergedError
         At the end of an epoch in which a loss was not finite, naming the first such step.
     """
@@ -114,6 +116,11 @@ def train(
     if not tasks:
         raise ValueError("tasks is empty; expected one task or more")
     check_optimizer(optimizer, learner)
+    if mix is not None:
+        for task in tasks:
+            check_samples(task)
+            mix.check(len(task.train[0]), f"task {task.index} ({task.name})")
+        mix = mix if method.learns_by_gradient else None
     step = finished_steps
     if method.converges:
         schedule, average = replace(schedule, name="constant"), None
@@ -159,7 +166,7 @@ def train(
                 used = last if epoch == task_epochs - 1 else count
                 losses = _train_epoch(
                     stepper,
-                    _batches(task.train, used, amount.step_size, generator, learner),
+                    _batches(task.train, used, amount.step_size, generator, learner, mix),
                     observe=epoch == 0,
                     progress=progress,
                 )
@@ -179,34 +186,22 @@ def train(
                     break
             stepper.end_task(task)
         seconds = time.perf_counter() - started
-        steps = step - first_step
-        result = TaskRecord(
-            task.index,
-            task.name,
-            steps,
-            mean_loss,
-            seconds,
-            method.note,
-            stepper.samples_seen,
-            stepper.samples_replayed,
-            stepper.work.flops,
-            by_gradient=method.learns_by_gradient,
-        )
+        result = stepper.record(task, step - first_step, mean_loss, seconds)
         report(result)
         yield result
 
 
 def _train_epoch(
     stepper: Stepper,
-    batches: Iterator[Batch],
+    batches: Iterator[tuple[Batch, Batch]],
     *,
     observe: bool,
     progress: Progress,
 ) -> list[Tensor]:
     losses = []
     pace = Pace(progress)
-    for batch in batches:
-        losses.append(stepper.take(batch))
+    for batch, trained_on in batches:
+        losses.append(stepper.take(trained_on))
         if observe:
             stepper.observe(batch)
         pace.step()
@@ -214,54 +209,42 @@ def _train_epoch(
     return losses
 
 
-class Pace:
-    """Counts steps, and tells of them now and then.
-
-    Parameters
-    ----------
-    progress
-        What is told.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._told_at = time.perf_counter()
-        self._steps = 0
-
-    def step(self) -> None:
-        """Count one; tell if it is time."""
-        self._steps += 1
-        if time.perf_counter() - self._told_at > PROGRESS_SECONDS:
-            self.tell()
-
-    def tell(self) -> None:
-        """Tell what was not told yet."""
-        if self._steps:
-            self._progress(self._steps)
-        self._steps, self._told_at = 0, time.perf_counter()
-
-
 def _batches(
-    samples: Batch, count: int, size: int, generator: torch.Generator, learner: ContinualLearner
-) -> Iterator[Batch]:
+    samples: Batch,
+    count: int,
+    size: int,
+    generator: torch.Generator,
+    learner: ContinualLearner,
+    mix: IterationMixing | None,
+) -> Iterator[tuple[Batch, Batch]]:
     """Index ``count`` of the samples, shuffled, out of tensors: ``size`` of them for each step.
 
-    Of a memory-mapped tensor, only these rows are read.
+    Yield them, and what is trained on in their place. Of a memory-mapped tensor, only these rows
+    and those that they are mixed with are read.
     """
     device = next(learner.parameters()).device
+
+    def read(column: Tensor, rows: Tensor) -> Tensor:
+        # index_select copies whole rows: several times as fast as column[rows] for large samples.
+        return column.index_select(0, rows.to(column.device)).to(device)
+
+    def inputs(rows: Tensor) -> Tensor:
+        return read(samples[0], rows)
+
     # To the samples' device once an epoch, not once a step: each such copy waits.
     order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)[:count]
     for rows in order.split(parts(count, size, join_lone=normalises_batches(learner))):
-        # index_select copies whole rows: several times as fast as column[rows] for large samples.
-        yield tuple(c.index_select(0, rows.to(c.device)).to(device) for c in samples)
+        batch = trained_on = tuple(read(column, rows) for column in samples)
+        if mix is not None:
+            trained_on = mix.randomly(batch, rows, len(samples[0]), inputs, generator=generator)
+        yield batch, trained_on
 
 
 def _show_unseen(stepper: Stepper, task: Task, batch_size: int) -> None:
     """Let the learner observe the whole task: what it makes of it is there from the first step."""
-    device = next(stepper.learner.parameters()).device
     for first in range(task.seen, len(task.train[0]), batch_size):
         batch = tuple(column[first : first + batch_size] for column in task.train)
-        stepper.show(tuple(column.to(device) for column in batch))
+        stepper.show(moved(batch, stepper.learner))
 
 
 def _steps(task: Task, epochs: int, amount: Amount, learner: ContinualLearner) -> int:

@@ -119,6 +119,7 @@ def _plan(
 ) -> Plan:
     from pipelines.runs.identity import fingerprint
     from pipelines.runs.mirroring import mirrors_of
+    from pipelines.runs.mixing import mixing_of
     from pipelines.runs.run import Run
     from pipelines.transit.prepared import streamed_tasks
 
@@ -129,6 +130,7 @@ def _plan(
     tasks = streamed_tasks(data, transit, ring.describe())
     settings = settings_of(training.model_dump())
     mirrors_of(settings, tasks.cutter.description.components, tasks.cutter.description.grid)
+    mixing_of(settings, tasks.cutter.description.grid, tasks.cutter.chunk)
     # How often each iteration is trained on is the stream's matter, not that of epochs or a budget.
     del settings["epochs"], settings["budget"]
     settings |= {key: getattr(transit, key) for key in RESULT_KEYS}

@@ -15,6 +15,7 @@ from pipelines.common.parts import TEST, asked_part, is_validated, swept_part
 from pipelines.common.schema import Training, validate
 from pipelines.common.task_files import facts_of, read_tasks
 from pipelines.runs.mirroring import augment_files
+from pipelines.runs.mixing import mixing_in_files
 from pipelines.runs.optimisation import amount_of, schedule_of
 from pipelines.runs.planning import PARTIAL, check_device, recipes_of
 from pipelines.runs.worker import settings_of
@@ -44,6 +45,7 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
     files = read_tasks(call.root / "data/tasks", call.asked_data, parts=("train", "validation"))
     manifest = files.manifest
     augment_files(training.model_dump(), manifest)
+    mixing_in_files(training.model_dump(), manifest)
     if not call.asked_data and manifest.name != call.config.name:
         print(
             f"note: {files.folder} holds {manifest.name}, but experiment={call.config.name} says "

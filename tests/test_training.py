@@ -393,7 +393,7 @@ def test_randomness_is_a_required_keyword() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, math.inf])
 def test_progress_is_told_between_steps_or_after_an_epoch(seconds, monkeypatch) -> None:
-    monkeypatch.setattr("insituml.training.PROGRESS_SECONDS", seconds)
+    monkeypatch.setattr("insituml.progress.PROGRESS_SECONDS", seconds)
     said: list[object] = []
     run = Run("Naive", MLP(input_shape=[4], hidden_sizes=[6], latent_size=2))
     run.report = said.append

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 
+from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, exactly
 
 
@@ -83,8 +85,20 @@ class NowBuffer:
         """Return the oldest ``count`` samples, or as many as there are, and forget them."""
         return self._pop(min(count, self._count))
 
-    def draw(self, count: int, *, generator: torch.Generator) -> Batch:
+    def draw(
+        self, count: int, *, generator: torch.Generator, mix: IterationMixing | None = None
+    ) -> Batch:
         """Draw samples uniformly: all different, unless more are asked for than are held.
+
+        Parameters
+        ----------
+        count
+            How many.
+        generator
+            Of the draws, on the CPU.
+        mix
+            Mixes them with others that are held; whole iterations must have been added. None:
+            nothing does.
 
         Raises
         ------
@@ -95,8 +109,12 @@ class NowBuffer:
             raise ValueError("the buffer is empty; add the samples of a step before drawing")
         rounds = -(-count // self._count)
         orders = [torch.randperm(self._count, generator=generator) for _ in range(rounds)]
-        rows = (self._oldest + torch.cat(orders)[:count]) % self.capacity
-        return tuple(column.index_select(0, rows) for column in self._columns)
+        places = torch.cat(orders)[:count]
+        batch = tuple(self._read(column, places) for column in self._columns)
+        if mix is None:
+            return batch
+        inputs = partial(self._read, self._columns[0])
+        return mix.randomly(batch, places, self._count, inputs, generator=generator)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the samples held, oldest first."""
@@ -114,6 +132,10 @@ class NowBuffer:
         self._oldest = (self._oldest + count) % self.capacity
         self._count -= count
         return tuple(column[rows] for column in self._columns)
+
+    def _read(self, column: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Return samples by their places, 0 being the oldest."""
+        return column.index_select(0, (self._oldest + places) % self.capacity)
 
     def _rows(self, count: int) -> torch.Tensor:
         return (self._oldest + torch.arange(count)) % self.capacity

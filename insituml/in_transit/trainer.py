@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, Task
 from insituml.in_transit.now_buffer import NowBuffer
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.methods.base import Method
 from insituml.optimisation import CONSTANT, Augment, AveragedWeights, Schedule, Stepper
+from insituml.progress import Pace, Progress
 from insituml.records import EpochRecord, Report, TaskRecord, check_finite
-from insituml.trainable import check_optimizer
-from insituml.training import Pace, Progress, seeded
+from insituml.trainable import check_in_transit, check_optimizer, moved
+from insituml.training import seeded
 
 PLAIN = ("task", "steps", "_name", "_arrivals", "_first_step", "_seconds", "_mean_loss")
 """What of the trainer's state are numbers and names."""
@@ -53,6 +55,9 @@ class InTransitTrainer:
         Source of the draws; see :func:`insituml.training.train` for dropout.
     schedule
         Of the learning rate; one with an end needs to be told how many arrivals a task will have.
+    mix
+        Mixes drawn samples with others of the buffer, before ``augment``; what :meth:`learn` gets
+        must then be whole iterations. None: nothing does.
     max_gradient_norm, average, augment, report, progress
         As in :func:`insituml.training.train`; an :class:`EpochRecord` is reported after each
         arrival and each call of :meth:`train_again`, its ``epoch`` counting the task's arrivals.
@@ -79,6 +84,7 @@ class InTransitTrainer:
         schedule: Schedule = CONSTANT,
         average: AveragedWeights | None = None,
         augment: Augment | None = None,
+        mix: IterationMixing | None = None,
         report: Report = lambda record: None,
         progress: Progress = lambda steps: None,
     ) -> None:
@@ -87,11 +93,7 @@ class InTransitTrainer:
                 f"task_samples is {task_samples}, batches_per_arrival {batches_per_arrival}, "
                 f"batch_size {batch_size}, accumulate {accumulate}; expected 1 or more of each"
             )
-        if not method.learns_in_transit:
-            raise ValueError(
-                f"{type(method).__name__} trains on several tasks at once, which no stream can "
-                "give again; train it on files"
-            )
+        check_in_transit(method)
         check_optimizer(optimizer, learner)
         self.learner = learner
         self.method = method
@@ -100,6 +102,7 @@ class InTransitTrainer:
         self.batch_size = batch_size
         self.accumulate = accumulate
         self.generator = generator
+        self.mix = mix
         self.report = report
         self.progress = progress
         self.task: int | None = None
@@ -173,14 +176,18 @@ class InTransitTrainer:
 
         Raises
         ------
+        ValueError
+            If samples are to be mixed and these are no whole iterations.
         DivergedError
             If a loss is not finite.
         """
         task = self._current_task()
+        if self.mix is not None:
+            self.mix.check(len(samples[0]), f"what arrived of task {task} ({self._name})")
         with self._working():
             self._observe(self._now.add(samples))
             self._task_sample.add(samples, task)
-            new = self._moved(samples)
+            new = moved(samples, self.learner)
             with self.method.observing(self.learner):
                 self._stepper.show(new)
         self._arrivals += 1
@@ -216,7 +223,9 @@ class InTransitTrainer:
         with self._working():
             losses, pace = [], Pace(self.progress)
             for done in range(0, batches, self.accumulate):
-                losses.append(self._train_step(min(self.accumulate, batches - done), advance))
+                count = min(self.accumulate, batches - done) * self.batch_size
+                drawn = self._now.draw(count, generator=self.generator, mix=self.mix)
+                losses.append(self._stepper.take(moved(drawn, self.learner), advance=advance))
                 pace.step()
             pace.tell()
         self._report(task, losses)
@@ -244,19 +253,11 @@ class InTransitTrainer:
             while len(self._now):  # all at once would double the buffer
                 self._observe(self._now.release(self.batch_size))
             # The rows themselves, not a copy: the next task gets others.
-            train = self._moved(self._task_sample.stored())
-            self._stepper.end_task(Task(task, self._name, train, test))
-        record = TaskRecord(
-            task,
-            self._name,
-            self.steps - self._first_step,
-            self._mean_loss,
-            self._seconds,
-            samples_seen=self._stepper.samples_seen,
-            samples_replayed=self._stepper.samples_replayed,
-            flops=self._stepper.work.flops,
-            by_gradient=self.method.learns_by_gradient,
-        )
+            train = moved(self._task_sample.stored(), self.learner)
+            ended = Task(task, self._name, train, test)
+            self._stepper.end_task(ended)
+        steps = self.steps - self._first_step
+        record = self._stepper.record(ended, steps, self._mean_loss, self._seconds)
         self.task = None
         self.report(record)
         return record
@@ -279,13 +280,9 @@ class InTransitTrainer:
         self._task_sample.load_state_dict(state["task_sample"])
         self.learner.train()
 
-    def _train_step(self, batches: int, advance: bool) -> Tensor:
-        drawn = self._now.draw(batches * self.batch_size, generator=self.generator)
-        return self._stepper.take(self._moved(drawn), advance=advance)
-
     def _observe(self, samples: Batch) -> None:
         if samples and len(samples[0]):
-            self._stepper.observe(self._moved(samples))
+            self._stepper.observe(moved(samples, self.learner))
 
     def _current_task(self) -> int:
         if self.task is None:
@@ -299,7 +296,3 @@ class InTransitTrainer:
         with seeded(self.generator.initial_seed(), self.steps, self.learner):
             yield
         self._seconds += time.perf_counter() - started
-
-    def _moved(self, samples: Batch) -> Batch:
-        device = next(self.learner.parameters()).device
-        return tuple(column.to(device) for column in samples)

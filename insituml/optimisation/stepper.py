@@ -16,6 +16,7 @@ from insituml.optimisation.averaged_weights import AveragedWeights
 from insituml.optimisation.learning_rate import LearningRate
 from insituml.optimisation.schedule import CONSTANT, Schedule
 from insituml.optimisation.work import Work
+from insituml.records import TaskRecord
 from insituml.trainable import check_loss, normalises_batches
 from insituml.unseen import show
 
@@ -165,6 +166,21 @@ class Stepper:
             return
         with self.average.begun_anew_where_changed(self.learner):
             self.work.count(lambda: self.method.end_task(self.learner, task))
+
+    def record(self, task: Task, steps: int, loss: float, seconds: float) -> TaskRecord:
+        """Return what is said of a task that has ended, with what was counted."""
+        return TaskRecord(
+            task.index,
+            task.name,
+            steps,
+            loss,
+            seconds,
+            self.method.note,
+            self.samples_seen,
+            self.samples_replayed,
+            self.work.flops,
+            by_gradient=self.method.learns_by_gradient,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands; learner, method, optimizer and average have their own."""

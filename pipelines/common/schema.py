@@ -62,6 +62,7 @@ class Training(Section):
     accumulate: Count
     mirror: Annotated[list[Text], EachOnce]
     mirror_kinds: dict[str, Literal["polar", "axial", "scalar"]] | None
+    mix_iterations: CountOrZero
 
 
 class Transit(Section):

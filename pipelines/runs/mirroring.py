@@ -61,10 +61,15 @@ def augment_files(settings: Node, manifest: Manifest) -> Augment | None:
     mirrors = mirrors_of(settings, manifest.components, manifest.grid)
     if mirrors is None:
         return None
+    check_one_normalisation(manifest, "training.mirror")
+    return augment_of(mirrors, lambda: manifest.tasks[0].normalisation)
+
+
+def check_one_normalisation(manifest: Manifest, wanted_by: str) -> None:
+    """Raise UserError unless all tasks of a stream are normalised alike."""
     first, *others = (task.normalisation for task in manifest.tasks)
     if any((first.mean != o.mean).any() or (first.std != o.std).any() for o in others):
         raise UserError(
-            "training.mirror wants one normalisation for all tasks, which these data have not; use "
+            f"{wanted_by} wants one normalisation for all tasks, which these data have not; use "
             "data.split.normalisation=first_task"
         )
-    return augment_of(mirrors, lambda: first)

@@ -31,6 +31,7 @@ def train_run(
     from insituml.training import train
     from pipelines.common.task_files import read_tasks
     from pipelines.runs.mirroring import augment_files
+    from pipelines.runs.mixing import mixing_in_files
     from pipelines.runs.optimisation import schedule_of
 
     settings = run.recipe.training
@@ -58,6 +59,7 @@ def train_run(
         schedule=schedule_of(settings),
         average=state.average,
         augment=augment_files(settings, files.manifest),
+        mix=mixing_in_files(settings, files.manifest),
         generator=state.order,
         report=state.hear,
         progress=progress,

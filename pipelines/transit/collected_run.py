@@ -52,6 +52,7 @@ class CollectedRun(TransitRun):
             schedule=schedule_of(settings),
             average=self.state.average,
             augment=self.augment(),
+            mix=self.mix(),
             generator=self.state.order,
             report=self.state.hear,
             progress=self.progress,

@@ -12,10 +12,12 @@ from pipelines.common.output import remove
 from pipelines.common.schema import Transit
 from pipelines.runs.checkpoints import RunCheckpoints, RunReport, check
 from pipelines.runs.mirroring import augment_of, mirrors_of
+from pipelines.runs.mixing import mixing_of
 from pipelines.runs.optimisation import schedule_of
 from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
+    from insituml.data.mixing import IterationMixing
     from insituml.data.normalisation import Normalisation
     from insituml.data.task import Batch
     from insituml.optimisation import Augment
@@ -78,6 +80,7 @@ class TransitRun:
             schedule=schedule_of(settings),
             average=self.state.average,
             augment=self.augment(),
+            mix=self.mix(),
             report=self.state.hear,
             progress=self.progress,
         )
@@ -87,6 +90,11 @@ class TransitRun:
         description = self.arrivals.cutter.description
         mirrors = mirrors_of(self.run.recipe.training, description.components, description.grid)
         return augment_of(mirrors, self._normalisation)
+
+    def mix(self) -> IterationMixing | None:
+        """Return what mixes the samples of a batch with others of the same place."""
+        cutter = self.arrivals.cutter
+        return mixing_of(self.run.recipe.training, cutter.description.grid, cutter.chunk)
 
     def _normalisation(self) -> Normalisation:
         assert self.arrivals.normalisation is not None  # samples have come

@@ -12,6 +12,7 @@ import torch
 
 from insituml.data.chunks import chunk_volume
 from insituml.data.lwfa import LwfaField
+from insituml.data.mixing import IterationMixing
 from insituml.data.openpmd.series import OpenPMDSeries
 from insituml.data.openpmd.writer import write_series
 from insituml.data.step import Step
@@ -121,7 +122,7 @@ def prepared(step: Step) -> Batch:
     return (torch.from_numpy(chunks),)
 
 
-def learned_from(stream: Source, method: Method) -> tuple[MLP, InTransitTrainer]:
+def learned_from(stream: Source, method: Method, **options: Any) -> tuple[MLP, InTransitTrainer]:
     """Follow a stream: the tasks are windows of its iterations."""
     described = stream.describe()
     assert described.iterations is not None
@@ -129,7 +130,7 @@ def learned_from(stream: Source, method: Method) -> tuple[MLP, InTransitTrainer]
     learner = MLP((3, *CHUNK), (8,), 3, "tanh", generator=seeded(1))
     optimizer = torch.optim.Adam(learner.parameters(), lr=1e-2)
     sizes = {"now_samples": 12, "task_samples": 10, "batches_per_arrival": 3, "batch_size": 4}
-    trainer = InTransitTrainer(learner, method, optimizer, generator=seeded(2), **sizes)
+    trainer = InTransitTrainer(learner, method, optimizer, generator=seeded(2), **sizes, **options)
     for event in stream.events():
         if isinstance(event, Finished):
             break
@@ -145,19 +146,21 @@ def learned_from(stream: Source, method: Method) -> tuple[MLP, InTransitTrainer]
     return learner, trainer
 
 
-@pytest.mark.parametrize("kind", ["naive", "replay", "ewc"])
+@pytest.mark.parametrize("kind", ["naive", "replay", "ewc", "mixing"])
 def test_a_live_producer_and_a_file_give_the_same_weights(kind: str, tmp_path: Path) -> None:
     methods = {
         "naive": lambda: Naive(generator=seeded(3)),
         "replay": lambda: ExperienceReplay(16, 4, generator=seeded(3)),
         "ewc": lambda: EWC(10.0, fisher_samples=8, generator=seeded(3)),
+        "mixing": lambda: Naive(generator=seeded(3)),
     }
+    options = {"mix": IterationMixing(2, 8)} if kind == "mixing" else {}
     field = LwfaField(shape=(4, 256, 4), iterations=10, distance_per_iteration=40e-6)
     write_series(tmp_path / "series.h5", field)
     with RingSource(partial(FieldStream, field), slots=2, open_timeout=120) as ring:
-        live, trainer = learned_from(ring, methods[kind]())
+        live, trainer = learned_from(ring, methods[kind](), **options)
     file = FieldStream(OpenPMDSeries(tmp_path / "series.h5"))
-    from_file, _ = learned_from(file, methods[kind]())
+    from_file, _ = learned_from(file, methods[kind](), **options)
     untrained = MLP((3, *CHUNK), (8,), 3, "tanh", generator=seeded(1))
     pairs = zip(live.parameters(), from_file.parameters(), untrained.parameters(), strict=True)
     for a, b, before in pairs:

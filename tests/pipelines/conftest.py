@@ -63,6 +63,7 @@ TRAINING = {
     "accumulate": 1,
     "mirror": [],
     "mirror_kinds": None,
+    "mix_iterations": 0,
 }
 MakeRun = Callable[..., Run]
 

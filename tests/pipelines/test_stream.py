@@ -194,7 +194,7 @@ class BrokenOff(Tracker):
     [
         ("naive", ["training.schedule=inverse_sqrt", "training.warmup_steps=3"]),
         ("agem", ["training.mirror=[x,z]"]),
-        ("experience_replay", ["training.accumulate=2"]),
+        ("experience_replay", ["training.accumulate=2", "training.mix_iterations=2"]),
         ("ewc", ["training.schedule=cosine", "training.averaging=0.9"]),
     ],
 )

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from insituml import training
+from insituml import progress
 from insituml.training import EpochRecord
 from pipelines.runs.pool import train_all
 from pipelines.runs.progress import StepBar, StreamBar
@@ -24,7 +24,7 @@ def on_a_terminal(monkeypatch) -> Terminal:
     """Not a fixture: pytest captures anew after setting up."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(training, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.0)
     return terminal
 
 

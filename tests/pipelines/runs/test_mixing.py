@@ -1,0 +1,73 @@
+"""Mixing by configuration: what is refused, and that a resumed run mixes alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from insituml import load_checkpoint
+from insituml.data.mixing import IterationMixing
+from insituml.training import EpochRecord
+from pipelines.common.errors import UserError
+from pipelines.runs.mixing import mixing_in_files
+from pipelines.runs.worker import train_run
+
+
+@pytest.fixture
+def fields(tools: Any, tmp_path: Any) -> Any:
+    """Return a function that makes a stream of fields."""
+
+    def make(**split: Any) -> Any:
+        tools.write_fields(tmp_path / "fields")
+        return tools.make_stream(tools.field_data(tmp_path / "fields", **split), tmp_path)
+
+    return make
+
+
+def test_samples_of_an_iteration_are_its_chunks(fields: Any) -> None:
+    files = fields()
+    mix = mixing_in_files({"mix_iterations": 2}, files.manifest)
+    places = files.array(0, "test_places")
+    chunks = int((places[:, 0] == places[0, 0]).sum())
+    assert mix == IterationMixing(2, chunks)
+    assert mixing_in_files({"mix_iterations": 0}, files.manifest) is None
+    assert mixing_in_files({}, files.manifest) is None
+
+
+def test_what_has_no_neighbours_is_refused(points: Any) -> None:
+    assert mixing_in_files({"mix_iterations": 0}, points.manifest) is None
+    with pytest.raises(UserError, match="mix_iterations is 2, but points and images have no same"):
+        mixing_in_files({"mix_iterations": 2}, points.manifest)
+
+
+def test_tasks_normalised_each_in_its_own_way_are_refused(fields: Any) -> None:
+    with pytest.raises(UserError, match=r"use data\.split\.normalisation=first_task"):
+        mixing_in_files({"mix_iterations": 2}, fields(normalisation="running").manifest)
+
+
+@pytest.mark.parametrize("method", ["experience_replay", "joint"])
+def test_a_resumed_run_mixes_as_the_whole_one(
+    method: str, fields: Any, make_run: Any, tools: Any, tmp_path: Any
+) -> None:
+    training = {**tools.TRAINING, "mix_iterations": 2, "mirror": ["x"]}
+    files, alone = fields(), {**tools.TRAINING, "mirror": ["x"]}
+    whole, killed, unmixed = (
+        make_run(method, stream=files, folder=tmp_path / name, training=used)
+        for name, used in (("whole", training), ("killed", training), ("unmixed", alone))
+    )
+    for run in (whole, unmixed):
+        train_run(run, lambda run, record: None)
+
+    def die(_: Any, record: Any) -> None:
+        if isinstance(record, EpochRecord) and record.task == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(killed, die)
+    train_run(killed, lambda run, record: None)
+    last = files.tasks()[-1].index
+    assert whole.checkpoint(last).read_bytes() == killed.checkpoint(last).read_bytes()
+    ours, theirs = (load_checkpoint(run.checkpoint(last)).state_dict() for run in (whole, unmixed))
+    assert not any(torch.equal(value, theirs[name]) for name, value in ours.items())
