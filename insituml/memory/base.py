@@ -1,4 +1,4 @@
-"""What all memories of a stream share: rows, the task of each, and uniform draws."""
+"""What all memories of a stream share: the task of each sample stored, and uniform draws."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch
-from insituml.memory.storage import Places, SampleStorage, draw_without_replacement, own_generator
+from insituml.memory.storage import Places, draw_without_replacement, own_generator
 
 
 class Memory:
@@ -17,23 +17,8 @@ class Memory:
 
     Parameters
     ----------
-    capacity
-        Samples stored at most.
-    capacity_bytes
-        In its place, bytes at most, everything kept for each sample included; the first samples
-        show how many these are.
-    dtype, device, pin
-        How samples are stored; see :class:`~insituml.memory.storage.SampleStorage`.
-    total_tasks
-        Tasks that will come, where this is known. Only :class:`~insituml.memory.EpisodicMemory`,
-        whose shares are fixed, makes use of it.
     generator
         Chooses which samples are stored and drawn; None: its own, with seed 0.
-
-    Raises
-    ------
-    ValueError
-        As in :class:`~insituml.memory.storage.SampleStorage`.
     """
 
     needs_losses = False
@@ -45,36 +30,13 @@ class Memory:
     row_overhead = 8
     """Bytes kept for each sample beside it: here the number of its task."""
 
-    def __init__(
-        self,
-        capacity: int | None = None,
-        *,
-        capacity_bytes: int | None = None,
-        dtype: str | None = None,
-        device: str | None = None,
-        pin: bool = False,
-        total_tasks: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
+    def __init__(self, *, generator: torch.Generator | None = None) -> None:
         self.generator = own_generator(generator)
-        self._storage = SampleStorage(
-            capacity,
-            capacity_bytes=capacity_bytes,
-            dtype=dtype,
-            device=device,
-            pin=pin,
-            row_overhead=self.row_overhead,
-        )
-        # The rows in use are the first ones; what is decided about them is decided on the CPU.
+        # What is decided about the samples stored is decided on the CPU. The first ones count.
         self._task_of_row = torch.empty(0, dtype=torch.int64)
         self._filled = 0
         self.samples_drawn = 0
         """How many samples :meth:`sample` has returned since the memory was made."""
-
-    @property
-    def capacity(self) -> int | None:
-        """Samples stored at most; None as long as bytes have not become samples."""
-        return self._storage.capacity
 
     def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
         """Offer samples of a task, in the order of the stream.
@@ -140,7 +102,7 @@ class Memory:
         if size is not None:
             rows = rows[draw_without_replacement(len(rows), size, self.generator)]
         self.samples_drawn += len(rows)
-        return self._storage.read(rows)
+        return self._read(rows)
 
     def all(self) -> Batch:
         """Return a copy of every stored sample; :meth:`tasks` tells the task of each."""
@@ -151,11 +113,11 @@ class Memory:
         return self._task_of_row[: len(self)].clone()
 
     def stored(self) -> Batch:
-        """Return every stored sample, not copied if stored in the dtype in which it arrived.
+        """Return every stored sample, not copied if stored as it arrived.
 
-        They change with the memory; :meth:`all` returns what stays.
+        They may change with the memory; :meth:`all` returns what stays.
         """
-        return self._storage.read(slice(0, len(self)))
+        return self._read(slice(0, len(self)))
 
     def revise(self, task: int, revised: Callable[[Batch], Batch], batch_size: int = 256) -> None:
         """Replace the stored samples of a task.
@@ -167,39 +129,16 @@ class Memory:
         revised
             ``revised(samples) -> samples``, of the same shapes, at most ``batch_size`` at a time.
         """
-        rows = (self._task_of_row[: len(self)] == task).nonzero().flatten()
-        for part in rows.split(batch_size) if len(rows) else ():
-            self._storage.write(part, revised(self._storage.read(part)))
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "storage": self._storage.state_dict(),
-            "task_of_row": self._task_of_row,
-            "filled": self._filled,
-        }
+        """Return everything a resumed run needs: tensors and plain values."""
+        raise NotImplementedError
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._storage.load_state_dict(state["storage"])
-        self._task_of_row = state["task_of_row"].clone()
-        self._filled = state["filled"]
+        """Restore :meth:`state_dict`, of which a copy is taken."""
+        raise NotImplementedError
 
-    def _allocate(self, samples: Batch) -> int:
-        capacity = self._storage.allocate(samples)
-        if len(self._task_of_row) == 0:
-            self._task_of_row = torch.full((capacity,), -1, dtype=torch.int64)
-        return capacity
-
-    def _write(self, rows: Places, samples: Batch, chosen: Places, task: int) -> None:
-        """Store the chosen samples in ascending rows; new rows follow those in use."""
-        self._storage.write(rows, samples, chosen)
-        self._task_of_row[rows] = task
-        if isinstance(rows, slice):
-            self._filled = max(self._filled, rows.stop)
-        elif len(rows):
-            self._filled = max(self._filled, int(rows[-1]) + 1)
-
-    def _keep(self, rows: Tensor) -> None:
-        """Forget all rows but these, which come to the front in this order."""
-        self._storage.keep(rows)
-        self._task_of_row[: len(rows)] = self._task_of_row[rows]
-        self._filled = len(rows)
+    def _read(self, rows: Places) -> Batch:
+        """Return stored samples, or raise ValueError if nothing was ever stored."""
+        raise NotImplementedError

@@ -10,10 +10,11 @@ from torch.utils.data import TensorDataset
 
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
+from insituml.memory.rows import RowMemory
 from insituml.memory.storage import draw_without_replacement
 
 
-class EpisodicMemory(Memory):
+class EpisodicMemory(RowMemory):
     """At the end of each task, keep a uniform choice of its samples, as many as its share.
 
     Shares are equal and fixed: they need the number of tasks. What is stored lies in the order of
@@ -28,7 +29,7 @@ class EpisodicMemory(Memory):
     gradient_ref_data_size
         Samples that :meth:`reference` draws; 0: all that is stored.
     **options
-        Further parameters of :class:`~insituml.memory.base.Memory`.
+        Further parameters of :class:`~insituml.memory.rows.RowMemory`.
 
     Raises
     ------

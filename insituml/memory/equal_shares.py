@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch
-from insituml.memory.base import Memory
+from insituml.memory.rows import RowMemory
 
 
-class EqualShares(Memory):
+class EqualShares(RowMemory):
     """Abstract: tasks share the capacity equally; how many there will be need not be known.
 
     Each further task takes an equal part from those before it. Shares differ by one sample at
     most, and the earlier tasks have the larger ones; when there are more tasks than rows, the
     last have none. What a task with few samples leaves of its share stays free.
 
-    Parameters as in :class:`~insituml.memory.base.Memory`.
+    Parameters as in :class:`~insituml.memory.rows.RowMemory`.
     """
 
     def __init__(self, capacity: int | None = None, **options: Any) -> None:

@@ -70,12 +70,12 @@ class HerdingMemory(EqualShares):
         ``"herding"``: the mean of the chosen is near the mean of all (:func:`herd`).
         ``"nearest"``: each by itself is near it (:func:`nearest`).
     **options
-        Further parameters of :class:`~insituml.memory.base.Memory`.
+        Further parameters of :class:`~insituml.memory.rows.RowMemory`.
 
     Raises
     ------
     ValueError
-        If ``selection`` is unknown, and as in :class:`~insituml.memory.base.Memory`.
+        If ``selection`` is unknown, and as in :class:`~insituml.memory.rows.RowMemory`.
     """
 
     needs_features = True

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch
-from insituml.memory.base import Memory
+from insituml.memory.rows import RowMemory
 
 
-class LossAwareMemory(Memory):
+class LossAwareMemory(RowMemory):
     """A weighted reservoir; the weight of a sample is ``loss ** exponent``.
 
     What it holds is distributed as if its samples had been drawn from everything seen one after
@@ -24,12 +24,12 @@ class LossAwareMemory(Memory):
     exponent
         0: a uniform reservoir; the larger, the more the largest losses prevail.
     **options
-        Further parameters of :class:`~insituml.memory.base.Memory`.
+        Further parameters of :class:`~insituml.memory.rows.RowMemory`.
 
     Raises
     ------
     ValueError
-        If ``exponent`` is negative, and as in :class:`~insituml.memory.base.Memory`.
+        If ``exponent`` is negative, and as in :class:`~insituml.memory.rows.RowMemory`.
 
     Notes
     -----

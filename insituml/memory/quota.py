@@ -17,7 +17,7 @@ class QuotaMemory(EqualShares):
     Balanced where a reservoir is not: a task ten times as long has no more rows than another.
     With labels in place of task numbers it is balanced by class. Tasks may come back at any time.
 
-    Parameters as in :class:`~insituml.memory.base.Memory`; shares as in
+    Parameters as in :class:`~insituml.memory.rows.RowMemory`; shares as in
     :class:`~insituml.memory.equal_shares.EqualShares`.
 
     References

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch
-from insituml.memory.base import Memory
+from insituml.memory.rows import RowMemory
 
 
-class ReservoirMemory(Memory):
+class ReservoirMemory(RowMemory):
     """After n samples, each of them is stored with probability ``capacity / n``.
 
-    Parameters as in :class:`~insituml.memory.base.Memory`.
+    Parameters as in :class:`~insituml.memory.rows.RowMemory`.
 
     References
     ----------

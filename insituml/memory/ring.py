@@ -7,13 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from insituml.data.task import Batch
-from insituml.memory.base import Memory
+from insituml.memory.rows import RowMemory
 
 
-class RingMemory(Memory):
+class RingMemory(RowMemory):
     """Holds the last ``capacity`` samples of the stream: first in, first out.
 
-    Parameters as in :class:`~insituml.memory.base.Memory`.
+    Parameters as in :class:`~insituml.memory.rows.RowMemory`.
     """
 
     def __init__(self, capacity: int | None = None, **options: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -54,16 +55,7 @@ class SampleStorage:
         pin: bool = False,
         row_overhead: int = 0,
     ) -> None:
-        if (capacity is None) == (capacity_bytes is None):
-            raise ValueError(
-                f"capacity is {capacity} and capacity_bytes {capacity_bytes}; expected exactly "
-                "one of them, a number of samples or of bytes"
-            )
-        for name, value in (("capacity", capacity), ("capacity_bytes", capacity_bytes)):
-            if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__")):
-                raise ValueError(f"{name} is {value!r}; expected a whole number")
-        if capacity is not None and capacity < 1:
-            raise ValueError(f"capacity is {capacity}; expected 1 sample or more")
+        check_capacity(capacity, capacity_bytes)
         if dtype is not None and dtype not in STORED_AS:
             raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(STORED_AS)}, or None")
         self.capacity = capacity
@@ -125,17 +117,7 @@ class SampleStorage:
             would mean to wait, it becomes infinite instead.)
         """
         self.allocate(samples)
-        if len({len(column) for column in samples}) > 1:
-            raise ValueError(
-                f"columns of {[len(c) for c in samples]} samples arrived; expected one row each"
-            )
-        expected = [tuple(column.shape[1:]) for column in self.columns]
-        arrived = [tuple(t.shape[1:]) for t in samples]
-        if arrived != expected:
-            raise ValueError(
-                f"samples of shape {arrived} do not fit a memory that holds {expected}; "
-                "use one memory per stream"
-            )
+        check_rows(samples, [column.shape[1:] for column in self.columns])
         rows, chosen = _simplest(rows), _simplest(slice(None) if chosen is None else chosen)
         ready = []
         for column, values, arrives in zip(self.columns, samples, self._arrived_as, strict=True):
@@ -163,8 +145,7 @@ class SampleStorage:
         ValueError
             If nothing is stored yet.
         """
-        if not self.columns:
-            raise ValueError("the memory is empty; store samples of a task first")
+        check_not_empty(self.columns)
         batch = []
         for column, dtype in zip(self.columns, self._arrived_as, strict=True):
             values = _taken(column, rows).to(dtype)
@@ -227,6 +208,40 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
             f"{shape[0]} samples of shape {shape[1:]} need {needed:.3g} bytes on {device}, which "
             "there are not; use a smaller capacity"
         ) from error
+
+
+def check_capacity(capacity: int | None, capacity_bytes: int | None) -> None:
+    """Raise a ValueError unless exactly one of them is given, as a whole number."""
+    if (capacity is None) == (capacity_bytes is None):
+        raise ValueError(
+            f"capacity is {capacity} and capacity_bytes {capacity_bytes}; expected exactly "
+            "one of them, a number of samples or of bytes"
+        )
+    for name, value in (("capacity", capacity), ("capacity_bytes", capacity_bytes)):
+        if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__")):
+            raise ValueError(f"{name} is {value!r}; expected a whole number")
+    if capacity is not None and capacity < 1:
+        raise ValueError(f"capacity is {capacity}; expected 1 sample or more")
+
+
+def check_rows(samples: Batch, shapes: Sequence[Sequence[int]]) -> None:
+    """Raise a ValueError unless columns are as long as each other and of these shapes."""
+    if len({len(column) for column in samples}) > 1:
+        raise ValueError(
+            f"columns of {[len(c) for c in samples]} samples arrived; expected one row each"
+        )
+    expected, arrived = [tuple(s) for s in shapes], [tuple(t.shape[1:]) for t in samples]
+    if arrived != expected:
+        raise ValueError(
+            f"samples of shape {arrived} do not fit a memory that holds {expected}; "
+            "use one memory per stream"
+        )
+
+
+def check_not_empty(columns: Sequence[object]) -> None:
+    """Raise a ValueError unless samples have shown what their columns are."""
+    if not columns:
+        raise ValueError("the memory is empty; store samples of a task first")
 
 
 def draw_without_replacement(count: int, size: int, generator: torch.Generator) -> Tensor:
