@@ -6,17 +6,15 @@ anybody relies on it: beyond the precision of float32, for instance, ZFP does no
 
 from __future__ import annotations
 
-import importlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from insituml.archive.sealed import OVERHEAD, seal, unseal
+from insituml.compressor_packages import compressor_package
 
-EXTRA = "compressors"
 MAX_AXES = 4
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -126,37 +124,28 @@ def _compressor(name: str) -> _Compressor:
     return _COMPRESSORS[name]
 
 
-def _load(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"{module} is not installed ({error}); pip install 'insituml[{EXTRA}]'"
-        ) from error
-
-
 def _sz3(algorithm: str) -> _Compressor:
     def compress(volume: np.ndarray, bound: float) -> bytes:
-        pysz = _load("pysz")
+        pysz = compressor_package("pysz")
         config = pysz.szConfig(volume.shape)
         config.errorBoundMode = pysz.szErrorBoundMode.ABS
         config.absErrorBound = bound
         config.cmprAlgo = getattr(pysz.szAlgorithm, algorithm)
-        return _load("pysz").sz.compress(volume, config)[0].tobytes()
+        return compressor_package("pysz").sz.compress(volume, config)[0].tobytes()
 
     def decompress(data: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         content = np.frombuffer(data, dtype=np.uint8).copy()
-        return _load("pysz").sz.decompress(content, dtype, shape)[0]
+        return compressor_package("pysz").sz.decompress(content, dtype, shape)[0]
 
     return _Compressor(compress, decompress)
 
 
 def _zfp() -> _Compressor:
     def compress(volume: np.ndarray, bound: float) -> bytes:
-        return _load("zfpy").compress_numpy(volume, tolerance=bound)
+        return compressor_package("zfpy").compress_numpy(volume, tolerance=bound)
 
     def decompress(data: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-        return _load("zfpy").decompress_numpy(data)
+        return compressor_package("zfpy").decompress_numpy(data)
 
     return _Compressor(compress, decompress)
 
