@@ -1,6 +1,7 @@
-"""Memories: stored samples of past tasks in preallocated tensors."""
+"""Memories: stored samples of past tasks, in preallocated tensors or compressed."""
 
 from insituml.memory.base import Memory
+from insituml.memory.compressed import CompressedReservoir
 from insituml.memory.episodic import EpisodicMemory, EpisodicMemoryDataset
 from insituml.memory.herding import HerdingMemory
 from insituml.memory.loss_aware import LossAwareMemory
@@ -10,6 +11,7 @@ from insituml.memory.ring import RingMemory
 from insituml.memory.sketch import Sketch
 
 __all__ = [
+    "CompressedReservoir",
     "EpisodicMemory",
     "EpisodicMemoryDataset",
     "HerdingMemory",
