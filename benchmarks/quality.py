@@ -54,6 +54,7 @@ CANDIDATES: dict[str, dict[str, str]] = {
     "agem_layerwise": {"method.reference_size": REPLAYED},
     "gem": {"method.margin": "0,0.1,0.5,1,2"},
     "experience_replay": {"method.replay_size": REPLAYED},
+    "compressed_replay": {"method.replay_size": REPLAYED},
     "mir": {"method.replay_size": REPLAYED},
     "der": {"method.alpha": "0.1,0.3,1,3,10"},
     "der_plus_plus": {"method.alpha": "0.1,0.3,1,3,10"},

@@ -211,7 +211,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
                 plan.folder,
             )
             training.follow()
-    except (NoProducerError, ValueError, MemoryError) as error:
+    except (NoProducerError, ValueError, ImportError, MemoryError) as error:
         raise UserError(str(error)) from error
     print(f"stream: {training.log.summary()}", flush=True)
     return training, exit_code(training.ending)

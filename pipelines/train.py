@@ -187,7 +187,7 @@ def main(call: Invocation) -> float | None:
 
     try:
         train_unless_there(runs, training.workers, training.threads, call.output, tracker)
-    except (DivergedError, ValueError) as error:
+    except (DivergedError, ValueError, ImportError) as error:
         raise UserError(f"method={name}: {error}") from error
     except OSError:
         for run in runs:

@@ -24,6 +24,7 @@ OWN: dict[str, dict[str, Any]] = {
     "Combined": {
         "methods": [partial(ExperienceReplay, 9, 3), partial(EWC, 2.0), partial(AGEM, 9, 3)]
     },
+    "CompressedReplay": {"replay_size": 3},
     "DER": {"replay_size": 3},
     "DERPlusPlus": {"replay_size": 3},
     "EWC": {"fisher_samples": 8},

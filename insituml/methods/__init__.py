@@ -4,6 +4,7 @@ from insituml.methods.agem import AGEM
 from insituml.methods.agem_layerwise import AGEMLayerwise
 from insituml.methods.base import Method
 from insituml.methods.combined import Combined
+from insituml.methods.compressed_replay import CompressedReplay
 from insituml.methods.cumulative import Cumulative
 from insituml.methods.der import DER
 from insituml.methods.der_plus_plus import DERPlusPlus
@@ -37,6 +38,7 @@ __all__ = [
     "SGEM",
     "AGEMLayerwise",
     "Combined",
+    "CompressedReplay",
     "Cumulative",
     "DERPlusPlus",
     "ExperienceReplay",

@@ -54,12 +54,13 @@ _FAMILIES: tuple[tuple[tuple[str, str], dict[str, str]], ...] = (
             "generative_replay": "generative replay",
         },
     ),
-    (  # outputs held: to those of a model, or to sketches
+    (  # outputs held, to those of a model or to sketches; samples replayed that are compressed
         ("#CC79A7", "#9A4F7C"),
         {
             "lwf": "LwF",
             "weight_averaging": "weight averaging",
             "sketched_replay": "sketched replay",
+            "compressed_replay": "compressed replay",
         },
     ),
 )

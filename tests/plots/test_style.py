@@ -42,6 +42,7 @@ OURS = [
     "lwf",
     "weight_averaging",
     "sketched_replay",
+    "compressed_replay",
 ]
 
 # Machado, Oliveira & Fernandes, IEEE TVCG 2009, table 1 at severity 1, on linear RGB.
