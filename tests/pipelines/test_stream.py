@@ -449,6 +449,15 @@ def test_joint_keeps_the_stream_and_trains_as_from_files(root, tools) -> None:
     samples = sum(t.train for t in read_tasks(root / "transit/data/tasks").manifest.tasks)
     assert joint["steps"] == 3 * -(-samples // 3)  # 4 batches of 3 for 4 samples: 3 epochs
     assert abs(joint["steps"] - naive["steps"]) <= 3
+    plain = weights(root, "joint")
+    stream(
+        tools, root, "method=joint", "transit.batches_per_iteration=4", "training.mix_iterations=2"
+    )
+    mixed = load_checkpoint(root / "transit/runs/joint/seed_0/task_2.pt")
+    # Counted as if nothing was mixed.
+    counted = ("steps", "samples_seen", "samples_replayed", "flops")
+    assert [mixed.metadata[key] for key in counted] == [joint[key] for key in counted]
+    assert not same(mixed.state_dict(), plain)
 
 
 def test_waiting_time_is_used_only_when_asked_for(root, tools, monkeypatch) -> None:

@@ -13,6 +13,7 @@ from insituml.training import EpochRecord
 from pipelines.common.errors import UserError
 from pipelines.runs.mixing import mixing_in_files
 from pipelines.runs.worker import train_run
+from pipelines.stream import SECTIONS, plan
 
 
 @pytest.fixture
@@ -40,6 +41,15 @@ def test_what_has_no_neighbours_is_refused(points: Any) -> None:
     assert mixing_in_files({"mix_iterations": 0}, points.manifest) is None
     with pytest.raises(UserError, match="mix_iterations is 2, but points and images have no same"):
         mixing_in_files({"mix_iterations": 2}, points.manifest)
+
+
+def test_a_stream_of_points_is_refused_before_it_begins(
+    tools: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = ["data=toy8", "model=mlp", "training.mix_iterations=1"]
+    with pytest.raises(UserError, match="mix_iterations is 1, but points and images have no same"):
+        plan(tools.invoke(tmp_path, SECTIONS, *chosen))
 
 
 def test_tasks_normalised_each_in_its_own_way_are_refused(fields: Any) -> None:
