@@ -84,7 +84,7 @@ def streaming_rows(shape: tuple[int, ...], size: Size, label: str, is_large: boo
 
 
 def filled(
-    kind: type[Memory],
+    kind: Callable[..., Memory],
     batch: tuple[torch.Tensor, ...],
     losses: torch.Tensor,
     rows: int,

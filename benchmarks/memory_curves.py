@@ -93,6 +93,7 @@ class Curves:
             sample_bytes=sum(column.nbytes for column in one),
             numbers=one[0].numel(),
             latent=latent,
+            components=one[0].shape[1],
         )
 
     def measure(self, method: str, kind: str, name: str, overrides: Sequence[str]) -> Measured:

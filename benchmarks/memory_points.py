@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 OVERHEAD = 8
 """Bytes that a memory keeps for each sample beside it: the number of its task."""
+BESIDE_COMPRESSED = 24
+"""Bytes that one whose samples differ in size keeps: task, key and length."""
+LENGTH = 4
+"""Bytes of the length of a compressed component."""
 MAP = 4
 """Bytes of the number of a sketch's map."""
 SKETCH = 0.01
@@ -29,12 +33,15 @@ class Stream:
         Numbers in the input of one.
     latent
         Numbers in its latent.
+    components
+        Of its field.
     """
 
     samples: int
     sample_bytes: int
     numbers: int
     latent: int
+    components: int
 
     @property
     def bytes(self) -> int:
@@ -88,6 +95,16 @@ def _rows(row: Callable[[Stream], int]) -> Callable[[Stream, Sequence[float]], l
     return points
 
 
+def _compressed(stream: Stream, shares: Sequence[float]) -> list[Point]:
+    """Return bytes; how many samples these are, and whether all, the field decides."""
+    sizes = {share: int(share * stream.bytes) for share in sorted(shares)}
+    return [
+        Point(f"{s:g}", ("method.memory_size=null", f"method.memory.capacity_bytes={size}"))
+        for s, size in sizes.items()
+        if size >= _uncompressed(stream)
+    ]
+
+
 def sketch_row(stream: Stream, size: int, width: int) -> int:
     """Return the bytes of a sample of which ``size`` numbers of ``width`` bytes are sketched."""
     return (stream.latent + size) * width + MAP + OVERHEAD
@@ -138,6 +155,11 @@ def _with_outputs(stream: Stream) -> int:
     return stream.sample_bytes + 4 * stream.numbers + OVERHEAD
 
 
+def _uncompressed(stream: Stream) -> int:
+    """Return the bytes of a sample that zfp makes no smaller, for which there has to be room."""
+    return stream.sample_bytes + LENGTH * stream.components + BESIDE_COMPRESSED
+
+
 def _one_sketch(width: int) -> Callable[[Stream], int]:
     return lambda stream: sketch_row(stream, shortest_sketch(stream), width)
 
@@ -146,6 +168,7 @@ HALF = "method.memory.dtype=float16"
 CURVES: dict[str, Curve] = {
     "experience_replay": Curve("experience_replay", _rows(_float32), _float32),
     "replay_float16": Curve("experience_replay", _rows(_float16), _float16, (HALF,)),
+    "compressed_replay": Curve("compressed_replay", _compressed, _uncompressed),
     "replay_latents": Curve(
         "experience_replay", _rows(_latents), _latents, ("method.store=latent",)
     ),

@@ -13,13 +13,13 @@ from benchmarks.memory_curves import Curves, Measured, jobs_of
 from benchmarks.memory_points import CURVES, THRESHOLDS, Stream
 from benchmarks.report import Row
 from insituml.data.task import Task
-from insituml.memory import ReservoirMemory
+from insituml.memory import CompressedReservoir, ReservoirMemory
 from insituml.methods import DERPlusPlus, ExperienceReplay, Method, SketchedReplay
 from insituml.models import AutoEncoder2D
 from insituml.training import train
 
 SHAPE = (2, 12, 10)
-STREAM = Stream(samples=40, sample_bytes=4 * 240 + 8, numbers=240, latent=3)
+STREAM = Stream(samples=40, sample_bytes=4 * 240 + 8, numbers=240, latent=3, components=2)
 SHARES = memory_curves.SHARES
 CLASSES = {
     "experience_replay": ExperienceReplay,
@@ -56,7 +56,11 @@ def built(method: str, overrides: tuple[str, ...]) -> Method:
     )
 
 
-@pytest.mark.parametrize("name", [name for name in CURVES if name != "gpm"])
+OTHERS = {"gpm", "compressed_replay"}
+"""Curves whose points are no numbers of samples."""
+
+
+@pytest.mark.parametrize("name", [name for name in CURVES if name not in OTHERS])
 def test_a_point_keeps_what_it_is_asked_to_keep_and_no_row_for_nothing(name: str) -> None:
     curve = CURVES[name]
     points = curve.points(STREAM, SHARES)
@@ -84,8 +88,29 @@ def test_a_point_keeps_what_it_is_asked_to_keep_and_no_row_for_nothing(name: str
         assert sizes[-1] > 0.2 * STREAM.bytes
 
 
+def test_compressed_samples_have_all_the_bytes_of_a_share_and_need_no_more() -> None:
+    pytest.importorskip("zfpy")
+    points = CURVES["compressed_replay"].points(STREAM, SHARES)
+    smallest = CURVES["compressed_replay"].smallest(STREAM)
+    assert smallest == 4 * 240 + 8 + 2 * 4 + 24
+    enough = [f"{share:g}" for share in SHARES if share * STREAM.bytes >= smallest]
+    assert [point.name for point in points] == enough
+    kept = []
+    for point in points:
+        options = dict(text.split("=") for text in point.overrides)
+        capacity = int(options["method.memory.capacity_bytes"])
+        assert capacity == int(float(point.name) * STREAM.bytes)
+        memory = CompressedReservoir(capacity_bytes=capacity)
+        for task in make_tasks():
+            memory.add(task.train, task.index)
+        assert memory.bytes <= capacity
+        kept.append(len(memory))
+    assert kept[0] >= 1  # not one is too large
+    assert kept == sorted(set(kept))
+
+
 def test_sketches_grow_once_every_sample_has_one() -> None:
-    points = CURVES["sketched_replay"].points(Stream(100, 4000, 1000, 8), SHARES)
+    points = CURVES["sketched_replay"].points(Stream(100, 4000, 1000, 8, 1), SHARES)
     kept = [dict(o.split("=") for o in point.overrides) for point in points]
     sizes = [int(options["method.sketch_size"]) for options in kept]
     rows = [

@@ -233,6 +233,20 @@ def test_the_capacity_of_a_memory_is_given_in_bytes(root, tools) -> None:
         plan(tools.invoke(root, SECTIONS, *INLINE, *REPLAY, "method.memory_size=null"))
 
 
+def test_a_compressor_that_is_missing_is_one_line(tools, tmp_path, monkeypatch) -> None:
+    tools.make_stream(tools.images_data(), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "zfpy", None)  # what Python takes for a package that is none
+    options = ["model=convolutional", "model.channels=[2]", "model.latent_channels=1"]
+    options += ["method=compressed_replay", "training.seeds=[0]", "tracking=none"]
+    call = tools.invoke(tmp_path, SECTIONS, "experiment=digits", *options, "training.workers=0")
+    with pytest.raises(UserError) as error:
+        main(call)
+    assert str(error.value).startswith("method=compressed_replay: zfpy is not installed")
+    assert str(error.value).endswith("pip install 'insituml[compressors]'")
+    assert "\n" not in str(error.value)
+
+
 def alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
