@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from insituml.models.convolutional_autoencoder import check_field
 from insituml.models.layers import initialise
 from insituml.models.linear_path import LinearPath
 from insituml.models.refinement import Refinement
+from insituml.models.symmetry import MirrorSymmetry
 
 ENCODERS = ("linear", "corrected")
 
@@ -46,6 +47,10 @@ class HybridAutoEncoder(ContinualLearner):
         Width of the layer through which the refinement sees z.
     weighted
         Whether a sample's last latent is the weight g; False: g is 1.
+    symmetry
+        Of all samples, such as ``{2: (1, 1, -1)}``: mirrored along grid axis 2, and the third
+        component times -1, each is itself. The refinement adds nothing else then; principal
+        components of such samples have the symmetry anyway.
     loss
         Reconstruction loss; see :class:`~insituml.learner.ContinualLearner`.
     generator
@@ -54,7 +59,8 @@ class HybridAutoEncoder(ContinualLearner):
     Raises
     ------
     ValueError
-        If an option is unknown, there is no level or axis, or the latents leave no component.
+        If an option is unknown, there is no level or axis, the latents leave no component, or the
+        symmetry is of another grid.
 
     References
     ----------
@@ -71,6 +77,7 @@ class HybridAutoEncoder(ContinualLearner):
         encoder: str = "linear",
         hidden_size: int = 256,
         weighted: bool = True,
+        symmetry: Mapping[int, Sequence[int]] | None = None,
         *,
         loss: str = "mse",
         generator: torch.Generator | None = None,
@@ -86,6 +93,7 @@ class HybridAutoEncoder(ContinualLearner):
                 f"{'a component and the weight' if weighted else 'a component'}"
             )
         self.weighted = weighted
+        self.symmetry = MirrorSymmetry(symmetry or {}, input_shape)
         # torch's layers draw weights from the global generator, only to be overwritten below.
         with torch.random.fork_rng(devices=[]):
             self.refinement = Refinement(input_shape, channels, count, hidden_size)
@@ -142,7 +150,7 @@ class HybridAutoEncoder(ContinualLearner):
 
     def _decoded(self, code: Tensor) -> tuple[Tensor, Tensor]:
         linear = self.linear.decode(code)
-        return linear, self.refinement(linear, code)
+        return linear, self.symmetry(self.refinement(linear, code))
 
     def _weighed(self, refined: Tensor, latent: Tensor) -> Tensor:
         if not self.weighted:

@@ -173,3 +173,31 @@ def test_what_decoding_needs_is_enough_without_directions_that_are_only_followed
     other.load_state_dict({**other.state_dict(), **state})
     latent = torch.randn(6, 4, generator=seeded(3))
     torch.testing.assert_close(other.decode(latent), model.decode(latent))
+
+
+def test_a_symmetry_of_the_samples_is_one_of_their_reconstructions() -> None:
+    """The correction is the projection of what an unconstrained twin adds."""
+    shape, signs = (2, 6, 8), torch.tensor([1.0, -1.0]).view(2, 1, 1)
+
+    def image(x: torch.Tensor) -> torch.Tensor:
+        return x.flip(2) * signs
+
+    x = fields(40, shape)
+    x = x + image(x)
+    models = [HybridAutoEncoder(shape, (4, 6), 6, symmetry=s) for s in (None, {0: (1, -1)})]
+    for model in models:
+        model.observe((x,))
+        disturbed(model).train()
+    free, bound = (model(x)[1] - model.linear_reconstruction(x) for model in models)
+    torch.testing.assert_close(bound, (free + image(free)) / 2)
+    assert (free - image(free)).abs().mean() > 0.01
+    for model in models:  # whatever is known, no symmetric sample gets worse by it
+        model.eval()
+    errors = [model.errors((x,))["mse"].mean() for model in models]
+    assert errors[1] <= errors[0]
+
+
+@pytest.mark.parametrize("symmetry", [{2: (1, -1)}, {-1: (1, 1)}, {0: (1,)}, {0: (1, 0)}])
+def test_a_symmetry_of_another_grid_is_refused(symmetry) -> None:
+    with pytest.raises(ValueError, match="grid axis from 0 to 1, and 1 or -1 for each of 2"):
+        HybridAutoEncoder((2, 6, 8), (4,), 6, symmetry=symmetry)
