@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -106,9 +107,15 @@ def _check(overrides: Sequence[str], name: str) -> None:
         _check_sections(config)
 
 
+@cache
+def _usual(conf: Path) -> DictConfig:
+    """Return what ``conf`` composes to without overrides: once, as a sweep has many jobs."""
+    return composed([])
+
+
 def _check_sections(config: DictConfig) -> None:
     """Refuse keys that nothing reads, and sections that are none."""
-    with_all = composed([])
+    with_all = _usual(CONF)
     accepted = ", ".join(map(str, with_all))
     for key in sorted(map(str, config.keys() - with_all.keys())):
         raise UserError(f"{key} is not a section of the configuration; there are: {accepted}")

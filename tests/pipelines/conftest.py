@@ -77,6 +77,29 @@ def torch_is_left_as_it_was() -> Iterator[None]:
     torch.use_deterministic_algorithms(strict)
 
 
+def _draw_here(draw: Callable[..., None], jobs: Sequence[tuple[Any, ...]], workers: int) -> None:
+    for job in jobs:
+        draw(print, *job)
+
+
+@pytest.fixture
+def drawn_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw in this process what a command would draw in others, which take seconds to start."""
+    monkeypatch.setattr("pipelines.results.figures.do_side_by_side", _draw_here)
+
+
+@pytest.fixture
+def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave figures out, which take longer than everything else."""
+    monkeypatch.setattr("pipelines.results.figures.draw_figures", lambda *arguments: None)
+
+
+@pytest.fixture
+def only_shared_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures of each method, and draw those that compare."""
+    monkeypatch.setattr("pipelines.results.figures.draw_method", lambda *arguments: None)
+
+
 def write_fields(folder: Path, steps: int = 7) -> np.ndarray:
     """Write data_<100 i>.npy; components differ in scale, and all drift."""
     rng = np.random.default_rng(4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,20 @@ def evaluate(root: Path, methods=METHODS) -> dict[str, Summary]:
     return {m: evaluate_method(m, files, root, Tracker()) for m in methods}
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """Where the first test that needs them leaves trained methods for the others."""
+    return tmp_path_factory.mktemp("trained") / "root"
+
+
 @pytest.fixture
-def root(tools, make_run, tmp_path) -> Path:
+def root(tools, make_run, tmp_path, trained) -> Path:
     """Three methods with three seeds, trained and evaluated on points."""
-    tools.make_stream(tools.points_data(), tmp_path)
-    train(tmp_path, make_run)
-    evaluate(tmp_path)
-    return tmp_path
+    if not trained.exists():
+        tools.make_stream(tools.points_data(), trained)
+        train(trained, make_run)
+        evaluate(trained)
+    return Path(shutil.copytree(trained, tmp_path, dirs_exist_ok=True))
 
 
 def is_png(path: Path) -> bool:
@@ -218,9 +226,10 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
 
 @pytest.mark.parametrize("holdout", [0.3, 0.5])
 def test_tasks_of_one_held_out_sample_have_no_latent_drift(
-    holdout, tools, make_run, tmp_path
+    holdout, tools, make_run, tmp_path, monkeypatch
 ) -> None:
     """A whole volume is one sample: its latent has no spread to compare a drift with."""
+    monkeypatch.setattr("pipelines.results.figures._draw_shared", lambda *arguments: None)
     tools.write_fields(tmp_path / "fields", 11)
     data = tools.field_data(tmp_path / "fields", chunk=None, holdout=holdout)
     tools.make_stream(data, tmp_path)
@@ -336,14 +345,15 @@ def test_reconstructions_are_in_physical_units_and_whole(kind, tools, make_run, 
 
 
 def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, tmp_path) -> None:
+    methods = ("naive", "joint")
     stream = tools.make_stream(tools.points_data(), tmp_path)
     call = tools.invoke(tmp_path, ["model"], "experiment=toy8_flow")
     facts = facts_of(3, stream.manifest.sample_shape, stream.manifest.condition_size)
     assert facts == {"tasks": 3, "sample_shape": [2], "condition_size": 8}
     model = call.section("model", **facts)
     model |= {"couplings": 2, "hidden_sizes": [8], "bins": 4}
-    train(tmp_path, make_run, seeds=(0, 1), model=model)
-    summaries = evaluate(tmp_path)
+    train(tmp_path, make_run, methods, seeds=(0, 1), model=model)
+    summaries = evaluate(tmp_path, methods)
     assert {(s.metric, s.generative) for s in summaries.values()} == {("nll", True)}
 
     # The numbers are those of the library, and the samples those of the learners.
@@ -355,7 +365,7 @@ def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, t
     assert list(matrices) == ["nll"]
     read = read_matrices(tmp_path, "naive", "loss_matrix.csv", "nll")[0]
     np.testing.assert_array_equal(read, matrices["nll"][1:])
-    works = {m: {k: summaries[m].seeds["0"].pop(k) for k in WORK} for m in ("naive", "joint")}
+    works = {m: {k: summaries[m].seeds["0"].pop(k) for k in WORK} for m in methods}
     assert all(work["flops"] > 0 for work in works.values())
     assert summaries["naive"].seeds["0"] == {
         "final_average_error": metrics.final_average_error(read),
@@ -379,9 +389,9 @@ def test_a_flow_is_judged_by_its_likelihood_and_shows_samples(tools, make_run, t
             expected = learner.sample((condition,), generator=torch.Generator().manual_seed(0))
             np.testing.assert_allclose(drawn[j, k], expected * std + mean, rtol=1e-4, atol=1e-4)
 
-    compare(METHODS, tmp_path, tmp_path, Tracker())
+    compare(methods, tmp_path, tmp_path, Tracker())
     found = {path.stem for path in (tmp_path / "figures").iterdir()}
-    assert {f"{name}_{m}" for name in ("samples", "loss_matrix") for m in METHODS} <= found
+    assert {f"{name}_{m}" for name in ("samples", "loss_matrix") for m in methods} <= found
     assert not any(name.startswith("reconstructions") for name in found)
     assert all(map(is_png, (tmp_path / "figures").iterdir()))
 
@@ -425,7 +435,9 @@ def test_the_experiment_that_was_chosen_travels_with_the_runs(root, tools, make_
     assert evaluate(root, ("naive",))["naive"].experiment == "toy8_flow"
 
 
-def test_of_one_seed_nothing_is_said_to_differ(tools, make_run, tmp_path) -> None:
+def test_of_one_seed_nothing_is_said_to_differ(
+    tools, make_run, tmp_path, only_shared_drawn
+) -> None:
     tools.make_stream(tools.points_data(), tmp_path)
     train(tmp_path, make_run, seeds=(0,))
     evaluate(tmp_path)
@@ -438,7 +450,9 @@ def test_of_one_seed_nothing_is_said_to_differ(tools, make_run, tmp_path) -> Non
     assert not (tmp_path / "figures/critical_difference.png").exists()
 
 
-def test_ranks_are_drawn_for_three_methods_and_two_seeds(tools, make_run, tmp_path) -> None:
+def test_ranks_are_drawn_for_three_methods_and_two_seeds(
+    tools, make_run, tmp_path, only_shared_drawn
+) -> None:
     tools.make_stream(tools.points_data(), tmp_path)
     methods = ("naive", "ewc", "experience_replay", "joint")
     train(tmp_path, make_run, methods, seeds=(0, 1))
@@ -485,7 +499,7 @@ def test_what_is_missing_or_damaged_is_named(tools, make_run, tmp_path) -> None:
         evaluate(tmp_path, ["naive"])
 
 
-def test_plot_draws_what_is_there_and_says_what_is_not(root, tools, capsys) -> None:
+def test_plot_draws_what_is_there_and_says_what_is_not(root, tools, capsys, request) -> None:
     chosen = "pipeline.methods=[naive,ewc,joint,agem]"
     main(tools.invoke(root, SECTIONS, "tracking=none", chosen))
     said = capsys.readouterr().out
@@ -495,11 +509,13 @@ def test_plot_draws_what_is_there_and_says_what_is_not(root, tools, capsys) -> N
     assert "`python -m pipelines.train method=ewc`" in line
     board = pd.read_csv(root / "results/leaderboard.csv")
     assert set(board["method"]) == {"naive", "joint"}
+    assert is_png(root / "figures/loss_matrix_joint.png")  # by a process of its own
+    request.getfixturevalue("nothing_drawn")
     main(tools.invoke(root, SECTIONS, "tracking=none", "pipeline.methods=[naive,joint]"))
     assert "left out" not in capsys.readouterr().out
 
 
-def test_a_new_metric_is_a_row_of_the_table(root, tools, monkeypatch, tmp_path) -> None:
+def test_a_new_metric_is_a_row_of_the_table(root, monkeypatch, only_shared_drawn) -> None:
     """One place: it is then in every summary, table, figure and tracking store."""
     added = metrics.Metric(
         "worst_error",
@@ -520,8 +536,7 @@ def test_a_new_metric_is_a_row_of_the_table(root, tools, monkeypatch, tmp_path) 
         def compared(self, identity, numbers, folder) -> None:
             heard.update(numbers)
 
-    save = plots.save
-    monkeypatch.setattr(plots, "save", lambda f, path: (drawn.append(f), save(f, path)))
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
     markdown = compare(METHODS, root, root, Listener())
     board = pd.read_csv(root / "results/leaderboard.csv").set_index("method")
     assert board.loc["naive", "worst_error"] == pytest.approx(worst.mean())

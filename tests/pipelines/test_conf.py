@@ -77,11 +77,17 @@ def fits(experiment: str, group: str, name: str) -> bool:
     return set(own) <= set(content(group, name))
 
 
-@pytest.mark.parametrize("row", range(max(map(len, GROUPS.values()))))
+@pytest.mark.parametrize("row", range(max(len(GROUPS[g]) for g in SWAPPED if g != "method")))
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_path) -> None:
-    """Row by row through all groups at once: each file meets each experiment."""
+    """Row by row through all groups at once: each file meets each experiment.
+
+    Methods, of which there are twice as many, are handed out over experiments: each meets some
+    here, and all of them below.
+    """
     chosen = {group: GROUPS[group][row % len(GROUPS[group])] for group in SWAPPED}
+    turn = row * len(EXPERIMENTS) + EXPERIMENTS.index(experiment)
+    chosen["method"] = GROUPS["method"][turn % len(GROUPS["method"])]
     for group, name in chosen.items():
         if not fits(experiment, group, name):  # such as channels for a model without
             (entry,) = (
@@ -105,6 +111,17 @@ def test_every_file_composes_with_every_experiment(experiment, row, tools, tmp_p
     # An experiment's own values stand above those of the group's file, and nothing adds keys.
     for name in SECTIONS:
         assert set(sections[name]) == set(content(name, chosen[name]))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_method_has_its_values_in_every_experiment(experiment, tools, tmp_path) -> None:
+    """No experiment sets values of a method (see below): composed once, it takes each file."""
+    call = tools.invoke(tmp_path, SECTIONS, f"experiment={experiment}")
+    for name in GROUPS["method"]:
+        call.config.method = content("method", name)
+        node = call.section("method", **facts_of(experiment))
+        validate_target(node, "method")
+        assert set(node) == set(content("method", name))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

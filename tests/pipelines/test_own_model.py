@@ -17,7 +17,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from insituml.checkpoint_file import read_checkpoint_file
-from pipelines.common.cli import Invocation
+from pipelines import evaluate
+from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.errors import UserError
 from pipelines.common.fitting import fitting, open_to_new_keys
 from pipelines.common.located import find_from_here
@@ -308,19 +309,30 @@ def command(stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_other_processes_find_the_model_too(project, tools) -> None:
-    """Workers that train, and a later evaluation, which is told whose checkpoints to trust."""
-    (project / "mymodel.py").write_text(readme_model())
+def test_other_processes_find_the_model_too(project, tools, monkeypatch, capsys) -> None:
+    """Workers that train, and a later evaluation, which is told whose checkpoints to trust.
+
+    This process has heard nothing of the model when it evaluates: no other test calls it so.
+    """
+    (project / "elsewhere.py").write_text(readme_model())
     tools.make_stream(tools.images_data(), project)
-    own = ["tracking=none", "model._target_=mymodel.MyModel", "model.width=6"]
-    training = ["training.epochs=1", "training.workers=2", "training.seeds=[0,1]"]
+    own = ["tracking=none", "model._target_=elsewhere.MyModel", "model.width=6"]
+    training = ["training.epochs=1", "training.workers=1", "training.seeds=[1]"]
     done = command("train", *own, *training)
     assert done.returncode == 0, done.stderr
     assert (project / "runs/naive/seed_1/task_1.pt").exists()
     assert "Traceback" not in done.stderr
-    refused = command("evaluate", "tracking=none")
-    assert refused.returncode == 2
-    assert "in a command model._target_=mymodel.MyModel\n" in refused.stderr
-    assert refused.stderr.count("\n") == 1
-    done = command("evaluate", *own[:2])
-    assert done.returncode == 0, done.stderr
+
+    def evaluate_here(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["evaluate", "experiment=digits", *arguments])
+        run_stage(evaluate.main, evaluate.SECTIONS, "")
+
+    assert "elsewhere" not in sys.modules
+    with pytest.raises(SystemExit) as refused:
+        evaluate_here("tracking=none")
+    said = capsys.readouterr().err
+    assert refused.value.code == 2
+    assert "in a command model._target_=elsewhere.MyModel\n" in said
+    assert said.count("\n") == 1
+    evaluate_here(*own[:2])
+    assert (project / "evaluations/naive/loss_matrix.csv").exists()

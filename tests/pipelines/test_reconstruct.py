@@ -202,7 +202,7 @@ def trained_in_transit(tools: Any, root: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("trained", [trained_from_files, trained_in_transit])
 def test_a_checkpoint_of_the_pipeline_says_how_its_samples_were_made(
-    trained: Any, fields: np.ndarray, tools: Any, tmp_path: Path
+    trained: Any, fields: np.ndarray, tools: Any, tmp_path: Path, nothing_drawn: None
 ) -> None:
     path, folder = trained(tools, tmp_path)
     files = TaskFiles.open(folder)

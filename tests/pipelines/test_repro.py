@@ -1,10 +1,16 @@
-"""`select` and `dvc repro`, as a user calls them, for every experiment on tiny data."""
+"""`select` and `dvc repro`, as a user calls them, for every experiment on tiny data.
+
+DVC itself runs two experiments, with and without data from outside; of the others the same stages
+are called in this process, which saves a dozen processes each.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +19,10 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.repo import Repo
+
+from pipelines import versions
+from pipelines.common.cli import run_stage
 
 ROOT = Path(__file__).parents[2]
 METHODS = ["naive", "joint"]
@@ -55,6 +65,7 @@ TINY: dict[str, dict[str, Any]] = {
         "model": {"channels": [2], "latent_size": 2},
     },
 }
+BY_DVC = ("pic", "toy8")
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -107,28 +118,74 @@ def call(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("experiment", TINY)
-def test_every_experiment_ends_well(experiment, tools, published, tmp_path) -> None:
-    if experiment == "fbpic":
-        pytest.importorskip("fbpic")
-    project = tmp_path / ("Ordner mit Lücke" if experiment == "toy8" else "project")
+def prepared(project: Path, experiment: str, tools: Any, published: Any) -> None:
+    """Make a clone in which the experiment is tiny, and the data from outside that it reads."""
     copied(project)
-    more = outside_data(experiment, tools, published, tmp_path / "files")
+    more = outside_data(experiment, tools, published, project.with_name("files"))
     shrink(project, experiment, **more)
-    call(project, "pipelines.select", f"experiment={experiment}")
-    call(project, "dvc", "repro")
+
+
+def check_results(project: Path) -> None:
     for root in (project, project / "transit"):
         metrics = json.loads((root / "results/metrics.json").read_text())
         assert set(metrics) >= {"naive", "joint"}
         assert (root / "figures/leaderboard.png").exists()
         for method in METHODS:
             assert (root / f"runs/{method}/seed_0/task_0.pt").exists()
+
+
+@pytest.mark.parametrize("experiment", BY_DVC)
+def test_dvc_repro_ends_well_and_is_not_needed_twice(
+    experiment, tools, published, tmp_path
+) -> None:
+    project = tmp_path / ("Ordner mit Lücke" if experiment == "toy8" else "project")
+    prepared(project, experiment, tools, published)
+    call(project, "pipelines.select", f"experiment={experiment}")
+    call(project, "dvc", "repro")
+    check_results(project)
     # Nothing that ran once runs again, and what says how long it took is no part of the lock.
     lock = (project / "dvc.lock").read_text()
     ran = re.findall("Running stage '([^']*)'", call(project, "dvc", "repro"))
     assert ran == ["versions"]  # which looks what is installed
     assert (project / "dvc.lock").read_text() == lock
     assert "timings" not in lock
+
+
+@pytest.fixture
+def stage_in(monkeypatch: pytest.MonkeyPatch, drawn_here: None) -> Any:
+    """Return a function that calls a stage in a project as ``python -m`` does, in this process."""
+
+    def call_here(project: Path, name: str, *arguments: str) -> None:
+        for module in ("common.cli", "common.composition", "common.fitting", "plot", "select"):
+            found = importlib.import_module(f"pipelines.{module}")
+            monkeypatch.setattr(found, "CONF", project / "conf")
+        monkeypatch.chdir(project)
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        module = importlib.import_module(name)
+        run_stage(module.main, module.SECTIONS, "")
+
+    return call_here
+
+
+@pytest.mark.parametrize("experiment", sorted(TINY.keys() - set(BY_DVC)))
+def test_every_stage_ends_well(experiment, tools, published, tmp_path, stage_in) -> None:
+    """In the order and with the arguments that DVC takes from ``dvc.yaml``."""
+    if experiment == "fbpic":
+        pytest.importorskip("fbpic")
+    project = tmp_path / "project"
+    prepared(project, experiment, tools, published)
+    stage_in(project, "pipelines.select", f"experiment={experiment}")
+    with Repo(str(project)) as repo:
+        stages = [(s.cmd, [out.def_path for out in s.outs]) for s in repo.index.stages]
+    for command, outputs in stages:
+        python, option, name, *arguments = shlex.split(command)
+        assert (python, option) == ("python", "-m")
+        if name == "pipelines.versions":  # which reads no configuration
+            versions.main()
+        else:
+            stage_in(project, name, *arguments)
+        assert [path for path in outputs if not (project / path).exists()] == []
+    check_results(project)
 
 
 def copied(project: Path) -> None:

@@ -25,6 +25,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.schema import Transit
 from pipelines.common.task_files import read_tasks
 from pipelines.evaluate import evaluate_method
+from pipelines.results import figures
 from pipelines.results.tables import comparable
 from pipelines.stream import DIED, LOG, SECTIONS, STALLED, finish, learn, main, plan
 from pipelines.tracking.base import Tracker
@@ -82,6 +83,12 @@ def run(tools: Any, root: Path, *more: str) -> None:
     main(tools.invoke(root, SECTIONS, *overrides(*more)))
 
 
+def draw_only(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out other methods' own figures, which look the same and take long."""
+    draw = figures.draw_method
+    monkeypatch.setattr(figures, "draw_method", lambda m, *rest: m == method and draw(m, *rest))
+
+
 def weights(root: Path, method: str, task: int = 2, seed: int = 0) -> dict[str, torch.Tensor]:
     path = root / f"transit/runs/{method}/seed_{seed}/task_{task}.pt"
     return load_checkpoint(path).state_dict()
@@ -106,7 +113,10 @@ def poison(root: Path, number: int, value: float = np.nan) -> None:
     np.save(file, values)
 
 
-def test_methods_and_seeds_share_one_stream_and_come_out_as_from_files(root, tools, capsys) -> None:
+def test_methods_and_seeds_share_one_stream_and_come_out_as_from_files(
+    root, tools, capsys, drawn_here, monkeypatch, request
+) -> None:
+    draw_only("ewc", monkeypatch)
     run(tools, root, "transit.methods=[naive,experience_replay,ewc]", "training.seeds=[0,3]")
     found = {path.relative_to(root / "transit").as_posix() for path in root.rglob("transit/**/*")}
     assert {
@@ -140,6 +150,7 @@ def test_methods_and_seeds_share_one_stream_and_come_out_as_from_files(root, too
     assert said.count("0 iterations lost in 0 gaps, 0 iterations rejected") == 1
     # Alone on a stream a method ends with the same bits, and meets the others in the tables.
     alone = weights(root, "experience_replay")
+    request.getfixturevalue("nothing_drawn")
     run(tools, root, "method=experience_replay", "training.seeds=[0,3]")
     assert same(weights(root, "experience_replay"), alone)
     assert "| naive |" in (root / "transit/results/leaderboard.md").read_text()
@@ -215,7 +226,7 @@ def test_an_interrupted_call_goes_on_with_the_same_bits(method, more, root, tool
 
 
 def test_a_killed_trainer_goes_on_with_the_same_bits_joint_too(root, tools) -> None:
-    chosen = ["transit.methods=[agem,joint]", "transit.batches_per_iteration=60"]
+    chosen = ["transit.methods=[agem,joint]", "transit.batches_per_iteration=30"]
     stream(tools, root, *chosen)
     expected = tools.contents(root / "transit/runs")
     command = [sys.executable, "-m", "pipelines.stream", *overrides(*chosen)]
@@ -264,7 +275,7 @@ def plan_and_die(file: Path) -> Any:
 
 
 def test_after_the_producers_death_all_is_evaluated_and_the_same_command_goes_on(
-    root, tools, capsys, monkeypatch
+    root, tools, capsys, monkeypatch, drawn_here, only_shared_drawn
 ) -> None:
     more = ["transit.batches_after_death=3"]
     stream(tools, root, *more)
@@ -329,7 +340,7 @@ def test_methods_that_learned_other_steps_are_not_compared(root, tools, monkeypa
     ids=["nothing to evaluate", "diverged"],
 )
 def test_a_death_has_its_exit_code_whatever_else_happened(
-    number, more, expected, root, tools, monkeypatch
+    number, more, expected, root, tools, monkeypatch, nothing_drawn
 ) -> None:
     monkeypatch.setattr("pipelines.stream.plan", plan_and_die(root / f"fields/data_{number}.npy"))
     with pytest.raises(UserError, match=expected) as caught:
@@ -472,7 +483,7 @@ def test_waiting_time_is_used_only_when_asked_for(root, tools, monkeypatch) -> N
         assert steps() == expected
 
 
-def test_a_run_that_diverges_leaves_the_others_alone(root, tools, capsys) -> None:
+def test_a_run_that_diverges_leaves_the_others_alone(root, tools, capsys, nothing_drawn) -> None:
     stream(tools, root)
     alone = weights(root, "naive")
     more = ["method=mas", "method.strength=1e300", "transit.methods=[naive,mas]"]
@@ -517,8 +528,11 @@ def test_the_converged_bound_trains_on_the_whole_stream_when_it_has_ended(root, 
 
 
 @pytest.mark.parametrize("kind", ["points", "images"])
-def test_points_and_images_stream_and_come_out_as_from_files(kind, root, tools) -> None:
+def test_points_and_images_stream_and_come_out_as_from_files(
+    kind, root, tools, drawn_here, monkeypatch
+) -> None:
     """The held-out samples are those of the split stage, up to the order in which they come."""
+    draw_only("agem", monkeypatch)
     data = {"points": tools.points_data, "images": tools.images_data}[kind](validation=0.05)
     files = tools.make_stream(data, root)
     chosen = {
@@ -574,7 +588,9 @@ def test_iterations_are_not_given_to_streams_that_know_theirs(root, tools) -> No
         main(tools.invoke(root, SECTIONS, "data=toy8", *TINY, "transit.iterations=[0,5,1]"))
 
 
-def test_a_sweep_returns_the_final_error_of_each_job(root, tools) -> None:
+def test_a_sweep_returns_the_final_error_of_each_job(
+    root, tools, drawn_here, only_shared_drawn
+) -> None:
     from dataclasses import replace
 
     call = tools.invoke(root, SECTIONS, *overrides(), "part=test")

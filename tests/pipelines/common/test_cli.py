@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from pipelines import split
 from pipelines.common.arguments import Arguments
-from pipelines.common.cli import Invocation
+from pipelines.common.cli import Invocation, run_stage
 from pipelines.common.composition import check_composition
 from pipelines.common.errors import UserError
 from pipelines.train import plan
@@ -63,20 +64,27 @@ def test_what_cannot_be_composed(override, expected) -> None:
     assert expected in str(caught.value)
 
 
-def test_a_sweep_whose_jobs_all_fail_leaves_what_lay_in_its_folder(tmp_path: Path) -> None:
+def split_in(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """Call the stage as ``python -m`` does, in this process; there are no data: it fails."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["pipelines.split", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_stage(split.main, split.SECTIONS, "")
+    assert ended.value.code == 2
+
+
+def test_a_sweep_whose_jobs_all_fail_leaves_what_lay_in_its_folder(tmp_path, monkeypatch) -> None:
     earlier = tmp_path / "sweep/results.txt"
     earlier.parent.mkdir()
     earlier.write_text("of an earlier sweep")
-    done = command(tmp_path, "split", "-m", "hydra.sweep.dir=sweep", "data.split.seed=1,2")
-    assert done.returncode == 2
+    split_in(tmp_path, monkeypatch, "-m", "hydra.sweep.dir=sweep", "data.split.seed=1,2")
     assert earlier.read_text() == "of an earlier sweep"
 
 
-def test_a_sweep_whose_jobs_all_fail_leaves_no_folder_but_the_users(tmp_path: Path) -> None:
+def test_a_sweep_whose_jobs_all_fail_leaves_no_folder_but_the_users(tmp_path, monkeypatch) -> None:
     here = tmp_path / "empty"
     here.mkdir()
-    done = command(here, "split", "-m", "data.split.seed=1,2")
-    assert done.returncode == 2
+    split_in(here, monkeypatch, "-m", "data.split.seed=1,2")
     assert list(here.iterdir()) == []
 
 

@@ -49,8 +49,15 @@ def test_workers_train_the_same_weights_say_the_same_and_fail_aloud(
     expected: dict[int, list[object]] = {0: [], 1: []}
     train_all(here, 0, 1, lambda run, record: expected[run.recipe.seed].append(record))
     heard: dict[int, list[object]] = {0: [], 1: [], 2: []}
+    moved: list[int] = []
     with pytest.raises(ValueError, match="no more of this"):
-        train_all([bad, *there], 2, 1, lambda run, record: heard[run.recipe.seed].append(record))
+        train_all(
+            [bad, *there],
+            2,
+            1,
+            lambda run, record: heard[run.recipe.seed].append(record),
+            moved.append,
+        )
     for a, b in zip(here, there, strict=True):
         for task in range(3):
             left, right = (run.checkpoint(task).read_bytes() for run in (a, b))
@@ -60,6 +67,10 @@ def test_workers_train_the_same_weights_say_the_same_and_fail_aloud(
         steps = [r.first_step for r in heard[a.recipe.seed] if isinstance(r, EpochRecord)]
         assert steps == sorted(steps)
         assert isinstance(heard[a.recipe.seed][-1], TaskRecord)
+        assert (a.timing()["side_by_side"], b.timing()["side_by_side"]) == (1, 2)
+    # A bar moves by every step, those of the run that failed too.
+    epochs = [r for records in heard.values() for r in records if isinstance(r, EpochRecord)]
+    assert sum(moved) == sum(len(epoch.losses) for epoch in epochs)
     assert [r.task for r in heard[2] if isinstance(r, TaskRecord)] == [0]
     assert bad.checkpoint(0).exists()
     assert not bad.checkpoint(1).exists()

@@ -10,7 +10,7 @@ import pytest
 
 from insituml import progress
 from insituml.training import EpochRecord
-from pipelines.runs.pool import train_all
+from pipelines.runs.pool import beside, train_all
 from pipelines.runs.progress import StepBar, StreamBar
 from pipelines.runs.publish import publish
 
@@ -32,12 +32,10 @@ BUDGET = {"budget": 25, "accumulate": 2}
 
 
 @pytest.mark.parametrize(
-    "workers, method, more",
-    [(0, "naive", {}), (0, "joint", {}), (2, "ewc", {}), (0, "agem", BUDGET), (0, "joint", BUDGET)],
+    "method, more", [("naive", {}), ("joint", {}), ("agem", BUDGET), ("joint", BUDGET)]
 )
-def test_a_bar_ends_where_training_does(
-    workers, method, more, monkeypatch, make_run, tools, points
-) -> None:
+def test_a_bar_ends_where_training_does(method, more, monkeypatch, make_run, tools, points) -> None:
+    """With workers too: ``test_pool.py`` counts the steps that come from them."""
     terminal = on_a_terminal(monkeypatch)
     training = {**tools.TRAINING, **more}
     runs = [make_run(method, seed=s, training=training) for s in (0, 1)]
@@ -49,7 +47,7 @@ def test_a_bar_ends_where_training_does(
             before.append(shown.bar.n)
             shown.hear(run, record)
 
-    train_all(runs, workers, 1, listen, shown.move)
+    train_all(runs, 0, 1, listen, shown.move)
     steps = sum(run.timing()["steps"] for run in runs)
     assert shown.bar.n == shown.bar.total == steps
     assert before == sorted(before)
@@ -85,8 +83,9 @@ def test_nothing_is_drawn_where_there_is_no_terminal(capsys, make_run) -> None:
 
 @pytest.mark.parametrize("workers, together", [(0, 1), (1, 1), (2, 2), (5, 2)])
 def test_timings_say_how_many_trained_at_once(workers, together, make_run, tmp_path) -> None:
-    runs = [make_run("naive", seed=s) for s in (0, 1)]
-    train_all(runs, workers, 1, lambda run, record: None)
+    """What workers are handed, trained here; ``test_pool.py`` looks at what real ones note."""
+    runs = beside([make_run("naive", seed=s) for s in (0, 1)], workers)
+    train_all(runs, 0, 1, lambda run, record: None)
     publish(runs, tmp_path)
     noted = json.loads((tmp_path / "timings/naive.json").read_text())
     assert [timing["side_by_side"] for timing in noted.values()] == [together, together]
