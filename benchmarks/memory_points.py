@@ -10,7 +10,7 @@ OVERHEAD = 8
 BESIDE_COMPRESSED = 24
 """Bytes that one whose samples differ in size keeps: task, key and length."""
 LENGTH = 4
-"""Bytes of the length of a compressed component."""
+"""Bytes of the length of a compressed component, and of the scale of all."""
 MAP = 4
 """Bytes of the number of a sketch's map."""
 SKETCH = 0.01
@@ -157,7 +157,7 @@ def _with_outputs(stream: Stream) -> int:
 
 def _uncompressed(stream: Stream) -> int:
     """Return the bytes of a sample that zfp makes no smaller, for which there has to be room."""
-    return stream.sample_bytes + LENGTH * stream.components + BESIDE_COMPRESSED
+    return stream.sample_bytes + LENGTH * (stream.components + 1) + BESIDE_COMPRESSED
 
 
 def _one_sketch(width: int) -> Callable[[Stream], int]:

@@ -13,6 +13,10 @@ from insituml.compressor_packages import compressor_package
 
 GRID_AXES = (1, 2, 3)
 """Of the fields that are compressed; zfp knows blocks of these."""
+STEPS = 4
+"""Tolerances from one power of two to the next."""
+SECANTS = 6
+"""How often a tolerance is guessed from the error of the last one, before halves are taken."""
 
 
 class ExactColumn:
@@ -49,8 +53,8 @@ class ExactColumn:
 class BoundedColumn(ExactColumn):
     """Components of a field, each compressed by zfp, with a bound on their error together.
 
-    The bytes are the lengths of the components', then these; where that is no shorter than the
-    values themselves, or the bound is below what zfp can keep, lengths of 0, then the values.
+    The bytes are a scale, the lengths of the components' and these; where that is no shorter than
+    the values themselves, or the bound is below what zfp can keep, lengths of 0, then the values.
 
     Parameters
     ----------
@@ -70,17 +74,17 @@ class BoundedColumn(ExactColumn):
         self.rms_error = rms_error
         self._zfp = compressor_package("zfpy")
         self._computed = torch.promote_types(dtype, torch.float32)
-        self._lengths = struct.Struct(f"<{shape[0]}I")
+        self._head = struct.Struct(f"<f{shape[0]}I")
         # zfp reads on behind the end of a stream that was cut short: it is given zeros there.
         self._padded = 2 * self._computed.itemsize * math.prod(-(-n // 4) * 4 for n in shape[1:])
         self._padded += 64
 
     @property
     def largest(self) -> int:
-        return self._lengths.size + super().largest
+        return self._head.size + super().largest
 
     def encode(self, values: Tensor) -> bytes:
-        """Return the fewest bytes that zfp needs to keep the bound.
+        """Return about the fewest bytes by which zfp keeps the bound.
 
         Raises
         ------
@@ -95,53 +99,59 @@ class BoundedColumn(ExactColumn):
                 "error bound holds; leave such samples out, or use a memory that stores them as "
                 "they are"
             )
-        exact = bytes(self._lengths.size) + _bytes_of(values)
+        exact = bytes(self._head.size) + _bytes_of(values)
         kept = self._shortest(values, fields)
         return kept if kept is not None and len(kept) < len(exact) else exact
 
     def length(self, content: memoryview) -> int:
-        lengths = self._lengths.unpack_from(content)
-        return self._lengths.size + sum(lengths) if any(lengths) else self.largest
+        _, *lengths = self._head.unpack_from(content)
+        return self._head.size + sum(lengths) if any(lengths) else self.largest
 
     def decode(self, content: memoryview) -> Tensor:
-        lengths, start = self._lengths.unpack_from(content), self._lengths.size
+        scale, *lengths = self._head.unpack_from(content)
+        start = self._head.size
         if not any(lengths):
             return _values_of(content[start:], self.dtype, self.shape)
         values = torch.empty(self.shape, dtype=self.dtype)
         for component, length in zip(values, lengths, strict=True):
-            component.copy_(self._decompressed(bytes(content[start : start + length])))
+            component.copy_(self._decompressed(bytes(content[start : start + length])) * scale)
             start += length
         return values
 
     def _shortest(self, values: Tensor, fields: np.ndarray) -> bytes | None:
-        """Return the bytes by the largest tolerance that keeps the bound, if one does."""
-        # zfp rounds a tolerance down to a power of two: these are all that there are. As no value
-        # is off by more, none below the bound is worth trying; as it has 2 (axes + 1) bits to
-        # spare, errors are smaller by far and the search begins above, and by a tolerance so much
-        # larger than all values nothing of them is left.
-        lowest = self.rms_error / 4
-        highest = float(np.abs(fields).max(initial=0.0)) * 4 ** len(self.shape)
-        tolerance = 2.0 ** math.frexp(8 * self.rms_error)[1] / 2
-        kept = self._within(values, fields, tolerance)
-        if kept is None:
-            while kept is None and tolerance > lowest:
-                tolerance /= 2
-                kept = self._within(values, fields, tolerance)
-            return kept
-        while tolerance <= highest:
-            tolerance *= 2
-            larger = self._within(values, fields, tolerance)
-            if larger is None:
-                break
-            kept = larger
+        """Return the bytes by a tolerance that keeps the bound while the next one does not."""
+        # Tolerances are powers of 2^(1/STEPS). As no value is off by more, none below the bound is
+        # worth trying. As zfp has 2 (axes + 1) bits to spare, errors are smaller by far, and by a
+        # tolerance so much larger than all values nothing of them is left.
+        peak = float(np.abs(fields).max(initial=0.0))
+        within = _step(self.rms_error / 4)
+        beyond = max(_step(peak * 4 ** len(self.shape)), within + 1) + 1
+        is_nothing = float(np.square(fields, dtype=np.float64).mean()) <= self.rms_error**2
+        step = beyond - 1 if is_nothing else min(_step(32 * self.rms_error), beyond - 1)
+        kept, tries = None, 0
+        while beyond - within > 1:
+            content, error = self._tried(values, fields, step)
+            if error <= self.rms_error:
+                kept, within = content, step
+            else:
+                beyond = step
+            tries += 1
+            # The error grows about as the tolerance; where it does not, halves are as good.
+            ahead = _step(self.rms_error / error) if error else beyond
+            step = step + ahead if tries < SECANTS else (within + beyond) // 2
+            step = min(max(step, within + 1), beyond - 1)
         return kept
 
-    def _within(self, values: Tensor, fields: np.ndarray, tolerance: float) -> bytes | None:
-        """Return the bytes by a tolerance, or None if the error they bring is too large."""
-        parts = [self._zfp.compress_numpy(np.ascontiguousarray(f), tolerance) for f in fields]
-        content = self._lengths.pack(*map(len, parts)) + b"".join(parts)
+    def _tried(self, values: Tensor, fields: np.ndarray, step: int) -> tuple[bytes, float]:
+        """Return the bytes by one of the tolerances, and the error they bring."""
+        # zfp rounds a tolerance down to a power of two; the values are scaled for the rest.
+        whole, part = divmod(step, STEPS)
+        scale = np.float32(2 ** (part / STEPS))
+        scaled = np.ascontiguousarray(fields / scale)
+        parts = [self._zfp.compress_numpy(field, 2.0**whole) for field in scaled]
+        content = self._head.pack(scale, *map(len, parts)) + b"".join(parts)
         error = self.decode(memoryview(content)).double() - values.double()
-        return content if float(error.square().mean().sqrt()) <= self.rms_error else None
+        return content, float(error.square().mean().sqrt())
 
     def _decompressed(self, stream: bytes) -> Tensor:
         """Return a component, whatever a damaged stream says of itself."""
@@ -167,6 +177,11 @@ def column_of(shape: torch.Size, dtype: torch.dtype, rms_error: float) -> ExactC
     if dtype.is_floating_point and len(shape) - 1 in GRID_AXES and shape.numel():
         return BoundedColumn(shape, dtype, rms_error)
     return ExactColumn(shape, dtype)
+
+
+def _step(tolerance: float) -> int:
+    """Return which of the tolerances is this one or the next smaller."""
+    return math.floor(STEPS * math.log2(max(tolerance, 1e-300)))
 
 
 def _bytes_of(values: Tensor) -> bytes:
