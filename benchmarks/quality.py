@@ -3,8 +3,9 @@
 Each method gets as many candidate settings as any other, each trained with the tuning seeds on the
 first tasks alone, which is what a user of a stream has; the error on their validation part decides.
 This happens in a folder that holds no test data and no later task. The chosen setting is then
-trained on all tasks with seeds that tuning never saw, and the test part opened once. Everything
-runs through the pipeline's own commands in the folder given by ``--folder``, which then holds the
+trained on all tasks with seeds that tuning never saw, and the test part opened once. With
+``--as-shipped`` nothing is tuned: each method has the settings in ``conf/``. Everything runs
+through the pipeline's own commands in the folder given by ``--folder``, which then holds the
 tables and figures of the comparison too. What was trained already is kept: the same command goes
 on where it was stopped.
 """
@@ -105,6 +106,9 @@ class Quality:
         for stage, result in (("generate", "data/raw"), ("split", "data/tasks")):
             if not (self.folder / result).exists():
                 self._run(stage, self.folder)
+
+    def prepare_selection(self) -> None:
+        """Make the stream that settings are chosen on, unless it is there."""
         if not (self.selection / "data/tasks").exists():
             copy_for_selection(
                 self.folder / "data/tasks", self.selection / "data/tasks", self.selection_tasks
@@ -213,12 +217,12 @@ def settings(method: str) -> list[dict[str, str]]:
 
 
 def chosen_settings(
-    quality: Quality, methods: Sequence[str], workers: int
+    quality: Quality, methods: Sequence[str], workers: int, *, tune: bool
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Tune and train the methods side by side; yield each with its setting when it is done."""
 
     def work(method: str) -> tuple[str, dict[str, str]]:
-        setting = quality.tune(method) if CANDIDATES[method] else {}
+        setting = quality.tune(method) if tune and CANDIDATES[method] else {}
         quality.train(method, setting)
         return method, setting
 
@@ -236,6 +240,7 @@ def main() -> None:
     parser.add_argument(
         "--selection-tasks", type=int, default=2, help="first tasks, on which settings are chosen"
     )
+    parser.add_argument("--as-shipped", action="store_true", help="settings of conf/, not tuned")
     parser.add_argument("--workers", type=int, default=2, help="methods side by side")
     parser.add_argument("overrides", nargs="*", help="of every training, as training.epochs=2")
     arguments = parser.parse_intermixed_args()
@@ -252,12 +257,13 @@ def main() -> None:
     )
     try:
         quality.prepare()
+        if not arguments.as_shipped:
+            quality.prepare_selection()
     except ValueError as error:
         parser.error(str(error))
     chosen = {}
-    for method, setting in tqdm(
-        chosen_settings(quality, methods, arguments.workers), total=len(methods), unit="method"
-    ):
+    found = chosen_settings(quality, methods, arguments.workers, tune=not arguments.as_shipped)
+    for method, setting in tqdm(found, total=len(methods), unit="method"):
         chosen[method] = setting
         tqdm.write(f"{method}: {', '.join(f'{k}={v}' for k, v in setting.items()) or 'as it is'}")
     (folder / "chosen.json").write_text(json.dumps(chosen, indent=2) + "\n")

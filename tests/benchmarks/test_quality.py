@@ -21,6 +21,7 @@ def test_selection_reads_no_test_data_and_no_later_task(tmp_path: Path, monkeypa
     monkeypatch.setitem(CANDIDATES, "lwf", {"method.strength": "1e9,1"})
     quality = Quality("toy8", tmp_path, [0], SMALL, selection_tasks=2)
     quality.prepare()
+    quality.prepare_selection()
     tests = sorted((tmp_path / "data/tasks").rglob("test_*.npy"))
     assert tests
     for file in tests:
