@@ -13,7 +13,7 @@ from insituml.methods.experience_replay import ExperienceReplay
 class CompressedReplay(ExperienceReplay):
     """Join each batch with samples from a memory that stores fields compressed.
 
-    In the bytes of a plain memory there are ten to forty times as many of them, so that a few per
+    In the bytes of a plain memory there are 13 to 50 times as many of them, so that a few per
     cent of a stream's bytes hold nearly all of it, if not exactly.
 
     Parameters
