@@ -70,7 +70,7 @@ DOMAINS: dict[str, Domain] = {
         (
             *("lr", "eps", "damping", "virtual_rate", "condition_scale", "spacing", "time_step"),
             *("wavelength", "waist", "pulse_length", "distance_per_iteration", "density"),
-            *("radius", "half_width", "window_behind", "window_ahead"),
+            *("radius", "half_width", "window_behind", "window_ahead", "rms_error"),
         ),
         POSITIVE,
     ),
