@@ -56,7 +56,7 @@ baseline: $(READY) ## commit the results' fingerprints, for dvc metrics diff and
 	else git commit --quiet --message "Record a baseline" -- $(LOCKED) && git log -1 --format='baseline: %h'; fi
 
 test: $(READY) ## run the tests
-	@$(RUN) pytest -n 2 $(ARGS)
+	@$(RUN) pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(READY) ## check style and types
 	@$(RUN) ruff check .

@@ -44,7 +44,7 @@ def produce(data: Data, options: Produce) -> int:
         Number of iterations written.
     """
     from insituml.stream.child import Child
-    from insituml.stream.sst import check_stream_path
+    from insituml.stream.sst_contact import check_stream_path
     from insituml.stream.sst_writer import writer_config
 
     if data.kind != "field":

@@ -79,19 +79,25 @@ def test_bombs_of_other_models(tmp_path: Path) -> None:
     for model, change in models:
         state = read_verified(model.save_checkpoint(tmp_path, "x", 0))
         state["model_arguments"] |= change
-        refused(state, tmp_path)
+        assert type(model).__name__ in refused(state, tmp_path)
 
 
 def test_tensors_that_show_more_than_is_stored(good, tmp_path: Path) -> None:
     one = torch.zeros(1)
     name = next(iter(good["weights"]))
-    for tensor in (
-        one.expand(10**12), torch.zeros(4, 3).t(), torch.zeros(9).as_strided((3, 4), (1, 1)),
-        torch.empty(3, 4, device="meta"), torch.eye(3).to_sparse(), torch.nn.Parameter(one),
-    ):  # fmt: skip
-        refused({**good, "weights": {**good["weights"], name: tensor}}, tmp_path)
+    for tensor, reason in (
+        (one.expand(10**12), "a tensor of shape (1000000000000,) shows numbers twice"),
+        (torch.zeros(4, 3).t(), "a tensor of shape (3, 4) shows numbers twice"),
+        (torch.zeros(9).as_strided((3, 4), (1, 1)), "shows numbers twice"),
+        (torch.empty(3, 4, device="meta"), "on meta; expected plain numbers"),
+        (torch.eye(3).to_sparse(), "torch.sparse_coo on cpu; expected plain numbers"),
+        (torch.nn.Parameter(one), "it holds a Parameter"),
+    ):
+        said = refused({**good, "weights": {**good["weights"], name: tensor}}, tmp_path)
+        assert reason in said
     big = torch.zeros(10**6)
-    refused({**good, "metadata": {"a": [big.view(-1) for _ in range(1000)]}}, tmp_path)
+    said = refused({**good, "metadata": {"a": [big.view(-1) for _ in range(1000)]}}, tmp_path)
+    assert "its tensors take more than" in said
 
 
 @pytest.mark.parametrize(
@@ -109,12 +115,17 @@ def test_tensors_that_show_more_than_is_stored(good, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_wrong_types_and_keys(change, good, tmp_path: Path) -> None:
-    refused({**good, **change}, tmp_path)
+    """For what it holds: the file itself is whole."""
+    said = refused({**good, **change}, tmp_path)
+    reasons = ("is no checkpoint of insituml: ", "holds ", "was written by insituml ")
+    assert any(f"crafted.pt {reason}" in said for reason in reasons)
 
 
 @pytest.mark.parametrize("key", ["model_class", "model_arguments", "weights", "metadata", "format"])
 def test_missing_keys(key: str, good, tmp_path: Path) -> None:
-    refused({k: v for k, v in good.items() if k != key}, tmp_path)
+    said = refused({k: v for k, v in good.items() if k != key}, tmp_path)
+    # Without a format it counts as one of before there were formats.
+    assert ("in checkpoint format 0" if key == "format" else f": {key} is missing; exp") in said
 
 
 def test_missing_additional_and_wrong_weights(good, tmp_path: Path) -> None:
@@ -123,8 +134,14 @@ def test_missing_additional_and_wrong_weights(good, tmp_path: Path) -> None:
     fewer = {k: v for k, v in weights.items() if k != name}
     more = {**weights, "more": torch.zeros(1)}
     other = {**weights, name: torch.zeros(1)}
-    for changed in (fewer, more, other, {**weights, name: 3}, {**weights, name: "x"}):
-        refused({**good, "weights": changed}, tmp_path)
+    for changed, reason in (
+        (fewer, f"build a MLP with {name}"),
+        (more, "build a MLP without more"),
+        (other, f"build a MLP whose {name}"),
+        ({**weights, name: 3}, f"build a MLP whose {name}"),
+        ({**weights, name: "x"}, f"build a MLP whose {name}"),
+    ):
+        assert reason in refused({**good, "weights": changed}, tmp_path)
 
 
 def test_files_that_are_no_checkpoint(good, tmp_path: Path) -> None:
@@ -132,13 +149,18 @@ def test_files_that_are_no_checkpoint(good, tmp_path: Path) -> None:
     nested: list[Any] = []
     for _ in range(300):
         nested = [nested]
-    for content in (
-        b"", b"x", whole[:-1], whole[: len(whole) // 2], whole + b"\0", saved(good),
-        signed(b"PK\5\6" + b"\0" * 18), signed(b"no archive at all"), signed(saved([1])),
-        signed(saved(torch.zeros(3))), signed(saved({**good, "metadata": {"a": nested[0][0]}})),
-        bytes(100), b"\x80\x04\x95" * 50,
-    ):  # fmt: skip
-        refused(content, tmp_path)
+    unsigned = "is damaged, or was not written by insituml"
+    unsafe = "holds what cannot be read safely"
+    for content, reason in (
+        *((c, unsigned) for c in (b"", b"x", whole[:-1], whole[: len(whole) // 2], whole + b"\0")),
+        *((c, unsigned) for c in (saved(good), bytes(100), b"\x80\x04\x95" * 50)),
+        (signed(b"PK\5\6" + b"\0" * 18), unsafe),
+        (signed(b"no archive at all"), f"{unsafe}: File is not a zip file"),
+        (signed(saved([1])), f"{unsafe}: it holds a list, no dictionary"),
+        (signed(saved(torch.zeros(3))), f"{unsafe}: it holds a Tensor, no dictionary"),
+        (signed(saved({**good, "metadata": {"a": nested[0][0]}})), "nested more than 100 deep"),
+    ):
+        assert reason in refused(content, tmp_path)
     with pytest.raises(ValueError, match="folder"):
         load_checkpoint(tmp_path)
 

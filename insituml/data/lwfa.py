@@ -27,6 +27,7 @@ import numpy as np
 
 from insituml.data import constants
 from insituml.data.constants import REST_ENERGY, SPEED_OF_LIGHT
+from insituml.data.lwfa_parameters import checked_window
 from insituml.data.step import Grid, Step
 
 STEEPEST = 0.9
@@ -104,7 +105,7 @@ class LwfaField:
     def __post_init__(self) -> None:
         """Check the parameters, and work out what all iterations share."""
         self._focus = self.ramp_start if self.focus is None else self.focus
-        points, extent = self._check()
+        points, extent = checked_window(self, self._focus)
         self._k = 2 * math.pi / self.wavelength
         charge = self.density * constants.ELEMENTARY_CHARGE
         self._kp = math.sqrt(charge / (constants.VACUUM_PERMITTIVITY * REST_ENERGY))
@@ -274,28 +275,3 @@ class LwfaField:
         potential = (2 * cosine + steepness) / (1 + root)
         across = drive * (1 + drive / 2) / (1 + drive) ** 1.5 * 4 / pulse.spot**2
         return volts * kp * strength * wave, volts * stretch * across * potential
-
-    def _check(self) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
-        """Return the points and the extent along each axis, or raise at the first wrong value."""
-        if len(self.shape) != 3 or min(self.shape) < 2 or self.iterations < 1:
-            raise ValueError(
-                f"shape={tuple(self.shape)}, iterations={self.iterations} must be three numbers of "
-                "points (x, y, z), each at least 2, such as (16, 256, 16), and at least 1 step"
-            )
-        lengths = ("wavelength", "waist", "pulse_length", "ramp_length", "half_width")
-        for name in ("a0", "density", "distance_per_iteration", *lengths):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name}={value} must be finite and above 0, in SI units")
-        if not math.isfinite(self.ramp_start + self._focus):
-            raise ValueError(f"ramp_start={self.ramp_start}, focus={self.focus} must be finite")
-        rear, front = self.window
-        if not 0 < 2 * (front - rear) < self.wavelength * self.shape[1]:
-            needed = max(2, math.ceil(5 * (front - rear) / self.wavelength - 1e-6))
-            raise ValueError(
-                f"window={(rear, front)} must be (rear, front) in metres, with rear < front, and "
-                f"{self.shape[1]} points along it must show a laser of {self.wavelength:.3g} m: "
-                f"give at least {needed} points (five per wavelength), or shorten the window"
-            )
-        nx, ny, nz = (int(n) for n in self.shape)
-        return (nx, ny, nz), (2 * self.half_width, front - rear, 2 * self.half_width)

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from insituml import metrics
-from insituml.metrics import Metric
+from insituml import gap, metrics
+from insituml.metric import Metric
 from insituml.plots.leaderboard_rows import Row, ranked
 from insituml.plots.method_style import MethodStyle, folded_label, method_styles
 from insituml.plots.notes import finish
@@ -25,9 +25,9 @@ _LEAST_SHARE = -1.0
 """Where the axis of a share ends; worse ones are numbers at its edge, so that others stay apart."""
 
 _ENDS = {
-    metrics.REFERENCE: "nothing done against forgetting",
-    metrics.EQUAL_COMPUTE: "all tasks at once",
-    metrics.BOUND: "all tasks at once, to the end",
+    gap.REFERENCE: "nothing done against forgetting",
+    gap.EQUAL_COMPUTE: "all tasks at once",
+    gap.BOUND: "all tasks at once, to the end",
 }
 _BASELINE = "baseline without training"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from insituml import metrics
-from insituml.metrics import Metric
+from insituml import gap, metrics
+from insituml.metric import Metric
 from insituml.plots.leaderboard_rows import Row, ranked
 from insituml.plots.method_style import method_label
 from insituml.plots.style import compact, human_bytes, human_count
@@ -90,10 +90,10 @@ def _column(board: Sequence[Row], metric: Metric) -> tuple[str, list[str]]:
 
 def _leads(row: Row, board: Sequence[Row]) -> bool:
     """Return whether a row is the best, or on a par with it, and others are left behind."""
-    behind = [other for other in board if other.competes or other.method == metrics.REFERENCE]
+    behind = [other for other in board if other.competes or other.method == gap.REFERENCE]
     if not any(other.verdict == "worse" for other in behind):
         return False
-    if any(o.method == metrics.REFERENCE and o.verdict != "worse" for o in behind):
+    if any(o.method == gap.REFERENCE and o.verdict != "worse" for o in behind):
         return False
     return row.competes and row.verdict in ("best", "on a par")
 
@@ -104,7 +104,7 @@ def _stands_out(best: Row, board: Sequence[Row], metric: Metric) -> bool:
         return metric.kind == "bytes"
     value, spread = (best.numbers[column] for column in metric.columns)
     for other in board:
-        compared = other.competes or other.method == metrics.REFERENCE
+        compared = other.competes or other.method == gap.REFERENCE
         theirs, their_spread = (other.numbers[column] for column in metric.columns)
         if not compared or other is best or not math.isfinite(theirs):
             continue

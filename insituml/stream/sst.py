@@ -27,10 +27,10 @@ from insituml.stream.events import (
     in_one_line,
 )
 from insituml.stream.source import Description
+from insituml.stream.sst_contact import await_contact, check_stream_path
 
 ITERATIONS = "insitumlIterations"
 """Attribute of a series: the iterations to come, where its writer knows them."""
-POLL_SECONDS = 0.1
 MOST_ODD = 20
 """Iterations at the start that may lack what is asked for, until it counts as not there."""
 
@@ -138,7 +138,7 @@ class SSTSource:
         deadline = time.monotonic() + self.open_timeout
         stale = None
         while True:
-            contact = _await_contact(self.path, stale, deadline)
+            contact = await_contact(self.path, stale, deadline)
             if contact is None:
                 left_over = f"{self.path} is left over from one that is gone, and " if stale else ""
                 raise NoProducerError(
@@ -272,39 +272,8 @@ class _OpenStream:
         return tuple(int(n) for n in np.atleast_1d(self._series.get_attribute(ITERATIONS)))
 
 
-def check_stream_path(path: Path) -> None:
-    """Refuse what cannot be the name of a contact file.
-
-    Raises
-    ------
-    ValueError
-        If it does not end in ``.sst``, or is a pattern.
-    """
-    if path.suffix != ".sst":
-        raise ValueError(f"{path} must end in .sst, as the contact file of a stream does")
-    if "%" in path.name:
-        raise ValueError(
-            f"{path} is a pattern, but all iterations of a stream come through one contact file; "
-            "give it one name (in PIConGPU: --openPMD.infix NULL)"
-        )
-
-
 def engine_config(**parameters: str) -> str:
     """Return openPMD-api's configuration for SST over TCP on this machine."""
     common = {"DataTransport": "WAN", "NetworkInterface": "lo"}
     engine = {"type": "sst", "parameters": {**common, **parameters}}
     return json.dumps({"adios2": {"engine": engine}})
-
-
-def _await_contact(path: Path, stale: bytes | None, deadline: float) -> bytes | None:
-    """Return the contact file's content once it is another than ``stale``; None: it is too late."""
-    while True:
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            content = b""
-        if content and content != stale:
-            return content
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(POLL_SECONDS)

@@ -12,7 +12,8 @@ from insituml.data.openpmd.mesh_writer import MeshWriter
 from insituml.data.step import Step
 from insituml.stream.events import ProducerDied, Stalled
 from insituml.stream.source import Source
-from insituml.stream.sst import ITERATIONS, check_stream_path, engine_config
+from insituml.stream.sst import ITERATIONS, engine_config
+from insituml.stream.sst_contact import check_stream_path
 
 POLICIES = {"block": "Block", "drop": "Discard"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from insituml import metrics
+from insituml import gap, metrics
 from pipelines.common.errors import UserError
 from pipelines.common.records import read_plain
 from pipelines.results.summary import FILE, Summary, read_summary
@@ -147,7 +147,7 @@ def headline_numbers(board: pd.DataFrame) -> dict[str, dict[str, float]]:
         found["best"] = {name: float(v) for name, v in values.items() if not np.isnan(v)}
     errors = board.set_index("method")["final_average_error"]
     baselines = [row["method"] for row in rows if row["is_baseline"]]
-    for method in (metrics.REFERENCE, metrics.EQUAL_COMPUTE, metrics.BOUND, *baselines):
+    for method in (gap.REFERENCE, gap.EQUAL_COMPUTE, gap.BOUND, *baselines):
         if method in errors:
             found[method] = {"final_average_error": float(errors[method])}
     return found

@@ -41,9 +41,9 @@ def built(method: str, overrides: tuple[str, ...]) -> Method:
     options = dict(text.removeprefix("method.").split("=") for text in overrides)
     capacity = int(options["memory.capacity_bytes"])
     dtype = options.get("memory.dtype")
-    rest = {"store": "latent"} if "store" in options else {}
+    rest: dict[str, str | int] = {"store": "latent"} if "store" in options else {}
     if "sketch_size" in options:
-        rest["sketch_size"] = int(options["sketch_size"])  # type: ignore[assignment]
+        rest["sketch_size"] = int(options["sketch_size"])
     assert options["memory_size"] == "null"
     return CLASSES[method](
         None,

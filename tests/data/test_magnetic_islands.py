@@ -88,23 +88,21 @@ def test_without_islands_it_is_harris_sheet() -> None:
     assert np.abs(jz - peak / np.cosh(u / length) ** 2).max() < 1e-5 * peak
 
 
-def test_islands_lie_a_wavelength_apart_and_grow_to_arccosh() -> None:
+@pytest.mark.parametrize("iteration", [0, 49])
+def test_islands_lie_a_wavelength_apart_and_grow_to_arccosh(iteration: int) -> None:
     source = one_sheet(width=1.2, wavelength_spread=0.0, offset=0.0)
-    for iteration in (0, 49):
-        _, length, epsilon, angle, _, phase = (
-            float(values[0]) for values in source.sheets(iteration)
-        )
-        assert 2 * math.pi * length == pytest.approx(0.3)
+    _, length, epsilon, angle, _, phase = (float(values[0]) for values in source.sheets(iteration))
+    assert 2 * math.pi * length == pytest.approx(0.3)
 
-        def at(u: float, v: float) -> float:
-            x = u * math.cos(angle) - v * math.sin(angle)  # noqa: B023
-            y = u * math.sin(angle) + v * math.cos(angle)  # noqa: B023
-            return potential(source, iteration, x, y)[0]  # noqa: B023
+    def at(u: float, v: float) -> float:
+        x = u * math.cos(angle) - v * math.sin(angle)
+        y = u * math.sin(angle) + v * math.cos(angle)
+        return potential(source, iteration, x, y)[0]
 
-        crossing = -phase * length  # an X point; the O point lies half a wavelength on
-        assert at(0, crossing + 0.3) == pytest.approx(at(0, crossing))
-        reach = length * math.acosh(1 + 2 * epsilon)
-        assert at(reach, crossing + 0.15) == pytest.approx(at(0, crossing))  # the separatrix
+    crossing = -phase * length  # an X point; the O point lies half a wavelength on
+    assert at(0, crossing + 0.3) == pytest.approx(at(0, crossing))
+    reach = length * math.acosh(1 + 2 * epsilon)
+    assert at(reach, crossing + 0.15) == pytest.approx(at(0, crossing))  # the separatrix
 
 
 def test_what_drifts_and_what_scatters() -> None:

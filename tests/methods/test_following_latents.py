@@ -150,10 +150,14 @@ def test_a_stream_interrupted_inside_a_task_goes_on_bit_for_bit() -> None:
 
 
 def test_who_observes_nothing_is_not_copied(monkeypatch) -> None:
-    def fail(learner: ContinualLearner) -> ContinualLearner:
-        raise AssertionError("copied")
+    made: list[ContinualLearner] = []
+    copied = remembering.copied
 
-    monkeypatch.setattr(remembering, "copied", fail)
+    def noted(learner: ContinualLearner) -> ContinualLearner:
+        made.append(learner)
+        return copied(learner)
+
+    monkeypatch.setattr(remembering, "copied", noted)
     learner, tasks = MLP(4, (5,), 2), make_tasks()
     optimizer = torch.optim.SGD(learner.parameters(), lr=0.01)
     method = SketchedReplay(50, 3, 2, generator=seeded(0))
@@ -163,3 +167,4 @@ def test_who_observes_nothing_is_not_copied(monkeypatch) -> None:
     learner = Rescaled()
     optimizer = torch.optim.SGD(learner.parameters(), lr=0.0)
     list(train(learner, method, tasks, optimizer, epochs=1, batch_size=4, generator=seeded(1)))
+    assert made == []

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.colors import same_color
 
 from insituml import plots
-from insituml.metrics import METRICS, Metric
+from insituml.metric import Metric
+from insituml.metrics import METRICS
 
 
 def row(method: str, error: float | None, **others: float | None) -> dict[str, Any]:

@@ -82,8 +82,11 @@ def test_what_jobs_say_is_heard_in_order_and_the_first_error_comes_last(workers,
         do_side_by_side(functions.squares, [(2,), (4,)], workers)
 
 
-def test_no_job_is_no_matter(functions) -> None:
-    do_side_by_side(functions.squares, [], 3)
+def test_no_job_starts_no_worker(functions, monkeypatch) -> None:
+    monkeypatch.setattr("pipelines.common.workers.Child", pytest.fail)
+    heard: list[object] = []
+    do_side_by_side(functions.squares, [], 3, lambda k, m: heard.append((k, m)))
+    assert heard == []
 
 
 def test_a_killed_worker_ends_the_others_at_once(functions) -> None:
