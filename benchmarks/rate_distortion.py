@@ -31,7 +31,7 @@ SHOWN = 1e-3
 """Least relative L2 error in the figure."""
 SZ3, SERIES, ZFP, PCA = "SZ3", "SZ3 in 4-D", "ZFP", "incremental PCA"
 EPOCHS, SIZES = 15, "8,16,32"
-OF_EXPERIMENT = {"pic": (40, "8,16,32,64,128"), "fbpic": (3, "8,32")}
+OF_EXPERIMENT = {"pic": (40, "8,16,32,64,128"), "fbpic": (12, "8,16")}
 """Epochs and latent sizes where they are not these: fewer where a step is large."""
 PATHS = {"pic": REPOSITORY / "../shared/data/pic_lwfa"}
 """Where data lie that an experiment reads in place."""
