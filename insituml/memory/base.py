@@ -94,7 +94,7 @@ class Memory:
         """
         task_of_row = self._task_of_row[: len(self)]
         if of_task is not None:
-            rows = (task_of_row == of_task).nonzero().flatten()
+            rows = self._rows_of(of_task)
         elif without_task is not None:
             rows = (task_of_row != without_task).nonzero().flatten()
         else:
@@ -138,6 +138,10 @@ class Memory:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`, of which a copy is taken."""
         raise NotImplementedError
+
+    def _rows_of(self, task: int) -> Tensor:
+        """Return which of the stored samples a task has, ``(n,)``, in order."""
+        return (self._task_of_row[: len(self)] == task).nonzero().flatten()
 
     def _read(self, rows: Places) -> Batch:
         """Return stored samples, or raise ValueError if nothing was ever stored."""

@@ -133,8 +133,7 @@ class CompressedReservoir(Memory):
         What comes back as it was read keeps its bytes: its error does not grow. Where more bytes
         are needed than there are, the samples with the largest keys go.
         """
-        rows = (self._task_of_row == task).nonzero().flatten()
-        for part in rows.split(batch_size) if len(rows) else ():
+        for part in self._rows_of(task).split(batch_size):
             left = part[part < len(self._keys)]
             if len(left) == 0:
                 break

@@ -64,7 +64,7 @@ class RowMemory(Memory):
         return self._storage.capacity
 
     def revise(self, task: int, revised: Callable[[Batch], Batch], batch_size: int = 256) -> None:
-        rows = (self._task_of_row[: len(self)] == task).nonzero().flatten()
+        rows = self._rows_of(task)
         for part in rows.split(batch_size) if len(rows) else ():
             self._storage.write(part, revised(self._storage.read(part)))
 

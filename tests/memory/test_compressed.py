@@ -286,9 +286,10 @@ def test_what_does_not_fit_is_refused() -> None:
     for bound in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="rms_error is"):
             CompressedReservoir(5, rms_error=bound)
-    for wrong in ({"dtype": "float16"}, {"device": "cuda"}):
+    refused: list[dict[str, Any]] = [{"dtype": "float16"}, {"device": "cuda"}]
+    for wrong in refused:
         with pytest.raises(ValueError, match="leave both out"):
-            CompressedReservoir(5, **wrong)  # type: ignore[arg-type]
+            CompressedReservoir(5, **wrong)
     memory = CompressedReservoir(5)
     offer(memory, 3)
     with pytest.raises(ValueError, match="one memory per stream"):

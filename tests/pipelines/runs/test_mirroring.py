@@ -13,17 +13,6 @@ from pipelines.runs.mirroring import augment_files
 from pipelines.runs.worker import train_run
 
 
-@pytest.fixture
-def fields(tools: Any, tmp_path: Any) -> Any:
-    """Return a function that makes a stream of fields."""
-
-    def make(**split: Any) -> Any:
-        tools.write_fields(tmp_path / "fields")
-        return tools.make_stream(tools.field_data(tmp_path / "fields", **split), tmp_path)
-
-    return make
-
-
 def test_batches_of_files_are_mirrored_about_zero(fields: Any) -> None:
     files = fields()
     augment = augment_files({"mirror": ["x"]}, files.manifest)

@@ -16,17 +16,6 @@ from pipelines.runs.worker import train_run
 from pipelines.stream import SECTIONS, plan
 
 
-@pytest.fixture
-def fields(tools: Any, tmp_path: Any) -> Any:
-    """Return a function that makes a stream of fields."""
-
-    def make(**split: Any) -> Any:
-        tools.write_fields(tmp_path / "fields")
-        return tools.make_stream(tools.field_data(tmp_path / "fields", **split), tmp_path)
-
-    return make
-
-
 def test_samples_of_an_iteration_are_its_chunks(fields: Any) -> None:
     files = fields()
     mix = mixing_in_files({"mix_iterations": 2}, files.manifest)
