@@ -30,9 +30,13 @@ STREAM = 500
 SHOWN = 1e-3
 """Least relative L2 error in the figure."""
 SZ3, SERIES, ZFP, PCA = "SZ3", "SZ3 in 4-D", "ZFP", "incremental PCA"
-EPOCHS, SIZES = 15, "8,16,32"
-OF_EXPERIMENT = {"pic": (40, "8,16,32,64,128"), "fbpic": (12, "8,16")}
-"""Epochs and latent sizes where they are not these: fewer where a step is large."""
+EPOCHS, SIZES, OVERRIDES = 60, "8,16,32", ()
+OF_EXPERIMENT: dict[str, tuple[int, str, Sequence[str]]] = {
+    "pic": (160, "8,16,32,64,128", ["model.channels=[16,32,64]"]),
+    "fbpic": (24, "8,16,32,64", ()),
+}
+"""Epochs, latent sizes and overrides where they are not these: fewer where a step is large, and a
+smaller network where its bytes count."""
 PATHS = {"pic": REPOSITORY / "../shared/data/pic_lwfa"}
 """Where data lie that an experiment reads in place."""
 
@@ -57,8 +61,9 @@ class Found:
 
 def measured(name: str, folder: Path, arguments: argparse.Namespace) -> Found:
     """Return what all compressors make of an experiment's held-out fields, and print it."""
-    epochs, sizes = OF_EXPERIMENT.get(name, (EPOCHS, SIZES))
+    epochs, sizes, usual = OF_EXPERIMENT.get(name, (EPOCHS, SIZES, OVERRIDES))
     epochs, sizes = arguments.epochs or epochs, arguments.sizes or sizes
+    overrides = [*usual, *arguments.overrides]
     path = (arguments.data or PATHS[name]) if name in PATHS else None
     experiment = Experiment(name, folder, path)
     experiment.prepare()
@@ -72,7 +77,7 @@ def measured(name: str, folder: Path, arguments: argparse.Namespace) -> Found:
         for size in map(int, sizes.split(",")):
             print(f"{name}: {PCA} and {arguments.model}, {size} latents", flush=True)
             yield from learner_points(fields, PCA, experiment.components(size))
-            learner = experiment.trained(arguments.model, size, epochs, arguments.overrides)
+            learner = experiment.trained(arguments.model, size, epochs, overrides)
             yield from learner_points(fields, arguments.model, learner)
 
     found = Found(name, list(points()), float(fields.volumes.nbytes))

@@ -20,7 +20,7 @@ from insituml.learner import ContinualLearner
 REPOSITORY = Path(__file__).parents[1]
 SIZE_KEYS = {"convolutional": "latent_channels"}
 """What a model calls the numbers of its latent, where it is not ``latent_size``."""
-SCHEDULE = ("training.schedule=cosine", "training.final_rate=0.02", "training.warmup_steps=100")
+SCHEDULE = ("training.schedule=decay", "training.decay_share=0.3", "training.warmup_steps=100")
 
 
 class RatesError(RuntimeError):
