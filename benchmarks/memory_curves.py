@@ -129,7 +129,7 @@ class Curves:
         return fmean(moved) if moved else math.nan
 
     def _run(self, stage: str, *arguments: str) -> None:
-        command = [sys.executable, "-m", f"pipelines.{stage}", *arguments]
+        command = [sys.executable, "-m", f"insituml_pipelines.{stage}", *arguments]
         command.append(f"experiment={self.experiment}")
         if stage == "train":
             command += [*self.overrides, "training.workers=0", "tracking=none"]
@@ -210,7 +210,7 @@ def _goals(label: str, stream: Stream, results: dict[Job, Measured]) -> list[Row
 def draw(curves: Curves, stream: Stream, results: dict[Job, Measured]) -> Path:
     """Write the figure; return its path."""
     from insituml import plots
-    from pipelines.results.labels import metric_label
+    from insituml_pipelines.results.labels import metric_label
 
     drawn = {}
     for name in dict.fromkeys(job.curve for job in results if job.kind != "level"):

@@ -151,13 +151,13 @@ class Quality:
 
     def compare(self, methods: Sequence[str]) -> str:
         """Write tables and figures; return the leaderboard."""
-        from pipelines.plot import compare
-        from pipelines.tracking.base import Tracker
+        from insituml_pipelines.plot import compare
+        from insituml_pipelines.tracking.base import Tracker
 
         return compare(methods, self.folder, self.folder, Tracker())
 
     def _run(self, stage: str, folder: Path, *arguments: str) -> None:
-        command = [sys.executable, "-m", f"pipelines.{stage}", *arguments]
+        command = [sys.executable, "-m", f"insituml_pipelines.{stage}", *arguments]
         command.append(f"experiment={self.experiment}")
         if stage == "train":
             command += [*self.overrides, "training.workers=0", "tracking=none"]

@@ -27,8 +27,8 @@ def errors_by_experiment(folders: Sequence[Path]) -> dict[str, np.ndarray]:
     ValueError
         If a folder has no evaluations, or there are too few folders or methods for ranks.
     """
-    from pipelines.results.significance import errors_by_seed, ranked_methods
-    from pipelines.results.tables import leaderboard, read_summaries
+    from insituml_pipelines.results.significance import errors_by_seed, ranked_methods
+    from insituml_pipelines.results.tables import leaderboard, read_summaries
 
     found = []
     for folder in folders:
@@ -57,7 +57,7 @@ def main() -> None:
 
     from insituml import plots
     from insituml.significance import mean_ranks
-    from pipelines.results.significance import ranks_figure
+    from insituml_pipelines.results.significance import ranks_figure
 
     try:
         errors = errors_by_experiment(arguments.folders)

@@ -56,7 +56,7 @@ class Experiment:
 
     def fields(self, judged: int | None = None) -> Fields:
         """Return all fields of the stream, and which are held out: at most ``judged``, evenly."""
-        from pipelines.data.stored import read_saved, stored_source
+        from insituml_pipelines.data.stored import read_saved, stored_source
 
         raw = self.folder / "data/raw"
         saved = read_saved(raw)
@@ -110,7 +110,7 @@ class Experiment:
         return learner
 
     def _run(self, stage: str, *arguments: str) -> None:
-        command = [sys.executable, "-m", f"pipelines.{stage}", *arguments]
+        command = [sys.executable, "-m", f"insituml_pipelines.{stage}", *arguments]
         command.append(f"experiment={self.name}")
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         print(f"{self.name}: {' '.join(command[2:])}", flush=True)

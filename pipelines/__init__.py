@@ -1,8 +1,6 @@
-"""The experiment pipeline: one module a stage."""
+"""The stages by the name of their folder in a clone; installed, they are ``insituml_pipelines``.
 
-import sys
+A package with a name as general as this one belongs in nobody's environment.
+"""
 
-if sys.argv[:1] == ["-m"]:  # a command that begins to load, as `python -m pipelines.train` does
-    from pipelines.common.stopping import end_at_once
-
-    end_at_once()
+import insituml_pipelines  # noqa: F401  (a command that begins to load can be ended at once)

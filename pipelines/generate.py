@@ -1,57 +1,6 @@
-"""Stage 1: make the data of the stream, or note where outside data lie."""
+"""``python -m pipelines.generate``."""
 
-from __future__ import annotations
-
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pipelines.common.cli import Invocation, run_stage
-from pipelines.common.fitting import data_of
-from pipelines.common.output import new_folder
-from pipelines.common.schema import Data
-
-if TYPE_CHECKING:
-    from pipelines.data.kind import SavedSource
-
-SECTIONS = ("data",)
-
-
-def generate(data: Data, folder: Path) -> SavedSource:
-    """Write ``folder``: the data and ``source.json``, which tells the split stage how to read them.
-
-    Parameters
-    ----------
-    data
-        Section ``data`` of the configuration.
-    folder
-        Replaced as a whole.
-
-    Returns
-    -------
-    SavedSource
-        Content of ``source.json``.
-    """
-    from insituml.atomic_file import write_json
-    from pipelines.data.kind import SAVED
-    from pipelines.data.kinds import kind_of
-    from pipelines.data.sources import build_source
-    from pipelines.data.stored import digests_beside
-
-    source = build_source(data)
-    with new_folder(folder) as made:
-        saved = kind_of(data).save(data, source, made)
-        identity = data.model_dump(include={"source", "path", "component"})
-        saved = replace(saved, source=identity, files=digests_beside(made))
-        write_json(made / SAVED, asdict(saved))
-    return saved
-
-
-def main(call: Invocation) -> None:
-    data = data_of(call)
-    generate(data, Path("data/raw"))
-    print(f"generate: {data.name} is in data/raw")
-
+from insituml_pipelines.generate import command
 
 if __name__ == "__main__":
-    run_stage(main, SECTIONS, "Make the data of the stream below data/raw.")
+    command()

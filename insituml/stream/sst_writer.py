@@ -37,7 +37,7 @@ def write_sst(
     Whatever the policy, steps wait for nobody but a reader that is connected: those written while
     there is none, or none any more, are lost (see :class:`insituml.stream.SSTSource`). While it
     waits for a reader, nothing from within Python can interrupt it, Ctrl-C included; so does
-    ``pipelines.produce`` run it in a child process.
+    ``insituml_pipelines.produce`` run it in a child process.
 
     Parameters
     ----------

@@ -12,13 +12,13 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from insituml.data import TaskFiles
-from pipelines.common.cli import CONF, Invocation, reads_only
-from pipelines.common.schema import Data
-from pipelines.common.task_files import read_tasks
-from pipelines.generate import generate
-from pipelines.runs.recipe import Recipe
-from pipelines.runs.run import Run
-from pipelines.split import split
+from insituml_pipelines.common.cli import CONF, Invocation, reads_only
+from insituml_pipelines.common.schema import Data
+from insituml_pipelines.common.task_files import read_tasks
+from insituml_pipelines.generate import generate
+from insituml_pipelines.runs.recipe import Recipe
+from insituml_pipelines.runs.run import Run
+from insituml_pipelines.split import split
 
 FIELD_SHAPE = (2, 8, 2)
 MODEL = {
@@ -85,19 +85,19 @@ def _draw_here(draw: Callable[..., None], jobs: Sequence[tuple[Any, ...]], worke
 @pytest.fixture
 def drawn_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw in this process what a command would draw in others, which take seconds to start."""
-    monkeypatch.setattr("pipelines.results.figures.do_side_by_side", _draw_here)
+    monkeypatch.setattr("insituml_pipelines.results.figures.do_side_by_side", _draw_here)
 
 
 @pytest.fixture
 def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave figures out, which take longer than everything else."""
-    monkeypatch.setattr("pipelines.results.figures.draw_figures", lambda *arguments: None)
+    monkeypatch.setattr("insituml_pipelines.results.figures.draw_figures", lambda *arguments: None)
 
 
 @pytest.fixture
 def only_shared_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures of each method, and draw those that compare."""
-    monkeypatch.setattr("pipelines.results.figures.draw_method", lambda *arguments: None)
+    monkeypatch.setattr("insituml_pipelines.results.figures.draw_method", lambda *arguments: None)
 
 
 def write_fields(folder: Path, steps: int = 7) -> np.ndarray:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.cli import run_stage
+from insituml_pipelines.common.cli import run_stage
 
 TABLE = Path(__file__).with_name("bad_inputs.tsv")
 ROWS = [
@@ -36,8 +36,8 @@ OWN = {"plot": ["pipeline.methods=[naive,ewc]"], "train": [], "evaluate": []}
 
 
 def call(stage: str, *arguments: str) -> None:
-    module = importlib.import_module(f"pipelines.{stage}")
-    sys.argv = [f"pipelines.{stage}", *arguments]
+    module = importlib.import_module(f"insituml_pipelines.{stage}")
+    sys.argv = [f"insituml_pipelines.{stage}", *arguments]
     run_stage(module.main, module.SECTIONS, "")
 
 

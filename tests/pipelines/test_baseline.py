@@ -13,16 +13,16 @@ import torch
 
 from insituml import load_checkpoint, plots
 from insituml.models import PrincipalComponents
-from pipelines.common.errors import UserError
-from pipelines.common.task_files import read_tasks
-from pipelines.evaluate import evaluate_method
-from pipelines.plot import compare
-from pipelines.runs.worker import train_run
-from pipelines.stream import SECTIONS as STREAM
-from pipelines.stream import finish, learn
-from pipelines.stream import plan as plan_stream
-from pipelines.tracking.base import Tracker
-from pipelines.train import SECTIONS, main, plan
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.task_files import read_tasks
+from insituml_pipelines.evaluate import evaluate_method
+from insituml_pipelines.plot import compare
+from insituml_pipelines.runs.worker import train_run
+from insituml_pipelines.stream import SECTIONS as STREAM
+from insituml_pipelines.stream import finish, learn
+from insituml_pipelines.stream import plan as plan_stream
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.train import SECTIONS, main, plan
 
 BASELINE = "incremental_pca"
 TINY = ["tracking=none", "training.epochs=2", "training.seeds=[0,1]", "training.workers=0"]

@@ -18,16 +18,16 @@ from insituml import decode_field, encode_field, load_checkpoint, metrics, plots
 from insituml.data import TaskFiles
 from insituml.evaluation import latent_drift_matrix, loss_matrix
 from insituml.plots.style import compact
-from pipelines.common.errors import UserError
-from pipelines.common.task_files import facts_of, read_tasks
-from pipelines.evaluate import evaluate_method
-from pipelines.plot import SECTIONS, compare, main
-from pipelines.results.figures import _scale, titled
-from pipelines.results.summary import Summary, read_summary
-from pipelines.results.tables import leaderboard, read_matrices, read_summaries
-from pipelines.runs.identity import Identity
-from pipelines.tracking.base import Tracker
-from pipelines.train import train_method
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.task_files import facts_of, read_tasks
+from insituml_pipelines.evaluate import evaluate_method
+from insituml_pipelines.plot import SECTIONS, compare, main
+from insituml_pipelines.results.figures import _scale, titled
+from insituml_pipelines.results.summary import Summary, read_summary
+from insituml_pipelines.results.tables import leaderboard, read_matrices, read_summaries
+from insituml_pipelines.runs.identity import Identity
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.train import train_method
 
 METHODS = ("naive", "joint", "experience_replay")
 SEEDS = (0, 10, 9)
@@ -219,7 +219,7 @@ def test_the_whole_way_on_points(root, tools, monkeypatch) -> None:
     evaluate(root)
     assert tools.contents(root / "evaluations") == evaluations
     results = tools.contents(root / "results")
-    monkeypatch.setattr("pipelines.results.figures.draw_figures", lambda *arguments: None)
+    monkeypatch.setattr("insituml_pipelines.results.figures.draw_figures", lambda *arguments: None)
     compare(METHODS, root, root, Tracker())
     assert tools.contents(root / "results") == results
 
@@ -229,7 +229,7 @@ def test_tasks_of_one_held_out_sample_have_no_latent_drift(
     holdout, tools, make_run, tmp_path, monkeypatch
 ) -> None:
     """A whole volume is one sample: its latent has no spread to compare a drift with."""
-    monkeypatch.setattr("pipelines.results.figures._draw_shared", lambda *arguments: None)
+    monkeypatch.setattr("insituml_pipelines.results.figures._draw_shared", lambda *arguments: None)
     tools.write_fields(tmp_path / "fields", 11)
     data = tools.field_data(tmp_path / "fields", chunk=None, holdout=holdout)
     tools.make_stream(data, tmp_path)

@@ -14,12 +14,12 @@ from hydra.utils import get_object, instantiate
 
 from insituml import memory
 from insituml.methods import Combined
-from pipelines.common.cli import CONF
-from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Training, validate
-from pipelines.common.targets import validate_target
-from pipelines.experiments.writing import MARK
-from pipelines.select import select
+from insituml_pipelines.common.cli import CONF
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.schema import Data, Training, validate
+from insituml_pipelines.common.targets import validate_target
+from insituml_pipelines.experiments.writing import MARK
+from insituml_pipelines.select import select
 
 GROUPS = {
     folder.name: sorted(

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from pipelines.common.cli import CONF, reads_only
-from pipelines.common.versions import LIBRARIES
-from pipelines.data.kind import Kind
-from pipelines.experiments.writing import MARK
+from insituml_pipelines.common.cli import CONF, reads_only
+from insituml_pipelines.common.versions import LIBRARIES
+from insituml_pipelines.data.kind import Kind
+from insituml_pipelines.experiments.writing import MARK
 
 ROOT = Path(__file__).parents[2]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -42,9 +42,9 @@ NO_MATTER = {
     "insituml.stream": "loads the names asked for",
     "insituml.atomic_file": "brings bytes to the disk, whatever they are",
     "insituml.safe_reading": "brings bytes from the disk, or an error",
-    "pipelines": "ends a command that a signal reaches while it loads",
+    "insituml_pipelines": "ends a command that a signal reaches while it loads",
     "insituml.version": "a new version number alone is no new result",
-    "pipelines.tracking": "results on disk do not depend on it",
+    "insituml_pipelines.tracking": "results on disk do not depend on it",
 }
 KIND_METHODS = frozenset(Kind.__abstractmethods__)
 ASKED: dict[str, frozenset[str]] = {
@@ -57,7 +57,10 @@ ASKED: dict[str, frozenset[str]] = {
 """What a stage asks of a kind of data; the others ask for everything."""
 NOT_RUN = {
     # a stage's module and one that it imports: when it does so
-    ("pipelines.train", "pipelines.evaluate"): "in a sweep, and DVC runs no sweep",
+    (
+        "insituml_pipelines.train",
+        "insituml_pipelines.evaluate",
+    ): "in a sweep, and DVC runs no sweep",
 }
 
 
@@ -90,7 +93,7 @@ def groups_of(files: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("stage", CONFIGURED)
 def test_each_section_a_stage_reads_is_tracked_and_no_other(stage: str) -> None:
-    sections = set(importlib.import_module(f"pipelines.{stage}").SECTIONS) - UNTRACKED
+    sections = set(importlib.import_module(f"insituml_pipelines.{stage}").SECTIONS) - UNTRACKED
     files = tracked(stage)
     groups = groups_of(files) | {"method" for dep in STAGES[stage]["deps"] if dep == "conf/method"}
     assert groups == sections - {"pipeline"}
@@ -149,7 +152,7 @@ def test_a_section_tracked_in_part_is_read_in_that_part_only(tools, tmp_path) ->
     stream = tools.make_stream(data, tmp_path)
     before = tools.contents(stream.folder)
     untracked = {"source": {"_target_": "no.such"}, "path": "nowhere", "component": "Q"}
-    from pipelines.split import split
+    from insituml_pipelines.split import split
 
     split(data.model_copy(update=untracked), tmp_path / "data/raw", stream.folder)
     assert tools.contents(stream.folder) == before
@@ -165,7 +168,7 @@ def test_generate_tracks_the_whole_description_of_the_data() -> None:
 
 def test_plot_and_stream_track_the_keys_of_pipeline_yaml_that_they_read() -> None:
     assert tracked("plot")["conf/pipeline.yaml"] == ["methods"]
-    source = (ROOT / "pipelines/plot.py").read_text()
+    source = (ROOT / "insituml_pipelines/plot.py").read_text()
     assert set(re.findall(r'section\("pipeline"\)(\S*\])', source)) == {'["methods"]'}
     assert tracked("stream")["conf/pipeline.yaml"] == ["transit_methods"]
     # A backslash keeps DVC's hands off: Hydra fills in the list, in the stage.
@@ -190,7 +193,7 @@ def test_a_stage_cannot_read_what_it_does_not_declare() -> None:
 @pytest.mark.parametrize("stage", CONFIGURED)
 def test_commands_pass_on_every_choice(stage: str) -> None:
     command = STAGES[stage]["cmd"].split()
-    assert command[:3] == ["python", "-m", f"pipelines.{stage}"]
+    assert command[:3] == ["python", "-m", f"insituml_pipelines.{stage}"]
     choices = set(command[3:])
     assert "experiment=${experiment}" in choices
     assert "data=${data}" in choices  # what every stage checks, or works on
@@ -268,7 +271,7 @@ def imports(module: str, stage: str = "") -> frozenset[str]:
     assert file is not None
     names: set[str] = set()
     without = KIND_METHODS - ASKED.get(stage, KIND_METHODS)
-    of_a_kind = module.startswith("pipelines.data.")
+    of_a_kind = module.startswith("insituml_pipelines.data.")
     for node in walk(ast.parse(file.read_text()), without if of_a_kind else frozenset()):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -280,7 +283,7 @@ def imports(module: str, stage: str = "") -> frozenset[str]:
                 if base.startswith("insituml") and alias.name in lazy_names(base):
                     names.add(lazy_names(base)[alias.name])
                 names.add(full if file_of(full) else base)
-    ours = {name for name in names if name.split(".")[0] in ("insituml", "pipelines")}
+    ours = {name for name in names if name.split(".")[0] in ("insituml", "insituml_pipelines")}
     return frozenset(ours)
 
 
@@ -303,7 +306,7 @@ def built_by(stage: str) -> set[str]:
 
 def code_of(stage: str) -> set[str]:
     """Return all modules of ours that a stage runs."""
-    waiting, seen = {f"pipelines.{stage}", *built_by(stage)}, set()
+    waiting, seen = {f"insituml_pipelines.{stage}", *built_by(stage)}, set()
     while waiting:
         module = waiting.pop()
         seen.add(module)
@@ -322,7 +325,7 @@ def runs(module: str, imported: str) -> bool:
 
 @cache
 def no_matter(module: str) -> bool:
-    if module in NO_MATTER or module.startswith("pipelines.tracking."):
+    if module in NO_MATTER or module.startswith("insituml_pipelines.tracking."):
         return True
     file = file_of(module)
     assert file is not None
@@ -360,7 +363,9 @@ def test_exceptions_are_needed_and_hold() -> None:
 def test_what_stages_ask_of_a_kind_of_data_is_known(stage: str) -> None:
     called: set[str] = set()
     for module in code_of(stage):
-        if not module.startswith("pipelines.") or module.startswith("pipelines.data."):
+        if not module.startswith("insituml_pipelines.") or module.startswith(
+            "insituml_pipelines.data."
+        ):
             continue
         file = file_of(module)
         assert file is not None
@@ -373,11 +378,12 @@ def test_what_stages_ask_of_a_kind_of_data_is_known(stage: str) -> None:
 
 
 def test_the_walk_finds_imports_in_functions_and_of_lazy_names() -> None:
-    assert "insituml.checkpoint" in imports("pipelines.runs.seeds")  # from insituml import ...
-    assert "insituml.data.openpmd" in imports("pipelines.data.field", "generate")  # in a function
-    assert "insituml.stream.source" in imports("pipelines.data.field", "split")  # of a lazy name
-    assert "insituml.stream.source" not in imports("pipelines.data.field", "generate")
-    assert "pipelines.tracking.opening" in imports("pipelines.plot")
-    assert "insituml.learner" not in imports("pipelines.common.task_files")
+    # from insituml import ...; in a function; of a lazy name
+    assert "insituml.checkpoint" in imports("insituml_pipelines.runs.seeds")
+    assert "insituml.data.openpmd" in imports("insituml_pipelines.data.field", "generate")
+    assert "insituml.stream.source" in imports("insituml_pipelines.data.field", "split")
+    assert "insituml.stream.source" not in imports("insituml_pipelines.data.field", "generate")
+    assert "insituml_pipelines.tracking.opening" in imports("insituml_pipelines.plot")
+    assert "insituml.learner" not in imports("insituml_pipelines.common.task_files")
     assert "insituml.data.lwfa" in code_of("generate")  # a target in conf/
     assert "insituml.gradients.importance" in code_of("train")

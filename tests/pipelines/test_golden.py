@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from insituml import load_checkpoint
-from pipelines.common.schema import Data, validate
-from pipelines.generate import generate
-from pipelines.split import split
-from pipelines.stream import SECTIONS as STREAM
-from pipelines.stream import finish, learn, plan
-from pipelines.tracking.base import Tracker
-from pipelines.train import SECTIONS as TRAIN
-from pipelines.train import main as train
+from insituml_pipelines.common.schema import Data, validate
+from insituml_pipelines.generate import generate
+from insituml_pipelines.split import split
+from insituml_pipelines.stream import SECTIONS as STREAM
+from insituml_pipelines.stream import finish, learn, plan
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.train import SECTIONS as TRAIN
+from insituml_pipelines.train import main as train
 
 GOLDEN: dict[str, dict[str, float]] = json.loads(
     (Path(__file__).parent / "golden.json").read_text()

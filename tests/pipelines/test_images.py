@@ -12,13 +12,13 @@ from sklearn.datasets import load_digits
 from insituml.data import TaskFiles
 from insituml.data.images.permuted_pixels import PermutedPixels
 from insituml.data.images.streams import cifar100, mnist, permuted_mnist
-from pipelines.common.errors import UserError
-from pipelines.common.schema import Data
-from pipelines.evaluate import evaluate_method
-from pipelines.generate import generate
-from pipelines.plot import compare
-from pipelines.tracking.base import Tracker
-from pipelines.train import train_method
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.schema import Data
+from insituml_pipelines.evaluate import evaluate_method
+from insituml_pipelines.generate import generate
+from insituml_pipelines.plot import compare
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.train import train_method
 
 RNG = np.random.default_rng(5)
 FINE = np.repeat(np.arange(100), 2)

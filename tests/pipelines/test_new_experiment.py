@@ -12,16 +12,22 @@ import openpmd_api as io
 import pytest
 import yaml
 
-from pipelines import select as select_module
-from pipelines.common import cli
-from pipelines.common.errors import UserError
-from pipelines.common.fitting import data_of
-from pipelines.experiments.proposal import chunk_of, latents_of, model_of, propose, tasks_of
-from pipelines.experiments.writing import MARK, data_text
-from pipelines.generate import generate
-from pipelines.new_experiment import main
-from pipelines.split import split
-from pipelines.train import SECTIONS, plan
+from insituml_pipelines import select as select_module
+from insituml_pipelines.common import cli
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.fitting import data_of
+from insituml_pipelines.experiments.proposal import (
+    chunk_of,
+    latents_of,
+    model_of,
+    propose,
+    tasks_of,
+)
+from insituml_pipelines.experiments.writing import MARK, data_text
+from insituml_pipelines.generate import generate
+from insituml_pipelines.new_experiment import main
+from insituml_pipelines.split import split
+from insituml_pipelines.train import SECTIONS, plan
 
 
 @pytest.fixture
@@ -121,7 +127,7 @@ def test_what_is_written_runs(
 
 
 def call_select(project: Path, name: str) -> str:
-    from pipelines.select import select
+    from insituml_pipelines.select import select
 
     call = composed(project, "data", name, f"experiment={name}")
     select(call.choices, call.section("data")["path"], project / "conf/pipeline.yaml")

@@ -17,14 +17,14 @@ import yaml
 from omegaconf import OmegaConf
 
 from insituml.checkpoint_file import read_checkpoint_file
-from pipelines import evaluate
-from pipelines.common.cli import Invocation, run_stage
-from pipelines.common.errors import UserError
-from pipelines.common.fitting import fitting, open_to_new_keys
-from pipelines.common.located import find_from_here
-from pipelines.evaluate import evaluate_method
-from pipelines.tracking.base import Tracker
-from pipelines.train import SECTIONS, main, plan
+from insituml_pipelines import evaluate
+from insituml_pipelines.common.cli import Invocation, run_stage
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.fitting import fitting, open_to_new_keys
+from insituml_pipelines.common.located import find_from_here
+from insituml_pipelines.evaluate import evaluate_method
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.train import SECTIONS, main, plan
 
 ROOT = Path(__file__).parents[2]
 HEAD = "import torch\nfrom torch import nn\nfrom insituml import ContinualLearner\n"
@@ -234,7 +234,7 @@ def fitted(project: Path, monkeypatch: pytest.MonkeyPatch, node: Any, *overrides
         file.parent.mkdir(parents=True)
         file.write_text(yaml.safe_dump(content))
     (project / "own.py").write_text(HEAD + model("width=1, shape=None"))
-    monkeypatch.setattr("pipelines.common.fitting.CONF", project / "conf")
+    monkeypatch.setattr("insituml_pipelines.common.fitting.CONF", project / "conf")
     choices = {"model": "mine", "experiment": "some"}
     call = Invocation(OmegaConf.create(), project, project, choices, overrides)
     return fitting(call, "model", node)
@@ -300,7 +300,14 @@ def load_last(project: Path) -> dict[str, torch.Tensor]:
 def command(stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     # -P: the working directory is searched because the stages say so.
     return subprocess.run(
-        [sys.executable, "-P", "-m", f"pipelines.{stage}", "experiment=digits", *arguments],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            f"insituml_pipelines.{stage}",
+            "experiment=digits",
+            *arguments,
+        ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

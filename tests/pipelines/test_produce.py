@@ -17,11 +17,11 @@ import pytest
 
 from insituml.data.step import Step
 from insituml.stream import FieldStream, Finished, ProducerDied, RingSource, SSTSource
-from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Produce, Transit, validate
-from pipelines.data.sources import build_source
-from pipelines.produce import SECTIONS, main, produce
-from pipelines.transit.source import open_ring
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.schema import Data, Produce, Transit, validate
+from insituml_pipelines.data.sources import build_source
+from insituml_pipelines.produce import SECTIONS, main, produce
+from insituml_pipelines.transit.source import open_ring
 
 ROOT = Path(__file__).parents[2]
 LONG = 50.0  # seconds that a loaded machine may take
@@ -42,7 +42,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def run(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.produce", *SMALL, *arguments],
+            [sys.executable, "-m", "insituml_pipelines.produce", *SMALL, *arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

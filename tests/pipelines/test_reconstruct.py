@@ -14,10 +14,10 @@ from insituml.archive import pack_latents
 from insituml.data import NpyFolder, OpenPMDSeries, TaskFiles, write_series
 from insituml.data.chunks import assemble
 from insituml.models import MLP
-from pipelines import generate, split, stream, train
-from pipelines.common.errors import UserError
-from pipelines.common.schema import Reconstruct, validate
-from pipelines.reconstruct import SECTIONS, main, reconstruct
+from insituml_pipelines import generate, split, stream, train
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.schema import Reconstruct, validate
+from insituml_pipelines.reconstruct import SECTIONS, main, reconstruct
 
 CHECKPOINT = "reconstruct.checkpoint=mlp_after_task_2.pt"
 

@@ -21,8 +21,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from pipelines import versions
-from pipelines.common.cli import run_stage
+from insituml_pipelines import versions
+from insituml_pipelines.common.cli import run_stage
 
 ROOT = Path(__file__).parents[2]
 METHODS = ["naive", "joint"]
@@ -140,7 +140,7 @@ def test_dvc_repro_ends_well_and_is_not_needed_twice(
 ) -> None:
     project = tmp_path / ("Ordner mit Lücke" if experiment == "toy8" else "project")
     prepared(project, experiment, tools, published)
-    call(project, "pipelines.select", f"experiment={experiment}")
+    call(project, "insituml_pipelines.select", f"experiment={experiment}")
     call(project, "dvc", "repro")
     check_results(project)
     # Nothing that ran once runs again, and what says how long it took is no part of the lock.
@@ -157,7 +157,7 @@ def stage_in(monkeypatch: pytest.MonkeyPatch, drawn_here: None) -> Any:
 
     def call_here(project: Path, name: str, *arguments: str) -> None:
         for module in ("common.cli", "common.composition", "common.fitting", "plot", "select"):
-            found = importlib.import_module(f"pipelines.{module}")
+            found = importlib.import_module(f"insituml_pipelines.{module}")
             monkeypatch.setattr(found, "CONF", project / "conf")
         monkeypatch.chdir(project)
         monkeypatch.setattr(sys, "argv", [name, *arguments])
@@ -174,13 +174,13 @@ def test_every_stage_ends_well(experiment, tools, published, tmp_path, stage_in)
         pytest.importorskip("fbpic")
     project = tmp_path / "project"
     prepared(project, experiment, tools, published)
-    stage_in(project, "pipelines.select", f"experiment={experiment}")
+    stage_in(project, "insituml_pipelines.select", f"experiment={experiment}")
     with Repo(str(project)) as repo:
         stages = [(s.cmd, [out.def_path for out in s.outs]) for s in repo.index.stages]
     for command, outputs in stages:
         python, option, name, *arguments = shlex.split(command)
         assert (python, option) == ("python", "-m")
-        if name == "pipelines.versions":  # which reads no configuration
+        if name == "insituml_pipelines.versions":  # which reads no configuration
             versions.main()
         else:
             stage_in(project, name, *arguments)
@@ -190,7 +190,7 @@ def test_every_stage_ends_well(experiment, tools, published, tmp_path, stage_in)
 
 def copied(project: Path) -> None:
     """Copy what a clone holds, as far as the pipeline needs it."""
-    for part in ("insituml", "pipelines", "conf", ".dvc/plots"):
+    for part in ("insituml", "insituml_pipelines", "conf", ".dvc/plots"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in (
         "dvc.yaml",
@@ -218,7 +218,7 @@ def test_a_clean_clone_stays_clean_until_a_baseline_is_asked_for(tmp_path) -> No
     copied(project)
     shrink(project, "toy8")
     git(tmp_path, "init", "--quiet", "--initial-branch=main", str(project))
-    call(project, "pipelines.select", "experiment=toy8")
+    call(project, "insituml_pipelines.select", "experiment=toy8")
     git(project, "add", ".")
     git(project, "commit", "--quiet", "--message", "Begin")
     call(project, "dvc", "repro", "plot")

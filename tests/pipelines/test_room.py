@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.common.errors import UserError
-from pipelines.generate import generate
-from pipelines.stream import SECTIONS, plan
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.generate import generate
+from insituml_pipelines.stream import SECTIONS, plan
 
 STREAM = ["experiment=toy8", "tracking=none", "model.hidden_sizes=[6]", "training.seeds=[0]"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import select as module
-from pipelines.common.cli import CONF
-from pipelines.common.errors import UserError
-from pipelines.select import SECTIONS, incomparable, main, select
+from insituml_pipelines import select as module
+from insituml_pipelines.common.cli import CONF
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.select import SECTIONS, incomparable, main, select
 
 CHOICES = {"experiment": "pic", "data": "pic", "model": "mlp", "optimizer": "sgd", "method": "ewc"}
 

@@ -15,12 +15,12 @@ import torch
 from insituml.data.chunks import assemble
 from insituml.data.images.digits import digits
 from insituml.data.toy8 import toy8
-from pipelines.common.cli import _asked_data
-from pipelines.common.composition import composed
-from pipelines.common.errors import UserError
-from pipelines.common.task_files import read_tasks
-from pipelines.generate import generate
-from pipelines.split import split
+from insituml_pipelines.common.cli import _asked_data
+from insituml_pipelines.common.composition import composed
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.task_files import read_tasks
+from insituml_pipelines.generate import generate
+from insituml_pipelines.split import split
 
 
 @pytest.fixture

@@ -21,15 +21,15 @@ from insituml import load_checkpoint
 from insituml.data.npy_folder import NpyFolder
 from insituml.data.openpmd.writer import write_series
 from insituml.stream import ProducerDied, Rejected, RingSource
-from pipelines.common.errors import UserError
-from pipelines.common.schema import Transit
-from pipelines.common.task_files import read_tasks
-from pipelines.evaluate import evaluate_method
-from pipelines.results import figures
-from pipelines.results.tables import comparable
-from pipelines.stream import DIED, LOG, SECTIONS, STALLED, finish, learn, main, plan
-from pipelines.tracking.base import Tracker
-from pipelines.transit.resume_points import RESUME
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.schema import Transit
+from insituml_pipelines.common.task_files import read_tasks
+from insituml_pipelines.evaluate import evaluate_method
+from insituml_pipelines.results import figures
+from insituml_pipelines.results.tables import comparable
+from insituml_pipelines.stream import DIED, LOG, SECTIONS, STALLED, finish, learn, main, plan
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.transit.resume_points import RESUME
 
 ROOT = Path(__file__).parents[2]
 STEPS = 14
@@ -229,7 +229,7 @@ def test_a_killed_trainer_goes_on_with_the_same_bits_joint_too(root, tools) -> N
     chosen = ["transit.methods=[agem,joint]", "transit.batches_per_iteration=30"]
     stream(tools, root, *chosen)
     expected = tools.contents(root / "transit/runs")
-    command = [sys.executable, "-m", "pipelines.stream", *overrides(*chosen)]
+    command = [sys.executable, "-m", "insituml_pipelines.stream", *overrides(*chosen)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL)
     try:
@@ -283,7 +283,7 @@ def test_after_the_producers_death_all_is_evaluated_and_the_same_command_goes_on
     file = root / "fields/data_800.npy"
     content = file.read_bytes()
 
-    monkeypatch.setattr("pipelines.stream.plan", plan_and_die(file))
+    monkeypatch.setattr("insituml_pipelines.stream.plan", plan_and_die(file))
     with pytest.raises(SystemExit) as ended:
         run(tools, root, *more)
     assert ended.value.code == DIED
@@ -327,7 +327,7 @@ def test_methods_that_learned_other_steps_are_not_compared(root, tools, monkeypa
     assert learn_and_evaluate("ewc") == ["ewc", "naive"]
     (root / "fields/data_1200.npy").rename(root / "away.npy")
     iterations = [100 * k for k in range(STEPS)]
-    monkeypatch.setattr("pipelines.transit.prepared._iterations", lambda *_: iterations)
+    monkeypatch.setattr("insituml_pipelines.transit.prepared._iterations", lambda *_: iterations)
     assert learn_and_evaluate("agem") == ["agem"]
 
 
@@ -342,7 +342,9 @@ def test_methods_that_learned_other_steps_are_not_compared(root, tools, monkeypa
 def test_a_death_has_its_exit_code_whatever_else_happened(
     number, more, expected, root, tools, monkeypatch, nothing_drawn
 ) -> None:
-    monkeypatch.setattr("pipelines.stream.plan", plan_and_die(root / f"fields/data_{number}.npy"))
+    monkeypatch.setattr(
+        "insituml_pipelines.stream.plan", plan_and_die(root / f"fields/data_{number}.npy")
+    )
     with pytest.raises(UserError, match=expected) as caught:
         run(tools, root, *more)
     assert caught.value.code == DIED

@@ -19,15 +19,15 @@ import torch
 
 from insituml import load_checkpoint
 from insituml.training import EpochRecord
-from pipelines.common.errors import UserError
-from pipelines.common.task_files import read_tasks
-from pipelines.common.workers import WorkerDiedError
-from pipelines.evaluate import SECTIONS as EVALUATE
-from pipelines.evaluate import main as evaluate
-from pipelines.runs.run import checkpoint_path
-from pipelines.runs.worker import train_run
-from pipelines.tracking.base import Tracker
-from pipelines.train import SECTIONS, main, plan, train_method
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.task_files import read_tasks
+from insituml_pipelines.common.workers import WorkerDiedError
+from insituml_pipelines.evaluate import SECTIONS as EVALUATE
+from insituml_pipelines.evaluate import main as evaluate
+from insituml_pipelines.runs.run import checkpoint_path
+from insituml_pipelines.runs.worker import train_run
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.train import SECTIONS, main, plan, train_method
 
 ROOT = Path(__file__).parents[2]
 TINY = ["experiment=toy8", "tracking=none", "model.hidden_sizes=[6]", "training.epochs=1"]
@@ -127,7 +127,7 @@ def test_a_killed_worker_is_a_clear_error(root, tools, monkeypatch) -> None:
     def broken(*arguments: object) -> None:
         raise WorkerDiedError("a worker was killed; run the same command again")
 
-    monkeypatch.setattr("pipelines.runs.pool.train_all", broken)
+    monkeypatch.setattr("insituml_pipelines.runs.pool.train_all", broken)
     with pytest.raises(UserError, match=r"a worker was killed.*fewer training\.workers"):
         main(tools.invoke(root, SECTIONS, *INLINE))
 
@@ -264,7 +264,7 @@ def children(pid: int) -> list[int]:
 def test_sigkill_and_again_gives_the_same_bits(root, tools) -> None:
     """Long enough to be killed in between: one epoch takes milliseconds, so take many."""
     overrides = [*TINY, "training.epochs=100", "method=experience_replay", "training.seeds=[0,1]"]
-    command = [sys.executable, "-m", "pipelines.train", *overrides, "training.workers=2"]
+    command = [sys.executable, "-m", "insituml_pipelines.train", *overrides, "training.workers=2"]
     process = subprocess.Popen(
         command,
         cwd=root,

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy
 import torch
 
-from pipelines.common import versions as module
-from pipelines.common.versions import LIBRARIES, versions
-from pipelines.versions import main
+from insituml_pipelines.common import versions as module
+from insituml_pipelines.common.versions import LIBRARIES, versions
+from insituml_pipelines.versions import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +45,7 @@ def test_a_library_that_is_not_installed_is_a_version_too(monkeypatch) -> None:
 
 def test_nothing_is_loaded() -> None:
     code = (
-        "import sys; from pipelines.versions import versions; versions();"
+        "import sys; from insituml_pipelines.versions import versions; versions();"
         "assert not {'torch', 'numpy', 'hydra'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

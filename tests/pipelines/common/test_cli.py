@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from pipelines import split
-from pipelines.common.arguments import Arguments
-from pipelines.common.cli import Invocation, run_stage
-from pipelines.common.composition import check_composition
-from pipelines.common.errors import UserError
-from pipelines.train import plan
+from insituml_pipelines import split
+from insituml_pipelines.common.arguments import Arguments
+from insituml_pipelines.common.cli import Invocation, run_stage
+from insituml_pipelines.common.composition import check_composition
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.train import plan
 
 ROOT = Path(__file__).parents[3]
 TRAINING = "epochs, batch_size, max_gradient_norm, memory_size, reference_size, seeds"
@@ -24,7 +24,7 @@ TRAINING = "epochs, batch_size, max_gradient_norm, memory_size, reference_size, 
 
 def command(folder: Path, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", f"pipelines.{stage}", *arguments],
+        [sys.executable, "-m", f"insituml_pipelines.{stage}", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -67,7 +67,7 @@ def test_what_cannot_be_composed(override, expected) -> None:
 def split_in(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     """Call the stage as ``python -m`` does, in this process; there are no data: it fails."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["pipelines.split", *arguments])
+    monkeypatch.setattr(sys, "argv", ["insituml_pipelines.split", *arguments])
     with pytest.raises(SystemExit) as ended:
         run_stage(split.main, split.SECTIONS, "")
     assert ended.value.code == 2
@@ -186,7 +186,7 @@ def test_commands_end_cleanly(tmp_path) -> None:
 
 def test_characters_that_a_terminal_has_not_are_no_error(tmp_path) -> None:
     code = (
-        "import os; from pipelines.common.ending import failing_in_one_line\n"
+        "import os; from insituml_pipelines.common.ending import failing_in_one_line\n"
         "with failing_in_one_line(): print('0–2', os.environ['PYTHONIOENCODING'])"
     )
     done = subprocess.run(

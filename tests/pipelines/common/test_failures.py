@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from omegaconf.errors import InterpolationKeyError
 
-from pipelines.common.domains import DOMAINS, out_of_domain
-from pipelines.common.ending import explained, failing_in_one_line
-from pipelines.common.errors import UserError
-from pipelines.common.failures import REMEDIES, ask_for_room, in_one_line
+from insituml_pipelines.common.domains import DOMAINS, out_of_domain
+from insituml_pipelines.common.ending import explained, failing_in_one_line
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.failures import REMEDIES, ask_for_room, in_one_line
 
 
 @pytest.mark.parametrize("number", REMEDIES)

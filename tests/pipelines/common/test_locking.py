@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.errors import UserError
-from pipelines.common.locking import held
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.locking import held
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipelines.common.locking import held
+from insituml_pipelines.common.locking import held
 with held(Path(sys.argv[1]), "it"):
     print("held", flush=True)
     time.sleep(60)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.errors import UserError
-from pipelines.common.locking import held
-from pipelines.common.output import discard, new_folder, new_folders
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.locking import held
+from insituml_pipelines.common.output import discard, new_folder, new_folders
 
 
 def test_the_old_stays_until_the_new_is_whole(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.common.errors import UserError
-from pipelines.common.schema import Data, Training, validate
-from pipelines.common.targets import validate_target
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.schema import Data, Training, validate
+from insituml_pipelines.common.targets import validate_target
 
 
 def message(function, *arguments: Any) -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.ending import failing_in_one_line
-from pipelines.common.stopping import SIGNALS
+from insituml_pipelines.common.ending import failing_in_one_line
+from insituml_pipelines.common.stopping import SIGNALS
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
 import time
-from pipelines.common.ending import failing_in_one_line
+from insituml_pipelines.common.ending import failing_in_one_line
 with failing_in_one_line():
     try:
         print("runs", flush=True)
@@ -62,11 +62,11 @@ class Slow:
             time.sleep(60)
 sys.meta_path.insert(0, Slow())
 sys.argv = ["-m"]
-runpy.run_module("pipelines.split", run_name="__main__", alter_sys=True)
+runpy.run_module("insituml_pipelines.split", run_name="__main__", alter_sys=True)
 """
 CONVERTED = """
 import time
-from pipelines.common.ending import failing_in_one_line
+from insituml_pipelines.common.ending import failing_in_one_line
 
 class Attribute:
     def __set_name__(self, owner, name):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.workers import WorkerDiedError, do_side_by_side
+from insituml_pipelines.common.workers import WorkerDiedError, do_side_by_side
 
 ROOT = Path(__file__).parents[3]
 FUNCTIONS = """
@@ -44,7 +44,7 @@ def busy(tell, file):
 COMMAND = """
 import sys
 from functions_of_workers import busy
-from pipelines.common.workers import do_side_by_side
+from insituml_pipelines.common.workers import do_side_by_side
 
 if __name__ == "__main__":
     do_side_by_side(busy, [(f"{sys.argv[1]}/{k}",) for k in range(2)], 2)
@@ -83,7 +83,7 @@ def test_what_jobs_say_is_heard_in_order_and_the_first_error_comes_last(workers,
 
 
 def test_no_job_starts_no_worker(functions, monkeypatch) -> None:
-    monkeypatch.setattr("pipelines.common.workers.Child", pytest.fail)
+    monkeypatch.setattr("insituml_pipelines.common.workers.Child", pytest.fail)
     heard: list[object] = []
     do_side_by_side(functions.squares, [], 3, lambda k, m: heard.append((k, m)))
     assert heard == []

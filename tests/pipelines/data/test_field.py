@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from insituml.data import OpenPMDSeries
-from pipelines.common.errors import UserError
-from pipelines.common.schema import Data
-from pipelines.data.readable import ReadableField
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.schema import Data
+from insituml_pipelines.data.readable import ReadableField
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """The kinds of data that tasks may be of are those that there are."""
 
-from pipelines.common import task_files
-from pipelines.data import kinds
+from insituml_pipelines.common import task_files
+from insituml_pipelines.data import kinds
 
 
 def test_tasks_of_each_kind_can_be_read() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from insituml.data import Grid, LwfaField, Manifest, Normalisation, TaskInfo
 from insituml.data.constants import SPEED_OF_LIGHT
-from pipelines.data.kind import FigureLabels
-from pipelines.data.kinds import KINDS
-from pipelines.data.plane import plane_of, shown_iteration
-from pipelines.data.plane_view import PlaneView
+from insituml_pipelines.data.kind import FigureLabels
+from insituml_pipelines.data.kinds import KINDS
+from insituml_pipelines.data.plane import plane_of, shown_iteration
+from insituml_pipelines.data.plane_view import PlaneView
 
 SCALE = Normalisation(np.zeros(3), np.ones(3))
 GRID = Grid((4, 40, 6), (1e-6, 0.5e-6, 2e-6), (-1.5e-6, -8e-6, -5e-6))

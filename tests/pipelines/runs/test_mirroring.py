@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from insituml.training import EpochRecord
-from pipelines.common.errors import UserError
-from pipelines.runs.mirroring import augment_files
-from pipelines.runs.worker import train_run
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.runs.mirroring import augment_files
+from insituml_pipelines.runs.worker import train_run
 
 
 def test_batches_of_files_are_mirrored_about_zero(fields: Any) -> None:

@@ -10,10 +10,10 @@ import torch
 from insituml import load_checkpoint
 from insituml.data.mixing import IterationMixing
 from insituml.training import EpochRecord
-from pipelines.common.errors import UserError
-from pipelines.runs.mixing import mixing_in_files
-from pipelines.runs.worker import train_run
-from pipelines.stream import SECTIONS, plan
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.runs.mixing import mixing_in_files
+from insituml_pipelines.runs.worker import train_run
+from insituml_pipelines.stream import SECTIONS, plan
 
 
 def test_samples_of_an_iteration_are_its_chunks(fields: Any) -> None:

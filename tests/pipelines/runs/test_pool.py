@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from insituml.training import EpochRecord, TaskRecord
-from pipelines.common.workers import WorkerDiedError
-from pipelines.runs.pool import train_all
+from insituml_pipelines.common.workers import WorkerDiedError
+from insituml_pipelines.runs.pool import train_all
 
 
 def without_seconds(records: list[object]) -> list[object]:

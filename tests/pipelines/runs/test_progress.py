@@ -10,9 +10,9 @@ import pytest
 
 from insituml import progress
 from insituml.training import EpochRecord
-from pipelines.runs.pool import beside, train_all
-from pipelines.runs.progress import StepBar, StreamBar
-from pipelines.runs.publish import publish
+from insituml_pipelines.runs.pool import beside, train_all
+from insituml_pipelines.runs.progress import StepBar, StreamBar
+from insituml_pipelines.runs.publish import publish
 
 
 class Terminal(io.StringIO):
@@ -60,7 +60,7 @@ def test_a_bar_ends_where_training_does(method, more, monkeypatch, make_run, too
 
 def test_an_iteration_of_a_stream_moves_by_its_steps(monkeypatch) -> None:
     terminal = on_a_terminal(monkeypatch)
-    monkeypatch.setattr("pipelines.runs.progress.SHOW_SECONDS", 0.0)
+    monkeypatch.setattr("insituml_pipelines.runs.progress.SHOW_SECONDS", 0.0)
     shown = StreamBar(4)
     shown.come_to(1, "loss 2")
     shown.move(7)

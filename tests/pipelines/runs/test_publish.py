@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from insituml.checkpoint_file import read_checkpoint_file
-from pipelines.runs.publish import publish
-from pipelines.runs.worker import train_run
+from insituml_pipelines.runs.publish import publish
+from insituml_pipelines.runs.worker import train_run
 
 
 def test_state_of_training_is_kept_in_the_last_checkpoint_alone(make_run, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import torch
 from insituml import load_checkpoint
 from insituml.checkpoint_file import drop_training_state
 from insituml.training import EpochRecord, TaskRecord
-from pipelines.runs.recipe import source_digest
-from pipelines.runs.run import INITIAL, TIMINGS, Run
-from pipelines.runs.worker import settings_of, train_run
+from insituml_pipelines.runs.recipe import source_digest
+from insituml_pipelines.runs.run import INITIAL, TIMINGS, Run
+from insituml_pipelines.runs.worker import settings_of, train_run
 
 METHODS = ["naive", "joint", "ewc", "agem", "experience_replay"]
 
@@ -235,5 +235,5 @@ def test_partial_work_is_kept_by_all_that_it_depends_on(make_run) -> None:
 def test_the_code_that_ran_is_part_of_the_identity(make_run, monkeypatch) -> None:
     run = make_run().recipe
     before = run.identity().fingerprint
-    monkeypatch.setattr("pipelines.runs.recipe.source_digest", lambda *nodes: "0" * 64)
+    monkeypatch.setattr("insituml_pipelines.runs.recipe.source_digest", lambda *nodes: "0" * 64)
     assert run.identity().fingerprint != before

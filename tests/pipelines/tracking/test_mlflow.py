@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from insituml.training import EpochRecord
-from pipelines.evaluate import evaluate_method
-from pipelines.runs.worker import train_run
-from pipelines.tracking.base import Tracker
-from pipelines.tracking.mlflow import MlflowTracker
-from pipelines.train import train_method
+from insituml_pipelines.evaluate import evaluate_method
+from insituml_pipelines.runs.worker import train_run
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.tracking.mlflow import MlflowTracker
+from insituml_pipelines.train import train_method
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +34,7 @@ PARENT = "mlflow.parentRunId"
 OPEN_STORE = """
 import sys, time
 from pathlib import Path
-from pipelines.tracking.mlflow import MlflowTracker
+from insituml_pipelines.tracking.mlflow import MlflowTracker
 import mlflow
 tracker = MlflowTracker(Path(sys.argv[1]), "cold")
 Path(sys.argv[2]).touch()
@@ -69,7 +69,7 @@ def tracker_in(root: Path) -> Tracker:
 
 
 def runs_of(make_run, tools, root: Path, method: str, seeds=(0, 1)) -> list:
-    from pipelines.common.task_files import read_tasks
+    from insituml_pipelines.common.task_files import read_tasks
 
     stream = read_tasks(root / "data/tasks")
     return [

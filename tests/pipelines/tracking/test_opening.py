@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from insituml.training import EpochRecord
-from pipelines.common.errors import UserError
-from pipelines.common.task_files import read_tasks
-from pipelines.tracking.base import Tracker
-from pipelines.tracking.mlflow import MlflowTracker
-from pipelines.tracking.opening import open_tracker
-from pipelines.train import train_method
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.task_files import read_tasks
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.tracking.mlflow import MlflowTracker
+from insituml_pipelines.tracking.opening import open_tracker
+from insituml_pipelines.train import train_method
 
 OWN = """
 from pathlib import Path
-from pipelines.tracking.base import Tracker
+from insituml_pipelines.tracking.base import Tracker
 
 class FileTracker(Tracker):
     def __init__(self, file: str = "losses.txt") -> None:
@@ -91,7 +91,7 @@ def test_a_tracker_of_the_users_own_is_named_in_one_place(
     assert lines[0].startswith("3 0 ")
     assert lines[-1] == "3 took its time"
 
-    from pipelines.runs.worker import train_run
+    from insituml_pipelines.runs.worker import train_run
 
     again = make_run("naive", 3, stream, folder=tmp_path / "again")
     train_run(again, lambda _, r: heard.extend(r.losses) if isinstance(r, EpochRecord) else None)
@@ -117,8 +117,8 @@ def test_a_tracker_of_the_users_own_is_named_in_one_place(
             "begin without the options of another tracker, add tracking=none",
         ),
         (
-            {"_target_": "pipelines.tracking.base.Tracker", "file": "a"},
-            "tracking.file is not an option of pipelines.tracking.base.Tracker; accepted: none",
+            {"_target_": "insituml_pipelines.tracking.base.Tracker", "file": "a"},
+            "tracking.file is not an option of .*tracking.base.Tracker; accepted: none",
         ),
         ({"_target_": "own_tracking.FileTracker", "file": [1]}, "tracking.file is .*valid string"),
     ],
@@ -133,8 +133,8 @@ def test_a_tracker_is_opened_without_importing_mlflow() -> None:
     """That takes seconds, and the first record is early enough."""
     code = (
         "import sys\n"
-        "from pipelines.tracking.opening import open_tracker\n"
-        "target = 'pipelines.tracking.mlflow.MlflowTracker'\n"
+        "from insituml_pipelines.tracking.opening import open_tracker\n"
+        "target = 'insituml_pipelines.tracking.mlflow.MlflowTracker'\n"
         "open_tracker({'_target_': target, 'database': 'x.db', 'experiment': 'y'})\n"
         "assert 'mlflow' not in sys.modules\n"
         "assert 'torch' not in sys.modules\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.errors import UserError
-from pipelines.tracking import store
-from pipelines.tracking.opening import open_tracker
-from pipelines.tracking.store import StoreError, check_store
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.tracking import store
+from insituml_pipelines.tracking.opening import open_tracker
+from insituml_pipelines.tracking.store import StoreError, check_store
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_what_names_no_file_is_refused_in_one_line(name, reason, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    target = "pipelines.tracking.mlflow.MlflowTracker"
+    target = "insituml_pipelines.tracking.mlflow.MlflowTracker"
     with pytest.raises(UserError, match=reason) as caught:
         open_tracker({"_target_": target, "database": name, "experiment": "x"})
     assert "\n" not in str(caught.value)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.errors import UserError
-from pipelines.transit.folder import stream_folder
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.transit.folder import stream_folder
 
 GOOD = ["transit", "a/b", "ümläut mit blank", "old", "v0.2"]
 BAD = [

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.stream import SECTIONS, finish, learn, plan
-from pipelines.tracking.base import Tracker
-from pipelines.transit.resume_points import PREVIOUS, RESUME
+from insituml_pipelines.stream import SECTIONS, finish, learn, plan
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.transit.resume_points import PREVIOUS, RESUME
 
 ITERATIONS = 14
 CHOSEN = [

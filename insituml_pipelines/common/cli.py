@@ -1,0 +1,270 @@
+"""From a stage's function to its command: configuration in, one clear line on a user's mistake."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from insituml_pipelines.common.arguments import Arguments
+from insituml_pipelines.common.composition import (
+    CONF,
+    check_composition,
+    composed,
+    key_of,
+    one_line,
+)
+from insituml_pipelines.common.ending import explained, fail, failing_in_one_line
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.fitting import open_to_new_keys
+from insituml_pipelines.common.located import find_from_here
+from insituml_pipelines.common.node import Node
+from insituml_pipelines.common.task_files import IDENTIFYING
+
+__all__ = ["CONF", "Invocation", "fail", "reads_only", "run_stage"]
+HYDRAS_RECORD = "multirun.yaml"
+"""What Hydra itself leaves in the folder of a sweep."""
+RENAMED = {
+    f"transit.{name.replace('iteration', 'step')}": f"transit.{name}"
+    for name in (
+        "batches_per_iteration",
+        "max_batches_per_iteration",
+        "normalisation_iterations",
+        "on_bad_iteration",
+        "recent_iterations",
+    )
+}
+"""Keys of version 0.1, when an iteration was called a step."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """How a stage was called.
+
+    Parameters
+    ----------
+    config
+        The composed configuration, cut down to the sections that the stage declares it reads.
+    root
+        Where ``data/`` is read.
+    output
+        Where results are written: ``root``, or the job's folder below ``multirun/`` in a sweep.
+    choices
+        Name of the file chosen in each configuration group.
+    overrides
+        As given on the command line.
+    asked_data
+        What the command line says of the data, by dotted name below ``data``.
+    model_target
+        The class that ``model._target_`` names, which files may name too; empty: none.
+    """
+
+    config: DictConfig
+    root: Path
+    output: Path
+    choices: dict[str, str]
+    overrides: tuple[str, ...] = ()
+    asked_data: Node = field(default_factory=dict)
+    model_target: str = ""
+
+    @property
+    def is_sweep(self) -> bool:
+        return self.output != self.root
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment that the command chose; empty where it chose none."""
+        chosen = "experiment" in map(key_of, self.overrides)
+        return str(self.config.name) if chosen else ""
+
+    def with_choice(self, group: str, name: str) -> Invocation:
+        """Return the call with another file of a group, whose values are as they stand there.
+
+        Raises
+        ------
+        UserError
+            If there is no such file.
+        """
+        if self.choices[group] == name:
+            return self
+        others = [o for o in self.overrides if key_of(o).split(".")[0] != group]
+        try:
+            config = composed([*others, f"{group}={name}"])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(one_line(error)) from error
+        cut = reads_only(config, [str(key) for key in self.config])
+        return replace(self, config=cut, choices={**self.choices, group: name})
+
+    def section(self, name: str, **facts: Any) -> Node:
+        """Return a section with its references resolved; ``facts`` fill in ``stream``."""
+        config = self.config.copy()
+        if facts:
+            config.stream = facts
+        try:
+            for key in sorted(OmegaConf.missing_keys(config[name])):
+                raise UserError(f"{key} has no value; give it one: {key}=...")
+            resolved = OmegaConf.to_container(config[name], resolve=True)
+        except OmegaConfBaseException as error:
+            raise UserError(one_line(error)) from error
+        assert isinstance(resolved, dict)
+        return {str(key): value for key, value in resolved.items()}
+
+
+def reads_only(config: DictConfig, sections: Sequence[str]) -> DictConfig:
+    """Cut the configuration down to what a stage declares, so that it can read nothing else."""
+    return OmegaConf.masked_copy(config, [*sections, "stream", "name"])
+
+
+def for_experiment(table: DictConfig, *, _root_: DictConfig) -> Any:
+    """Resolve ``${for_experiment:{default: 1.0, toy8: 0.1}}`` by the experiment's name."""
+    return table.get(_root_.name, table["default"])
+
+
+OmegaConf.register_new_resolver("for_experiment", for_experiment, replace=True)
+
+
+def run_stage(
+    function: Callable[[Invocation], Any], sections: Sequence[str], description: str
+) -> None:
+    """Run a stage from the command line.
+
+    Whatever goes wrong is said in one line. In a sweep a job that fails says so, the others go on,
+    and the command fails at its end.
+
+    Parameters
+    ----------
+    function
+        The stage.
+    sections
+        Sections of the configuration it reads; ``dvc.yaml`` must track each.
+    description
+        Printed by ``--help`` above the options.
+    """
+    find_from_here()
+    # The library's users decide on telemetry and threads; a pipeline run decides here.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    with failing_in_one_line():
+        arguments = Arguments(open_to_new_keys([_renamed(argument) for argument in sys.argv[1:]]))
+        if arguments.asks_for_help:
+            print(f"{description}\n")
+        check_composition(arguments)
+        sys.argv[1:] = arguments.in_order()
+        jobs = _Jobs(function, sections)
+
+        @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+        def entry(config: DictConfig) -> Any:
+            return jobs.run(config)
+
+        try:
+            entry()
+        except (ValueError, AssertionError, TypeError) as error:  # Hydra's own: ours are kept
+            raise UserError(
+                f"Hydra cannot run this ({error!r}); look at the hydra.*= options"
+            ) from error
+        jobs.conclude()
+
+
+class _Jobs:
+    """What Hydra calls: once, or for each job of a sweep."""
+
+    def __init__(self, function: Callable[[Invocation], Any], sections: Sequence[str]) -> None:
+        self.function = function
+        self.sections = sections
+        self.codes: list[int] = []
+        """Exit codes of the jobs of a sweep that failed."""
+        self.jobs = 0
+        self.error: BaseException | None = None
+        """What ended the only job: Hydra would say more than one line about it."""
+        self.sweep_folder: Path | None = None
+
+    def run(self, config: DictConfig) -> Any:
+        info = HydraConfig.get()
+        root = Path.cwd()
+        sweep = info.mode == RunMode.MULTIRUN
+        output = Path(info.runtime.output_dir) if sweep else root
+        choices = {k: str(v) for k, v in info.runtime.choices.items() if not k.startswith("hydra")}
+        # As it was given: a list of Hydra's would resolve what refers to other keys.
+        listed = OmegaConf.to_container(info.overrides.task, resolve=False)
+        given = tuple(map(str, listed or ()))
+        self.jobs += 1
+        try:
+            asked = _asked_data(config, given)
+            cut = reads_only(config, self.sections)
+            target = str(OmegaConf.select(config, "model._target_") or "")
+            return self.function(Invocation(cut, root, output, choices, given, asked, target))
+        except (Exception, SystemExit) as error:
+            if not sweep:
+                self.error = error
+                return None
+            self.sweep_folder = Path(info.sweep.dir)
+            message, code = explained(error)
+            self.codes.append(code)
+            print(f"error: job {info.job.num} ({' '.join(given)}): {message}", file=sys.stderr)
+            with suppress(OSError):  # what the job had written stays
+                output.rmdir()
+            return math.nan  # a sweeper that searches takes it for a failed trial
+
+    def conclude(self) -> None:
+        """Fail where a job of a sweep did; leave no folder behind where all of them did."""
+        if self.error is not None:
+            raise self.error
+        if not self.codes:
+            return
+        if len(self.codes) == self.jobs and self.sweep_folder is not None:
+            _remove_empty(self.sweep_folder)
+        raise SystemExit(max(self.codes))
+
+
+def _remove_empty(sweep_folder: Path) -> None:
+    """Remove the folder of a sweep without results; one that holds anything else stays."""
+    folder = sweep_folder.absolute()
+    with suppress(OSError):  # other results lie there
+        if [file.name for file in folder.iterdir()] == [HYDRAS_RECORD]:
+            (folder / HYDRAS_RECORD).unlink()
+        folder.rmdir()
+        for parent in folder.parents:
+            if Path.cwd() not in parent.parents:
+                break
+            parent.rmdir()
+
+
+def _renamed(argument: str) -> str:
+    """Return an override under the name that its key has today, and say so."""
+    key = key_of(argument)
+    if key not in RENAMED:
+        return argument
+    print(f"note: {key} is called {RENAMED[key]} now", file=sys.stderr)
+    return argument.replace(key, RENAMED[key], 1)
+
+
+def _asked_data(config: DictConfig, overrides: Sequence[str]) -> Node:
+    """Return what the command line itself says of the data, by dotted name below ``data``.
+
+    A choice says which data these are, not every value that its file happens to have.
+    """
+    keys = [key_of(override) for override in overrides]
+    asked = [key.removeprefix("data.") for key in keys if key.startswith("data.")]
+    if {"data", "experiment"} & set(keys):
+        asked += ["name", "kind"]
+    found: Node = {}
+    for name in asked:
+        if name.split(".")[0] in IDENTIFYING:
+            try:
+                value = OmegaConf.select(config.data, name)
+                plain = OmegaConf.is_config(value)
+                found[name] = OmegaConf.to_container(value, resolve=True) if plain else value
+            except OmegaConfBaseException as error:
+                raise UserError(f"data.{name}: {one_line(error)}") from error
+    return found

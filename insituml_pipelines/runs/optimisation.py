@@ -1,0 +1,56 @@
+"""From section ``training`` to what drives the optimizer; the same from files and in transit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.node import Node
+
+if TYPE_CHECKING:
+    from insituml.optimisation import Amount, AveragedWeights, Schedule
+
+SCHEDULE = {
+    "schedule": "name",
+    "warmup_steps": "warmup_steps",
+    "final_rate": "final_rate",
+    "decay_share": "decay_share",
+}
+"""Parameters of :class:`~insituml.optimisation.Schedule`, by key."""
+
+
+def schedule_of(settings: Node) -> Schedule:
+    """Return the schedule of the learning rate; constant where nothing is said.
+
+    Raises
+    ------
+    UserError
+        If the values do not fit each other.
+    """
+    from insituml.optimisation import Schedule
+
+    given = {name: settings[key] for key, name in SCHEDULE.items() if key in settings}
+    try:
+        return Schedule(**given)
+    except ValueError as error:
+        raise UserError(f"training: {error}") from error
+
+
+def average_of(settings: Node) -> AveragedWeights | None:
+    """Return what averages the weights for evaluation; None where nothing is said."""
+    from insituml.optimisation import AveragedWeights
+
+    decay = settings.get("averaging")
+    return None if decay is None else AveragedWeights(decay)
+
+
+def amount_of(settings: Node) -> Amount:
+    """Return how much a task is trained on, from files."""
+    from insituml.optimisation import Amount
+
+    return Amount(
+        batch_size=settings["batch_size"],
+        epochs=settings["epochs"],
+        budget=settings.get("budget"),
+        accumulate=settings.get("accumulate", 1),
+    )

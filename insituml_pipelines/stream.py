@@ -1,0 +1,295 @@
+"""Learn from a running simulation: methods and seeds side by side from one stream.
+
+The results lie below ``transit/``, laid out as those of the file pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from insituml_pipelines.common.cli import Invocation, run_stage
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.failures import ask_for_room
+from insituml_pipelines.common.fitting import data_of
+from insituml_pipelines.common.locking import held
+from insituml_pipelines.common.output import clear_place, discard
+from insituml_pipelines.common.parts import TEST, asked_part, swept_part
+from insituml_pipelines.common.schema import Data, Training, Transit, validate
+from insituml_pipelines.runs.planning import PARTIAL, TASKS, check_device, recipes_of
+from insituml_pipelines.runs.worker import settings_of
+from insituml_pipelines.transit.publishing import DIED, LOG, STALLED, exit_code, finish
+
+__all__ = ["DIED", "LOG", "STALLED", "finish", "learn", "main", "plan"]
+
+if TYPE_CHECKING:
+    from insituml.data.manifest import Manifest
+    from insituml.in_transit import Arrivals
+    from insituml.stream import Description, RingSource
+    from insituml_pipelines.results.summary import Summary
+    from insituml_pipelines.runs.recipe import Recipe
+    from insituml_pipelines.runs.run import Run
+    from insituml_pipelines.tracking.base import Tracker
+    from insituml_pipelines.transit.loop import StreamTraining
+    from insituml_pipelines.transit.prepared import StreamedTasks
+
+SECTIONS = (
+    *("data", "model", "method", "optimizer", "training", "transit", "tracking", "pipeline"),
+    "part",
+)
+RESULT_KEYS = (
+    "batches_per_iteration",
+    "max_batches_per_iteration",
+    "recent_iterations",
+    "task_samples",
+)
+"""Settings of the stream that weights depend on, beside its samples."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one call trains, and on what."""
+
+    ring: RingSource
+    tasks: StreamedTasks
+    arrivals: Arrivals
+    transit: Transit
+    runs: list[Run]
+    folder: Path
+    """Gets checkpoints and resume points until the stream has ended."""
+
+    def manifest(self, tasks: Sequence[int], trained: dict[int, int]) -> Manifest:
+        return self.tasks.manifest(self.arrivals, tasks, trained)
+
+
+def plan(call: Invocation) -> Plan:
+    """Open the stream and return what is to be trained on it, all of the configuration checked.
+
+    Raises
+    ------
+    UserError
+        For any wrong key or value, or if no producer comes.
+    """
+    from insituml.stream import NoProducerError
+    from insituml_pipelines.runs.optimisation import schedule_of
+    from insituml_pipelines.transit.folder import stream_folder
+    from insituml_pipelines.transit.source import open_ring
+
+    data = data_of(call)
+    transit = validate(Transit, call.section("transit"), "transit")
+    stream_folder(call.output, transit.folder)
+    training = validate(Training, call.section("training"), "training")
+    check_device(training.device)
+    schedule_of(training.model_dump())
+    calls = _calls(call, transit)
+    ring = open_ring(data, transit)
+    print(f"stream: waiting for {data.path or data.name}", flush=True)
+    try:
+        description = ring.describe()
+        print(f"stream: {data.name}: {_in_words(description)}", flush=True)
+        return _plan(calls, data, transit, training, ring)
+    except NoProducerError as error:
+        raise UserError(f"data={data.name}: {error}") from error
+    except BaseException:
+        ring.close()
+        raise
+
+
+def _calls(call: Invocation, transit: Transit) -> list[Invocation]:
+    """Return one call for each method that is to learn."""
+    chosen = call.choices["method"]
+    names = list(dict.fromkeys(transit.methods or [chosen]))
+    given = [o for o in call.overrides if o.lstrip("+~").startswith("method")]
+    if given and chosen not in names:
+        raise UserError(
+            f"{given[-1]} is for method={chosen}, which is not among transit.methods; add it, or "
+            "leave transit.methods out"
+        )
+    return [call.with_choice("method", name) for name in names]
+
+
+def _plan(
+    calls: Sequence[Invocation],
+    data: Data,
+    transit: Transit,
+    training: Training,
+    ring: RingSource,
+) -> Plan:
+    from insituml_pipelines.runs.identity import fingerprint
+    from insituml_pipelines.runs.mirroring import mirrors_of
+    from insituml_pipelines.runs.mixing import mixing_of
+    from insituml_pipelines.runs.run import Run
+    from insituml_pipelines.transit.prepared import streamed_tasks
+
+    try:
+        ring.check_room()
+    except MemoryError as error:
+        raise UserError(f"transit.slots is {transit.slots}: {error}") from error
+    tasks = streamed_tasks(data, transit, ring.describe())
+    settings = settings_of(training.model_dump())
+    mirrors_of(settings, tasks.cutter.description.components, tasks.cutter.description.grid)
+    mixing_of(settings, tasks.cutter.description.grid, tasks.cutter.chunk)
+    # How often each iteration is trained on is the stream's matter, not that of epochs or a budget.
+    del settings["epochs"], settings["budget"]
+    settings |= {key: getattr(transit, key) for key in RESULT_KEYS}
+    recipes: list[Recipe] = []
+    for call in calls:
+        recipes += recipes_of(
+            call,
+            tasks.facts,
+            settings,
+            tasks.fingerprint,
+            training.seeds,
+            tasks.example(),
+            validated=bool(tasks.windows.validation),
+        )
+    folder = PARTIAL / f"stream-{fingerprint([r.identity().fingerprint for r in recipes])}"
+    arrivals = tasks.arrivals(folder)
+    runs = [Run(r, folder / TASKS, folder / r.method_name / f"seed_{r.seed}") for r in recipes]
+    _ask_for_room(tasks, folder)
+    _say_how_much(tasks, arrivals, transit, len(runs))
+    return Plan(ring, tasks, arrivals, transit, runs, folder)
+
+
+def _ask_for_room(tasks: StreamedTasks, folder: Path) -> None:
+    """See that what is held out fits the disk: beside the resume points, and among the results."""
+    of_iteration = tasks.sample_bytes * tasks.cutter.samples_per_iteration
+    windows = tasks.windows.windows
+    numbers = [len(window.held_out) + len(window.validation) for window in windows]
+    ask_for_room(
+        folder,
+        2 * sum(numbers) * of_iteration,
+        max(numbers) * of_iteration,
+        "stream: what is held out",
+    )
+
+
+def _say_how_much(tasks: StreamedTasks, arrivals: Arrivals, transit: Transit, runs: int) -> None:
+    """Say what memory the stream takes at most."""
+    megabytes, per_iteration = 1e-6 * tasks.sample_bytes, tasks.cutter.samples_per_iteration
+    samples = transit.recent_iterations * per_iteration + transit.task_samples
+    waiting = arrivals.most_waiting
+    print(
+        f"stream: {runs} runs learn from it; each holds at most {megabytes * samples:.1f} MB of "
+        f"recent and sampled data, and what its method stores; the first {waiting} iterations, "
+        f"{megabytes * waiting * per_iteration:.1f} MB, wait until their mean is known",
+        flush=True,
+    )
+
+
+def _in_words(description: Description) -> str:
+    numbers = description.iterations
+    count = "iterations"
+    if numbers is not None:
+        count = f"{len(numbers)} iterations, {numbers[0]} to {numbers[-1]},"
+    shape = "×".join(map(str, description.shape))
+    unit = f", {description.unit}" if description.unit else ""
+    return f"{count} of {shape} float32{unit}"
+
+
+def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
+    """Train all runs on the stream; return what came of it and the exit code it stands for."""
+    from insituml.data.task_files import write_manifest
+    from insituml.stream import NoProducerError
+    from insituml_pipelines.runs.worker import pin
+    from insituml_pipelines.transit.loop import StreamTraining
+
+    pin(plan.runs[0].recipe.training["threads"])
+    clear_place(plan.folder, TASKS)
+    write_manifest(plan.folder / TASKS, plan.manifest([], {}))  # for who looks at it meanwhile
+    try:
+        with plan.ring, tracker.training(plan.runs):
+            training = StreamTraining(
+                plan.ring,
+                plan.arrivals,
+                plan.runs,
+                plan.transit,
+                tracker,
+                plan.manifest,
+                plan.folder,
+            )
+            training.follow()
+    except (NoProducerError, ValueError, ImportError, MemoryError) as error:
+        raise UserError(str(error)) from error
+    print(f"stream: {training.log.summary()}", flush=True)
+    return training, exit_code(training.ending)
+
+
+def evaluate(
+    methods: Sequence[str], training: StreamTraining, root: Path, tracker: Tracker
+) -> dict[str, Summary]:
+    """Evaluate the methods and compare all in ``root`` that were trained on the same stream."""
+    import os
+
+    from insituml_pipelines.common.task_files import read_tasks
+    from insituml_pipelines.evaluate import evaluate_method
+    from insituml_pipelines.plot import compare
+    from insituml_pipelines.results.tables import comparable
+
+    files = read_tasks(root / "data/tasks")
+    summaries = {m: evaluate_method(m, files, root, tracker) for m in methods}
+    numbers = {key: [value] for key, value in training.log.numbers().items()}
+    for run in training.whole:
+        tracker.evaluated(run.run.recipe.identity(), numbers)
+        if (seconds := run.run.timing()["seconds_per_step"]) is not None:
+            tracker.timed(run.run, seconds)
+    print(compare(comparable(root, methods[0]), root, root, tracker, os.cpu_count() or 1))
+    tracker.close()
+    return summaries
+
+
+def main(call: Invocation) -> float | None:
+    from insituml_pipelines.tracking.opening import open_tracker
+    from insituml_pipelines.transit.folder import stream_folder
+
+    tracker = open_tracker(call.section("tracking"))
+    prepared = plan(call)
+    validated = bool(prepared.tasks.windows.validation)
+    part = swept_part(call, validated=validated) if call.is_sweep else asked_part(call) or TEST
+    root = stream_folder(call.output, prepared.transit.folder)
+    with prepared.ring, held(prepared.folder.with_suffix(".lock"), f"{prepared.folder}"):
+        training, code = learn(prepared, tracker)
+        methods = finish(prepared, training, root)
+        if not methods:
+            raise UserError(
+                "every method diverged with one of its seeds: there is nothing to compare"
+            )
+        summaries = evaluate(methods, training, root, tracker)
+        if not code:  # else the same command goes on when the producer is back
+            discard(prepared.folder)
+    learned, planned = len(training.whole[0].ended_tasks), len(prepared.tasks.windows)
+    if learned < planned:
+        print(
+            f"\nstream: all of this is of {learned} of the {planned} tasks; of the others nothing "
+            "to train on came, or nothing to hold out"
+        )
+    print(f"\nstream: tables are in {root.name}/results/, figures in {root.name}/figures/")
+    if code:
+        print(f"stream: {training.log.ending}; the same command goes on from there", flush=True)
+    if training.log.diverged:
+        names = ", ".join(training.log.diverged)
+        message = f"{names} diverged and dropped out; the other methods are evaluated"
+        raise UserError(message, code or UserError.code)
+    if code:
+        raise SystemExit(code)
+    if not call.is_sweep:
+        return None
+    if part == TEST:
+        return summaries[methods[0]].mean["final_average_error"]
+    from insituml_pipelines.common.task_files import read_tasks
+    from insituml_pipelines.evaluate import evaluate_method
+    from insituml_pipelines.tracking.base import Tracker
+
+    files = read_tasks(root / "data/tasks")
+    return evaluate_method(methods[0], files, root, Tracker(), part).mean["final_average_error"]
+
+
+def command() -> None:
+    """Run from the command line."""
+    run_stage(main, SECTIONS, "Learn from a running simulation: transit.methods, or one method.")
+
+
+if __name__ == "__main__":
+    command()

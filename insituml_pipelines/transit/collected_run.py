@@ -1,0 +1,105 @@
+"""The bound that no method in transit can reach: keep the whole stream, then train on all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from insituml.data.task import Batch, Task
+from insituml.training import TaskRecord, train
+from insituml_pipelines.common.node import Node
+from insituml_pipelines.runs.optimisation import schedule_of
+from insituml_pipelines.transit.run import TransitRun
+
+
+class CollectedRun(TransitRun):
+    """Keeps every sample in memory and trains, with as many batches as the others, at the end."""
+
+    def make_trainer(self) -> Collector:
+        return Collector()
+
+    def write(self, record: TaskRecord, manifest: Node) -> None:
+        """Leave it: training comes at the end."""
+
+    def written(self, ended: Sequence[int]) -> int:
+        return 0
+
+    def conclude(self, manifest: Node) -> None:
+        self.state.metadata.manifest = manifest
+        windows, settings = self.arrivals.windows, self.run.recipe.training
+        tasks = [
+            Task(
+                number,
+                windows.name(task),
+                self.trainer.samples(task),
+                (),
+                validation=self.arrivals.validation_samples(task),
+            )
+            for number, task in enumerate(self.ended_tasks)
+        ]
+        batch_size, batches = settings["batch_size"], self.transit.batches_per_iteration
+        results = train(
+            self.state.learner,
+            self.state.method,
+            tasks,
+            self.state.optimizer,
+            epochs=max(1, round(batches * batch_size / self.arrivals.cutter.samples_per_iteration)),
+            batch_size=batch_size,
+            accumulate=settings.get("accumulate", 1),
+            max_gradient_norm=settings["max_gradient_norm"],
+            schedule=schedule_of(settings),
+            average=self.state.average,
+            augment=self.augment(),
+            mix=self.mix(),
+            generator=self.state.order,
+            report=self.state.hear,
+            progress=self.progress,
+        )
+        for result in results:
+            self.state.after_task(result.task, result, self.state.metadata.steps + result.steps)
+
+    @property
+    def bytes_held(self) -> int:
+        """Size of the samples kept."""
+        return sum(c.nbytes for task in self.ended_tasks for c in self.trainer.samples(task))
+
+
+class Collector:
+    """Takes in samples as :class:`InTransitTrainer` does, and does nothing else with them."""
+
+    def __init__(self) -> None:
+        self.task: int | None = None
+        self.name = ""
+        self.arrived: dict[int, list[Batch]] = {}
+
+    def samples(self, task: int) -> Batch:
+        """Return all samples of a task, in the order in which they came."""
+        columns = zip(*self.arrived[task], strict=True)
+        return tuple(torch.cat(column) for column in columns)
+
+    def begin_task(
+        self, task: int, name: str, first: Batch, *, arrivals: int | None = None
+    ) -> None:
+        self.task, self.name = task, name
+
+    def learn(self, samples: Batch) -> None:
+        assert self.task is not None
+        self.arrived.setdefault(self.task, []).append(tuple(column.clone() for column in samples))
+
+    def train_again(self, batches: int) -> None:
+        """Leave it: training comes at the end."""
+
+    def end_task(self) -> TaskRecord:
+        assert self.task is not None
+        record = TaskRecord(self.task, self.name, 0, float("nan"), 0.0)
+        self.task = None
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"task": self.task, "name": self.name, "arrived": self.arrived}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.task, self.name = state["task"], state["name"]
+        self.arrived = {task: [tuple(b) for b in kept] for task, kept in state["arrived"].items()}

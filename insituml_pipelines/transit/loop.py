@@ -1,0 +1,240 @@
+"""The loop over a stream's events: every method and seed learns from each iteration, in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from insituml.data.manifest import Manifest
+from insituml.data.step import Step
+from insituml.in_transit import Arrival, Arrivals, StreamLog
+from insituml.stream import Ending, Finished, Gap, Rejected, with_gaps
+from insituml.training import DivergedError
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.node import Node
+from insituml_pipelines.common.schema import Transit
+from insituml_pipelines.runs.listener import Listener
+from insituml_pipelines.runs.progress import StreamBar
+from insituml_pipelines.runs.run import Run
+from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.transit.collected_run import CollectedRun
+from insituml_pipelines.transit.resume_points import ResumePoints
+from insituml_pipelines.transit.run import TransitRun
+
+ManifestOf = Callable[[Sequence[int], dict[int, int]], Manifest]
+"""``manifest_of(tasks, trained samples by task)``: what the samples of these tasks mean."""
+
+
+class StreamTraining:
+    """Follows one stream to its end.
+
+    Parameters
+    ----------
+    ring
+        The stream.
+    arrivals
+        Where its iterations belong.
+    runs
+        What is trained on it.
+    transit
+        Section of the configuration.
+    tracker
+        Hears of every loss.
+    manifest_of
+        Describes the tasks that were learned.
+    folder
+        Gets the resume points.
+    """
+
+    def __init__(
+        self,
+        ring: Any,
+        arrivals: Arrivals,
+        runs: list[Run],
+        transit: Transit,
+        tracker: Tracker,
+        manifest_of: ManifestOf,
+        folder: Path,
+    ) -> None:
+        self.ring = ring
+        self.arrivals = arrivals
+        self.windows = arrivals.windows
+        self.transit = transit
+        self.tracker = tracker
+        self.manifest_of = manifest_of
+        self.folder = folder
+        self.log = StreamLog()
+        self.listener = Listener("stream", tracker)
+        self.shown = StreamBar(len(self.windows.iterations))
+        self.runs = [self._open(run) for run in runs]
+        self.points = ResumePoints(folder, self.runs)
+        self.seen: int | None = None
+        """Last iteration that the runs have behind them."""
+        self.ending: Ending = Finished()
+        """How the stream ended, once :meth:`follow` has returned."""
+        self._manifests: dict[tuple[int, ...], Node] = {}
+
+    def _open(self, run: Run) -> TransitRun:
+        method = run.recipe.build()[1]
+        kind = TransitRun if method.learns_in_transit else CollectedRun
+        untrained = self.manifest_of([], {}).to_plain()
+        return kind(run, self.arrivals, self.transit, untrained, self.listener, self.shown.move)
+
+    @property
+    def whole(self) -> list[TransitRun]:
+        """The runs that have not diverged."""
+        return [run for run in self.runs if run.name not in self.log.diverged]
+
+    def follow(self) -> None:
+        """Learn until the stream ends or the last task is over.
+
+        Raises
+        ------
+        UserError
+            If every run diverges, or an iteration is bad and ``on_bad_iteration`` is ``fail``.
+        """
+        self._begin()
+        events = with_gaps(self.ring.events(self.seen), self.windows.iterations, self.seen)
+        for event in self.log.timed(events):
+            if isinstance(event, Step | Rejected) and not self._inside(event.iteration):
+                self.log.outside += 1
+                if event.iteration > self.windows.last:
+                    self.log.ending = "all tasks are learned, the producer goes on"
+                    break
+                continue
+            if isinstance(event, Rejected) and self.transit.on_bad_iteration == "fail":
+                self._save()  # up to the one before: the same command comes to this one again
+                raise UserError(
+                    f"iteration {event.iteration} cannot be learned from: {event.reason}; "
+                    "transit.on_bad_iteration=skip leaves such iterations out"
+                )
+            self.log.note(event, self.listener.say)
+            if isinstance(event, Ending):
+                self.ending = event
+            elif isinstance(event, Step):
+                self._step(event)
+            elif isinstance(event, Rejected):
+                self._passed(event.iteration)
+            elif isinstance(event, Gap):
+                self.log.lost += self.windows.count_between(event.first, event.last)
+                self._passed(event.last)
+        self.ring.close()  # who goes on producing does it for nobody
+        self._end()
+
+    def manifest(self) -> Manifest:
+        """Return what the samples of all tasks that were learned mean."""
+        done = self.whole[0]
+        return self.manifest_of(done.ended_tasks, done.trained_samples)
+
+    def _inside(self, iteration: int) -> bool:
+        return self.windows.first <= iteration <= self.windows.last
+
+    def _begin(self) -> None:
+        content = self.points.last_whole(self.arrivals.stores, self.listener.say)
+        if content is None:
+            for run in self.runs:
+                run.begin()
+            return
+        self.seen = content["iteration"]
+        self.log = StreamLog(**content["log"])
+        self.log.resumed_after.append(content["iteration"])
+        self.arrivals.load_state_dict(content["arrivals"])
+        for run in self.runs:
+            if run.name in self.log.diverged:
+                self.tracker.broke_off(run.run)
+            else:
+                run.resume(content["iteration"], content["timings"][run.name])
+        self.shown.come_to(self.windows.count_through(content["iteration"]), "")
+        self.listener.say(
+            f"goes on after iteration {self.seen}; to begin anew, delete {self.folder}"
+        )
+
+    def _step(self, step: Step) -> None:
+        self.log.iterations += 1
+        for arrival in self.arrivals.take(step):
+            self._learn(arrival)
+        self._passed(step.iteration)
+        if self.log.iterations % self.transit.checkpoint_every == 0:
+            self._save()
+
+    def _learn(self, arrival: Arrival) -> None:
+        if arrival.batch is None:
+            return
+        for run in self.whole:
+            if run.trainer.task not in (None, arrival.task):
+                self._end_task(run)
+            self._guarded(run, run.learn, arrival.task, arrival.batch)
+        most = self.transit.max_batches_per_iteration or 0
+        extra = most - self.transit.batches_per_iteration
+        while extra > 0 and not self.ring.ready():
+            for run in self.whole:
+                self._guarded(run, run.trainer.train_again, 1)
+            extra -= 1
+
+    def _guarded(self, run: TransitRun, function: Any, *arguments: Any) -> None:
+        """Let a run that diverges drop out, and the others go on."""
+        try:
+            function(*arguments)
+        except DivergedError as error:
+            self.log.diverged[run.name] = str(error)
+            self.tracker.broke_off(run.run)
+            self.listener.say(f"{run.name} drops out: {error}")
+            if not self.whole:
+                raise UserError(f"nothing is left to train; {run.name}: {error}") from error
+
+    def _end_task(self, run: TransitRun) -> None:
+        task = run.trainer.task
+        assert task is not None
+        evaluable = bool(self.arrivals.held_out.iterations(task))
+        if not evaluable:
+            self.listener.say(
+                f"{run.name}: {self.windows.name(task)} had no held-out iteration: not evaluated"
+            )
+        run.end_task(self._manifest([*run.ended_tasks, task], run) if evaluable else None)
+
+    def _manifest(self, tasks: Sequence[int], run: TransitRun) -> Node:
+        """Describe these tasks: once for all runs, which end them together."""
+        if tuple(tasks) not in self._manifests:
+            described = self.manifest_of(tasks, run.trained_samples).to_plain()
+            self._manifests[tuple(tasks)] = described
+        return self._manifests[tuple(tasks)]
+
+    def _passed(self, iteration: int) -> None:
+        self.seen = iteration if self.seen is None else max(self.seen, iteration)
+        words = f"loss {self.listener.loss:.4f}, waiting {self.log.wait_share:.0%}"
+        self.shown.come_to(self.windows.count_through(self.seen), words)
+
+    def _save(self) -> None:
+        """Write a resume point of all runs: what names it is written last."""
+        if self.seen is None or self.arrivals.pending:
+            return
+        state = {"log": self.log.state_dict(), "arrivals": self.arrivals.state_dict()}
+        self.points.write(self.seen, state, list(self.log.diverged))
+
+    def _end(self) -> None:
+        # What came before a death may be too little to normalise by: the next call begins anew.
+        settled = not self.arrivals.pending
+        for arrival in self.arrivals.rest():
+            self._learn(arrival)
+        if not isinstance(self.ending, Finished):
+            if settled:
+                self._save()
+            for run in self.whole:
+                self.tracker.broke_off(run.run)
+            if batches := self.transit.batches_after_death:
+                self.listener.say(f"{self.log.ending}; goes on from memory for {batches} batches")
+                for run in self.whole:
+                    if run.trainer.task is not None:
+                        self._guarded(run, run.trainer.train_again, batches)
+        for run in self.whole:
+            if run.trainer.task is not None:
+                self._end_task(run)
+            if isinstance(run, CollectedRun):
+                self.listener.say(
+                    f"{run.name} trains on the whole stream, {run.bytes_held / 1e6:.1f} MB kept "
+                    "in memory: a bound"
+                )
+            if run.ended_tasks:
+                self._guarded(run, run.conclude, self._manifest(run.ended_tasks, run))
+        self.shown.close()

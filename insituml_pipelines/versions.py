@@ -1,0 +1,34 @@
+"""Stage 0: note the versions of the libraries that results depend on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from insituml.atomic_file import write_json
+from insituml_pipelines.common.failures import EXTERNAL, in_one_line
+from insituml_pipelines.common.versions import versions
+
+
+def main(file: Path = Path("data/versions.json")) -> None:
+    # Hydra and torch would take longer to load than all of a stage that runs every time.
+    write_json(file, versions())
+
+
+def command() -> None:
+    """Run from the command line."""
+    if "--help" in sys.argv[1:]:
+        print("Note the versions of the libraries that results depend on, in data/versions.json.")
+        raise SystemExit
+    if sys.argv[1:]:
+        print(f"error: versions takes no arguments, but got {sys.argv[1]!r}", file=sys.stderr)
+        raise SystemExit(2)
+    try:
+        main()
+    except OSError as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
+        raise SystemExit(EXTERNAL) from None
+
+
+if __name__ == "__main__":
+    command()
