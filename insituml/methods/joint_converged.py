@@ -19,30 +19,31 @@ class JointConverged(Joint):
     """Train one model on all tasks at once until it no longer gets better on data it never sees.
 
     After each epoch the error on the validation parts is taken, of all tasks by
-    :func:`~insituml.mean_errors.typical_error`, in which each counts alike. Where it has not
-    improved for ``patience`` steps, training goes back to the best weights so far, with the
-    learning rate times ``decay``; after ``decays`` of these it ends.
-    A stage at one rate is what a killed run goes back to: the stages are dealt out over as many
-    segments as there are tasks, each followed by a checkpoint of the best weights so far. The
-    segments that are left over when training has ended change nothing.
+    :func:`~insituml.mean_errors.typical_error`, in which each counts alike. A round holds the
+    learning rate until the error has not improved for ``patience`` steps, goes back to the best
+    weights so far, and from there lets the rate fall straight to zero. Where a round has improved
+    on the one before, another one begins from its best weights, at the full rate.
+    A round is what a killed run goes back to: the rounds are dealt out over as many segments as
+    there are tasks, each followed by a checkpoint of the best weights so far. The segments that
+    are left over when training has ended change nothing.
 
     Parameters
     ----------
     patience
-        Steps of the optimizer without improvement that end a stage: whatever the size of the data,
-        since how long an error may stand still does not depend on it.
+        Steps of the optimizer without improvement that end the full rate: whatever the size of
+        the data, since how long an error may stand still does not depend on it.
     fewest_epochs
         Without improvement, all the same.
     min_improvement
         Share of the error by which it must fall to count as improved.
-    decay
-        What the learning rate is multiplied by after each stage.
-    decays
-        How many times.
+    anneal_share
+        Epochs in which the rate falls, as a share of those of the round at the full rate.
+    rounds
+        At most.
     cumulative_start
         Begin as cumulative training does, a task more at a time, and with all tasks together only
         when the last one has come: where the order of the tasks leads to better weights than all
-        of them at once, a bound must begin so. All stages are then in the last segment.
+        of them at once, a bound must begin so. All rounds are then in the last segment.
     max_epochs
         Over all tasks at most; where that many ended it, :attr:`note` says so.
     generator
@@ -52,6 +53,11 @@ class JointConverged(Joint):
     ------
     ValueError
         If a number is out of its range, or no task has a validation part.
+
+    References
+    ----------
+    Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations",
+    NeurIPS 2024: a rate that is held and then falls straight to zero, from any point on.
     """
 
     converges = True
@@ -62,32 +68,37 @@ class JointConverged(Joint):
         patience: int = 2000,
         fewest_epochs: int = 5,
         min_improvement: float = 0.005,
-        decay: float = 0.3,
-        decays: int = 3,
+        anneal_share: float = 0.5,
+        rounds: int = 3,
         max_epochs: int = 2000,
         cumulative_start: bool = False,
         *,
         generator: torch.Generator,
     ) -> None:
         super().__init__(generator=generator)
-        if min(patience, fewest_epochs, max_epochs) < 1 or decays < 0:
+        if min(patience, fewest_epochs, max_epochs, rounds) < 1:
             raise ValueError(
                 f"patience is {patience}, fewest_epochs {fewest_epochs}, max_epochs {max_epochs} "
-                f"and decays {decays}; expected 1 or more, and 0 or more decays"
+                f"and rounds {rounds}; expected 1 or more"
             )
-        if not 0 < decay < 1 or not 0 <= min_improvement < 1:
+        if not 0 < anneal_share <= 1 or not 0 <= min_improvement < 1:
             raise ValueError(
-                f"decay is {decay} and min_improvement {min_improvement}; expected factors below 1"
+                f"anneal_share is {anneal_share}, expected above 0 and at most 1; min_improvement "
+                f"{min_improvement}, expected a share below 1"
             )
         self.patience = patience
         self.fewest_epochs = fewest_epochs
         self.min_improvement = min_improvement
-        self.decay = decay
-        self.stages = decays + 1
+        self.anneal_share = anneal_share
+        self.rounds = rounds
         self.max_epochs = max_epochs
         self.cumulative_start = cumulative_start
         self.epochs = 0
-        self.stage = 0
+        self.round = 0
+        self._in_round = 0  # epochs of it at the full rate
+        self._annealing = 0  # epochs in which the rate falls; 0: it is held
+        self._annealed = 0  # of these, how many are done
+        self._before = float("inf")  # to be beaten by a round for another one to follow
         self._stale = 0  # epochs, and steps, since the last improvement
         self._stale_steps = 0
         self._best: dict[str, Any] = {}
@@ -99,15 +110,12 @@ class JointConverged(Joint):
     @property
     def ended(self) -> bool:
         """Whether there is nothing more to train."""
-        return self.stage >= self.stages or self.epochs >= self.max_epochs
+        return self.round >= self.rounds or self.epochs >= self.max_epochs
 
     @property
     def note(self) -> str:
-        if self.epochs >= self.max_epochs and self.stage < self.stages:
-            return (
-                f"not converged: max_epochs={self.max_epochs} ended it in stage {self.stage + 1} "
-                f"of {self.stages}"
-            )
+        if self.epochs >= self.max_epochs and self.round < self.rounds:
+            return f"not converged: max_epochs={self.max_epochs} ended it in round {self.round + 1}"
         return ""
 
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
@@ -125,7 +133,7 @@ class JointConverged(Joint):
                 yield task, self.max_epochs if last else planned
             return
         for task, _ in super().schedule(tasks, len(tasks)):
-            over = self.ended or self.stage >= self._last_stage(task.index)
+            over = self.ended or self.round >= self._last_round(task.index)
             yield task, 0 if over else self.max_epochs - self.epochs
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
@@ -139,26 +147,54 @@ class JointConverged(Joint):
         if self.cumulative_start and task.index < self._segments - 1:
             return AS_PLANNED
         self.epochs += 1
+        self._look(learner)
+        if self._annealing:
+            return self._fall(learner, task)
+        self._in_round += 1
+        if self._stale < self.fewest_epochs or self._stale_steps < self.patience:
+            return NextEpoch(ended=self.ended)
+        self._restore(learner)
+        self._annealing = max(1, round(self.anneal_share * self._in_round))
+        self._annealed = 0
+        # The mean over the epoch of a rate that falls straight from 1 to 0 over all of them.
+        return NextEpoch(1 - 0.5 / self._annealing, ended=self.ended)
+
+    def _look(self, learner: ContinualLearner) -> None:
+        """Take the error, and keep the weights that are the best so far."""
         error = typical_error(learner, self._validation)
         if error < self._best_error:
             self._best_error, self._best = error, _copy(learner)
         self._stale += 1
         if error < self._to_beat:
-            self._to_beat = error - self.min_improvement * abs(error)
+            self._to_beat = self._improved(error)
             self._stale = self._stale_steps = 0
-        if self._stale < self.fewest_epochs or self._stale_steps < self.patience:
-            return NextEpoch(ended=self.ended)
-        self.stage, self._stale, self._stale_steps = self.stage + 1, 0, 0
+
+    def _fall(self, learner: ContinualLearner, task: Task) -> NextEpoch:
+        """Go on with a rate that falls, or end the round."""
+        left = self._annealing - self._annealed  # before the epoch that has ended
+        self._annealed += 1
+        if left > 1:
+            return NextEpoch((left - 1.5) / (left - 0.5), ended=self.ended)
+        better = self._best_error < self._before
+        self._before = self._to_beat = self._improved(self._best_error)
+        self.round = self.round + 1 if better else self.rounds
         self._restore(learner)
-        over = self.ended or self.stage >= self._last_stage(task.index)
-        return NextEpoch(self.decay if self.stage < self.stages else 1.0, ended=over)
+        back_to_full = self._annealing / 0.5
+        self._in_round = self._annealing = self._annealed = 0
+        self._stale = self._stale_steps = 0
+        over = self.ended or self.round >= self._last_round(task.index)
+        return NextEpoch(back_to_full, ended=over)
+
+    def _improved(self, error: float) -> float:
+        """Return what counts as an improvement on an error, which may be a negative likelihood."""
+        return error - self.min_improvement * abs(error)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         self._restore(learner)
 
-    def _last_stage(self, segment: int) -> int:
-        """Return how many stages there are up to the end of a segment; the first has one."""
-        return -(-(segment + 1) * self.stages // self._segments)
+    def _last_round(self, segment: int) -> int:
+        """Return how many rounds there are up to the end of a segment; the first has one."""
+        return -(-(segment + 1) * self.rounds // self._segments)
 
     def _restore(self, learner: ContinualLearner) -> None:
         if self._best:
@@ -167,22 +203,20 @@ class JointConverged(Joint):
     def state_dict(self) -> dict[str, Any]:
         return {
             **super().state_dict(),
-            "epochs": self.epochs,
-            "stage": self.stage,
-            "stale": self._stale,
-            "stale_steps": self._stale_steps,
             "best": self._best,
             "best_error": self._best_error,
+            "epochs": self.epochs,
+            "round": self.round,
+            "before": self._before,
             "to_beat": self._to_beat,
         }
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
         super().load_state_dict(state, learner)
         devices = {name: value.device for name, value in learner.state_dict().items()}
-        self.epochs, self.stage, self._stale = state["epochs"], state["stage"], state["stale"]
-        self._stale_steps = state["stale_steps"]
         self._best = {name: value.to(devices[name]) for name, value in state["best"].items()}
-        self._best_error, self._to_beat = state["best_error"], state["to_beat"]
+        self._best_error, self._before = state["best_error"], state["before"]
+        self.epochs, self.round, self._to_beat = state["epochs"], state["round"], state["to_beat"]
 
 
 def _copy(learner: ContinualLearner) -> dict[str, Any]:

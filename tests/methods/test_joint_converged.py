@@ -55,49 +55,64 @@ def typical(learner: MLP, tasks: list[Task]) -> float:
 
 
 def by_hand(
-    learner: MLP, tasks: list[Task], patience: int, share: float, rates: list[float]
+    learner: MLP, tasks: list[Task], patience: int, share: float, fall: float, rounds: int
 ) -> tuple[dict[str, Any], int, list[int]]:
-    """Return the best weights, how many epochs it took and where each rate ended."""
+    """Return the best weights, how many epochs it took and where each round ended."""
     x, order = torch.cat([task.train[0] for task in tasks]), seeded(5)
     parameters = list(learner.parameters())
+    best, kept, improved, before, epochs = float("inf"), {}, float("inf"), float("inf"), 0
 
-    def error() -> float:
+    def train_epoch(rate: float) -> bool:
+        """Return whether the error has improved by the share."""
+        nonlocal best, kept, improved, epochs
+        for rows in torch.randperm(len(x), generator=order).split(6):
+            loss = (learner(x[rows])[1] - x[rows]).square().mean()
+            for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                p.data -= rate * g
+        epochs += 1
         with torch.no_grad():
             errors = [(learner(t.validation[0])[1] - t.validation[0]).square() for t in tasks]
-        return float(torch.stack([e.double().mean() for e in errors]).log().mean().exp())
+        now = float(torch.stack([e.double().mean() for e in errors]).log().mean().exp())
+        if now < best:
+            best, kept = now, copy.deepcopy(learner.state_dict())
+        better = now < improved
+        if better:
+            improved = now * (1 - share)
+        return better
 
-    best, kept, improved, epoch, ends = float("inf"), {}, float("inf"), 0, []
-    for rate in rates:
-        since = 0
+    ends: list[int] = []
+    while len(ends) < rounds:
+        held = since = 0
         while since < patience:
-            for rows in torch.randperm(len(x), generator=order).split(6):
-                loss = (learner(x[rows])[1] - x[rows]).square().mean()
-                for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-                    p.data -= rate * g
-            epoch, since, now = epoch + 1, since + 1, error()
-            if now < best:
-                best, kept = now, copy.deepcopy(learner.state_dict())
-            if now < improved:
-                improved, since = now * (1 - share), 0
+            since = 0 if train_epoch(RATE) else since + 1
+            held += 1
         learner.load_state_dict(kept)
-        ends.append(epoch)
-    return kept, epoch, ends
+        falling = max(1, round(fall * held))
+        for k in range(falling):
+            train_epoch(RATE * (1 - (k + 0.5) / falling))
+        learner.load_state_dict(kept)
+        ends.append(epochs)
+        if best >= before:
+            break
+        before = improved = best * (1 - share)
+    return kept, epochs, ends
 
 
-@pytest.mark.parametrize("decays", [0, 2, 6])
-def test_it_is_early_stopping_with_lower_rates_from_the_best_weights(decays: int) -> None:
+@pytest.mark.parametrize("rounds, share", [(1, 0.02), (2, 0.02), (7, 0.3), (7, 0.001)])
+def test_a_round_holds_the_rate_and_lets_it_fall_and_one_in_vain_is_the_last(
+    rounds: int, share: float
+) -> None:
     tasks, learner = make_tasks(), make_learner()
-    method = JointConverged(32, 1, 0.02, 0.5, decays, generator=seeded(0))
+    method = JointConverged(32, 1, share, 0.4, rounds, generator=seeded(0))
     records, optimizer = fit(learner, method, tasks)
-    rates = [RATE * 0.5**k for k in range(decays + 1)]
-    expected, epochs, ends = by_hand(make_learner(), tasks, 4, 0.02, rates)
+    expected, epochs, ends = by_hand(make_learner(), tasks, 4, share, 0.4, rounds)
     for name, value in learner.state_dict().items():
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
     assert method.epochs == epochs
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(rates[-1])
-    # As many checkpoints as tasks; stages are dealt out from the front, the rest changes nothing.
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(RATE)  # as a round begins
+    # As many checkpoints as tasks; rounds are dealt out from the front, the rest changes nothing.
     assert [record.task for record in records] == [0, 1, 2]
-    last = [ends[min(-(-(k + 1) * (decays + 1) // 3), decays + 1) - 1] for k in range(3)]
+    last = [ends[min(-(-(k + 1) * rounds // 3), len(ends)) - 1] for k in range(3)]
     steps = torch.tensor([record.steps for record in records]).cumsum(0).tolist()
     assert steps == [8 * epoch for epoch in last]
     assert method.note == "".join(record.note for record in records) == ""
@@ -108,7 +123,7 @@ def test_epochs_at_most_are_kept_to_and_said() -> None:
     method = JointConverged(patience=500, max_epochs=7, generator=seeded(0))
     records, _ = fit(learner, method, tasks)
     assert sum(record.steps for record in records) == 7 * 8
-    assert method.note == "not converged: max_epochs=7 ended it in stage 1 of 4"
+    assert method.note == "not converged: max_epochs=7 ended it in round 1"
     assert records[-1].note == method.note
     assert method.memory_bytes() > 0  # the best weights
 
@@ -148,8 +163,8 @@ def test_it_may_begin_as_cumulative_training_does() -> None:
     for name, value in other.state_dict().items():
         assert torch.equal(before[1][1][name], value)
     assert before[2][0] == 8 * method.epochs > 0
-    assert method.stage == method.stages
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(RATE * 0.3**3)
+    assert method.round == method.rounds
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(RATE)
 
 
 def test_a_schedules_end_and_an_average_are_left_out() -> None:
@@ -163,10 +178,28 @@ def test_a_schedules_end_and_an_average_are_left_out() -> None:
     assert average.state_dict()["means"] == {}
 
 
-def test_a_warm_up_comes_before_rates_that_are_lowered() -> None:
-    method = JointConverged(16, 1, 0.0, 0.5, 1, generator=seeded(0))
-    _, optimizer = fit(make_learner(), method, make_tasks(), schedule=Schedule(warmup_steps=5))
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(RATE * 0.5)
+def test_a_warm_up_comes_before_rates_that_fall() -> None:
+    rates = []
+
+    class Noting(JointConverged):
+        def after_step(self, learner: Any) -> None:
+            super().after_step(learner)
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    learner, tasks = make_learner(), make_tasks()
+    optimizer = torch.optim.SGD(learner.parameters(), lr=RATE)
+    method = Noting(16, 1, 0.0, 0.5, 1, generator=seeded(0))
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 6, "generator": seeded(5)}
+    schedule = Schedule(warmup_steps=5)
+    list(train(learner, method, tasks, optimizer, schedule=schedule, **options))
+    assert rates[:6] == pytest.approx([RATE * k / 5 for k in range(1, 6)] + [RATE])
+    by_epoch = rates[7::8]
+    held = by_epoch.count(pytest.approx(RATE))
+    falling = len(by_epoch) - held
+    assert falling == max(1, round(0.5 * held))
+    expected = [RATE * (1 - (k + 0.5) / falling) for k in range(falling)]
+    assert by_epoch[held:] == pytest.approx(expected)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(RATE)
 
 
 class Patient(JointConverged):
@@ -203,8 +236,9 @@ def test_without_a_validation_part_the_key_is_named() -> None:
         ({"patience": 0}, "patience is 0"),
         ({"fewest_epochs": 0}, "fewest_epochs 0"),
         ({"max_epochs": 0}, "max_epochs 0"),
-        ({"decays": -1}, "decays -1"),
-        ({"decay": 1.0}, "decay is 1.0"),
+        ({"rounds": 0}, "rounds 0"),
+        ({"anneal_share": 0.0}, "anneal_share is 0.0"),
+        ({"anneal_share": 1.5}, "anneal_share is 1.5"),
         ({"min_improvement": -0.1}, "min_improvement -0.1"),
     ],
 )

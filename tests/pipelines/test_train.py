@@ -338,7 +338,7 @@ def test_joint_converged_goes_on_where_it_was_stopped_and_is_not_trained_twice(
     main(call)
     whole = tools.contents(validated / "runs")
     said = capsys.readouterr()
-    note = "not converged: max_epochs=4 ended it in stage 4 of 4"
+    note = "not converged: max_epochs=4 ended it in round 2"
     assert note in said.out
     assert "below about" not in said.err  # of epochs that it does not have
     last = load_checkpoint(validated / "runs/joint_converged/seed_3/task_2.pt")
