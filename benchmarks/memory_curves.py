@@ -104,6 +104,7 @@ class Curves:
             sweep = [
                 f"hydra.sweep.dir={place.parent.resolve()}",
                 f"hydra.sweep.subdir={place.name}",
+                "part=test",  # a sweep evaluates its one job; nothing is chosen by it
             ]
             chosen = [f"method={method}", f"training.seeds={self.seeds}", *overrides]
             self._run("train", "-m", *chosen, *sweep)
