@@ -33,7 +33,7 @@ SZ3, SERIES, ZFP, PCA = "SZ3", "SZ3 in 4-D", "ZFP", "incremental PCA"
 EPOCHS, SIZES, OVERRIDES = 60, "8,16,32", ()
 OF_EXPERIMENT: dict[str, tuple[int, str, Sequence[str]]] = {
     "pic": (160, "8,16,32,64,128", ["model.channels=[16,32,64]"]),
-    "fbpic": (24, "8,16,32,64", ()),
+    "fbpic": (12, "8,16,32", ()),
 }
 """Epochs, latent sizes and overrides where they are not these: fewer where a step is large, and a
 smaller network where its bytes count."""
