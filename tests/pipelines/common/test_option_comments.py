@@ -1,0 +1,78 @@
+"""Options are read with the comments that stand beside them in the configuration."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from insituml_pipelines.common.composition import CONF
+from insituml_pipelines.common.option_comments import Option, read_options
+
+EXAMPLE = """\
+# @package _global_
+# What the file is for,
+# on two lines.
+defaults:
+  - other: one
+plain: 1 # behind it
+long: "a # b" # behind it,
+# and below
+
+# Above it.
+both: [1,
+  2] # and behind it
+
+# Above what has options.
+section: # of its own
+  inner: null
+  deeper:
+    last: ${for_experiment:{default:1,toy8:2}} # the end
+bare: word
+items:
+  - one
+  - two
+"""
+
+
+def test_each_comment_belongs_to_one_option(tmp_path) -> None:
+    (tmp_path / "file.yaml").write_text(EXAMPLE)
+    read = read_options(tmp_path / "file.yaml")
+    assert read.description == "What the file is for, on two lines."
+    assert read.options == (
+        Option("plain", "1", "behind it"),
+        Option("long", '"a # b"', "behind it, and below"),
+        Option("both", "[1, 2]", "Above it.; and behind it"),
+        Option("section", "", "Above what has options.; of its own"),
+        Option("section.inner", "null", ""),
+        Option("section.deeper", "", ""),
+        Option("section.deeper.last", "${for_experiment:{default:1,toy8:2}}", "the end"),
+        Option("bare", "word", ""),
+        Option("items", "[one, two]", ""),
+    )
+
+
+def test_a_file_of_comments_alone_has_no_options(tmp_path) -> None:
+    (tmp_path / "file.yaml").write_text("# Nothing\n# here.\n")
+    read = read_options(tmp_path / "file.yaml")
+    assert (read.description, read.options) == ("Nothing here.", ())
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_values_are_those_of_the_file_and_no_comment_is_lost(path) -> None:
+    read = read_options(path)
+    tree = yaml.safe_load(path.read_text()) or {}
+    for option in read.options:
+        value = tree
+        for part in option.key.split("."):
+            value = value[int(part) if isinstance(value, list) else _key(value, part)]
+        # Within brackets, references are no YAML.
+        if option.value and not ("{${" in option.value or " ${" in option.value):
+            assert yaml.safe_load(option.value) == value, option.key
+    said = " ".join([read.description, *(option.comment for option in read.options)])
+    for line in path.read_text().splitlines():
+        if line.lstrip().startswith("#") and "@package" not in line:
+            assert line.strip(" #") in said
+
+
+def _key(node: dict, part: str) -> object:
+    return next(key for key in node if str(key) == part)
