@@ -10,7 +10,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETR
 PORT ?= 5000
 
 # What the pipeline writes: results, which `dvc checkout` brings back, and where they are kept.
-RESULTS := data runs timings evaluations results figures transit
+RESULTS := data runs timings evaluations results figures transit report.html
 KEPT := mlruns mlflow.db .dvc/cache .dvc/tmp
 SCRATCH := multirun .partial quality dvc_plots
 # A baseline is of these.
@@ -39,6 +39,7 @@ repro: $(READY) ## run the whole pipeline: data, training, evaluation, figures
 	@echo
 	@cat results/leaderboard.md
 	@echo
+	@echo "report:      report.html (all of it on one page)"
 	@echo "figures:     figures/ (start with figures/leaderboard.png)"
 	@echo "leaderboard: results/leaderboard.md, results/leaderboard.csv"
 	@echo "runs:        make ui, then open http://127.0.0.1:$(PORT)"

@@ -53,6 +53,7 @@ ASKED: dict[str, frozenset[str]] = {
     "train": frozenset(),
     "evaluate": frozenset({"shown", "picture"}),
     "plot": frozenset({"draw"}),
+    "report": frozenset({"draw"}),
 }
 """What a stage asks of a kind of data; the others ask for everything."""
 NOT_RUN = {

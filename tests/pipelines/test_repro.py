@@ -143,6 +143,7 @@ def test_dvc_repro_ends_well_and_is_not_needed_twice(
     call(project, "insituml_pipelines.select", f"experiment={experiment}")
     call(project, "dvc", "repro")
     check_results(project)
+    assert "In transit" in (project / "report.html").read_text()
     # Nothing that ran once runs again, and what says how long it took is no part of the lock.
     lock = (project / "dvc.lock").read_text()
     ran = re.findall("Running stage '([^']*)'", call(project, "dvc", "repro"))
