@@ -1,7 +1,10 @@
 # insituml: `make help` lists the targets.
-# The first that there is; `make PYTHON=...` names another.
-PYTHONS := python3.11 python3.12 python3.13 python3
-PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell command -v $(name) 2>/dev/null)) python3.11)
+# The newest that works (a shim may not, nor one without venv); `make PYTHON=...` names another. Where
+# none does, the first that there is, to say what is wrong with it. Looked for once, when it is needed.
+PYTHONS := python3.13 python3.12 python3.11 python3
+there_are = $(foreach name,$(PYTHONS),$(shell command -v $(name) 2>/dev/null))
+works = $(shell $(1) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(1))
+PYTHON ?= $(eval PYTHON := $(firstword $(foreach one,$(there_are),$(call works,$(one))) $(there_are) python3))$(PYTHON)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -16,7 +19,7 @@ SCRATCH := multirun .partial quality dvc_plots
 # A baseline is of these.
 LOCKED := dvc.lock .gitignore .dvc/config
 
-.PHONY: help setup repro baseline test lint format ui constraints usage clean clean-all
+.PHONY: help setup repro baseline test lint format ui wheel constraints usage clean clean-all
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,8 +28,8 @@ help: ## list the targets
 setup: $(READY) ## create .venv and install everything, exact versions
 
 $(READY): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12 ..."; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11, which is needed: make PYTHON=/path/to/python3.12 ..."; exit 2; }
+	@test -x $(BIN)/python || command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); install Python 3.11 or newer (on Debian and Ubuntu: python3 and python3-venv), or name one: make PYTHON=/path/to/python3.12 ..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) does not run, or is older than Python 3.11; install that or a newer one, or name one: make PYTHON=/path/to/python3.12 ..."; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "error: $(PYTHON) cannot make the environment $(VENV) (see above); on Debian and Ubuntu, install python3-venv"; exit 2; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "error: the environment $(VENV) is not whole; remove it (rm -r $(VENV)) and run make again"; exit 2; }
 	@echo "installing into $(VENV) (about 2 GB, a few minutes the first time)"
@@ -73,8 +76,11 @@ ui: $(READY) ## browse runs in the MLflow UI, on this machine only
 	@echo "open http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
 	@$(RUN) mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT)
 
+wheel: $(READY) ## build wheel and sdist into dist/
+	@$(RUN) python -m build --no-isolation --outdir dist
+
 constraints: ## write the installed versions to constraints.txt
-	@{ echo "# Exact versions of everything that make installs; written by \`make constraints\`."; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
+	@{ echo "# Exact versions of everything that make installs; written by \`make constraints\`."; $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
 
 usage: ## disk space of what the pipeline wrote; files linked twice count once
 	@du -shc $(wildcard $(RESULTS) $(SCRATCH) $(KEPT))

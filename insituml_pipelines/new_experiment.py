@@ -95,6 +95,7 @@ def main(arguments: list[str]) -> None:
 
     from insituml_pipelines.common.cli import CONF
     from insituml_pipelines.common.outside_data import watched
+    from insituml_pipelines.common.project_folder import check_own
     from insituml_pipelines.common.schema import Data, validate
     from insituml_pipelines.experiments.proposal import propose
     from insituml_pipelines.experiments.writing import (
@@ -105,6 +106,7 @@ def main(arguments: list[str]) -> None:
     )
 
     asked = parsed(arguments)
+    check_own(CONF)
     files = [CONF / group / f"{asked.name}.yaml" for group in ("data", "experiment")]
     check_free(files, force=asked.force)
     template = template_of(asked)

@@ -14,6 +14,7 @@ from insituml_pipelines.common.cli import CONF, Invocation, run_stage
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.located import located
 from insituml_pipelines.common.outside_data import watched
+from insituml_pipelines.common.project_folder import check_own
 from insituml_pipelines.runs.own_learner import KEY
 
 SECTIONS = ("data", "model", "pipeline")
@@ -80,6 +81,7 @@ def incomparable(model_target: str) -> list[str]:
 
 
 def main(call: Invocation) -> None:
+    check_own(CONF)
     overrides = [o.partition("=")[0] for o in call.overrides]
     if values := [key for key in overrides if key not in call.choices]:
         raise UserError(

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from insituml.atomic_file import write_json
 from insituml_pipelines.common.failures import EXTERNAL, in_one_line
+from insituml_pipelines.common.project_folder import project_of
 from insituml_pipelines.common.versions import versions
+from insituml_pipelines.project.code import code_digests, own_digests
 
 
 def main(file: Path = Path("data/versions.json")) -> None:
     # Hydra and torch would take longer to load than all of a stage that runs every time.
-    write_json(file, versions())
+    content: dict[str, Any] = versions()
+    if (project := project_of(Path.cwd())) is not None:
+        # No dependency of its graph can be a file of an installed package.
+        content |= {"code": code_digests(), "own": own_digests(project)}
+    write_json(file, content)
 
 
 def command() -> None:

@@ -45,8 +45,8 @@ def make(project: Path, *arguments: str, **environment: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "body, said",
     [
-        (None, "error: no {python}; Python 3.11 or newer is needed"),
-        ("exit 1", "error: {python} is older than Python 3.11"),
+        (None, "error: no {python}; install Python 3.11 or newer (on Debian and Ubuntu: python3"),
+        ("exit 1", "error: {python} does not run, or is older than Python 3.11"),
         (
             'case "$2" in venv) mkdir -p .venv/bin; exit 1;; esac',
             "error: {python} cannot make the environment .venv (see above); on Debian",
@@ -70,15 +70,39 @@ def test_an_environment_without_pip_is_named(project) -> None:
     assert "error: the environment .venv is not whole; remove it" in output
 
 
-def test_the_first_python_that_there_is_is_taken(project, tmp_path) -> None:
+WORKS = 'case "$1" in -m) echo "$0 was taken"; exit 1;; esac'
+NO_VENV = 'case "$2" in *ensurepip*|venv) exit 1;; esac'
+SHIM = "exit 127"
+
+
+@pytest.mark.parametrize(
+    "pythons, taken, said",
+    [
+        (
+            {"python3.11": WORKS, "python3.12": WORKS, "python3.13": WORKS},
+            "python3.13",
+            "was taken",
+        ),
+        (
+            {"python3.11": WORKS, "python3.12": NO_VENV, "python3.13": SHIM},
+            "python3.11",
+            "was taken",
+        ),
+        ({"python3.13": SHIM, "python3": WORKS}, "python3", "was taken"),
+        ({"python3.12": NO_VENV, "python3.11": SHIM}, "python3.12", "cannot make the environment"),
+        ({"python3.11": SHIM}, "python3.11", "does not run, or is older"),
+    ],
+)
+def test_the_newest_python_that_works_is_taken(pythons, taken, said, project, tmp_path) -> None:
     folder = tmp_path / "bin"
-    taken = script(folder / "python3.12", "exit 1")
-    for tool in ("make", "sh", "test"):
+    for name, body in pythons.items():
+        script(folder / name, body)
+    for tool in ("make", "sh", "test", "rm"):
         if found := shutil.which(tool):
             (folder / tool).symlink_to(found)
     code, output = make(project, "setup", PATH=str(folder))
     assert code == 2
-    assert f"error: {taken} is older" in output
+    assert f"{folder / taken} {said}" in output
 
 
 def test_help_needs_nothing(project) -> None:

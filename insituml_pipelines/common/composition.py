@@ -16,8 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from insituml_pipelines.common.arguments import Arguments
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.project_folder import configuration
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = configuration()
+"""Of the project that the command is run in, or of this version of insituml."""
 MOVES_NOTHING = ("hydra.run.dir", "hydra.job.chdir", "hydra.output_subdir")
 """Options of Hydra that would scatter results: DVC has to find them."""
 
