@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ def loss_matrix(
     *,
     errors: Errors = own_errors,
     batch_size: int = 256,
+    progress: Callable[[], object] = lambda: None,
 ) -> dict[str, np.ndarray]:
     """Error of every learner on every task's held-out data.
 
@@ -46,6 +47,8 @@ def loss_matrix(
         Errors of each sample; by default those of ``learner.errors``, the main one first.
     batch_size
         Samples evaluated at once.
+    progress
+        Called after each learner.
 
     Returns
     -------
@@ -54,8 +57,11 @@ def loss_matrix(
         learner k on task j.
     """
     return _matrices(
-        [held_out_errors(learner, task, errors=errors, batch_size=batch_size) for task in tasks]
-        for learner in learners
+        (
+            [held_out_errors(learner, task, errors=errors, batch_size=batch_size) for task in tasks]
+            for learner in learners
+        ),
+        progress,
     )
 
 
@@ -109,12 +115,13 @@ def physical_loss_matrix(
     *,
     similarity: bool = True,
     batch_size: int = 256,
+    progress: Callable[[], object] = lambda: None,
 ) -> dict[str, np.ndarray]:
     """Errors in physical units of every learner on every task's held-out data.
 
     Parameters
     ----------
-    learners, tasks, batch_size
+    learners, tasks, batch_size, progress
         As for :func:`loss_matrix`; learners that :func:`is_judged_by_reconstruction`.
     scales
         What the samples of each task mean.
@@ -129,23 +136,31 @@ def physical_loss_matrix(
     """
     last = len(learners) - 1
     return _matrices(
-        [
-            held_out_physical_errors(
-                learner,
-                task,
-                scale,
-                similarity=similarity and k == last,
-                batch_size=batch_size,
-            )
-            for task, scale in zip(tasks, scales, strict=True)
-        ]
-        for k, learner in enumerate(learners)
+        (
+            [
+                held_out_physical_errors(
+                    learner,
+                    task,
+                    scale,
+                    similarity=similarity and k == last,
+                    batch_size=batch_size,
+                )
+                for task, scale in zip(tasks, scales, strict=True)
+            ]
+            for k, learner in enumerate(learners)
+        ),
+        progress,
     )
 
 
-def _matrices(cells: Iterable[Sequence[Mapping[str, float]]]) -> dict[str, np.ndarray]:
+def _matrices(
+    cells: Iterable[Sequence[Mapping[str, float]]], progress: Callable[[], object]
+) -> dict[str, np.ndarray]:
     """Turn a row of named errors for each learner into a matrix for each name."""
-    rows = list(cells)
+    rows = []
+    for row in cells:
+        rows.append(row)
+        progress()
     return {
         metric: np.array([[cell[metric] for cell in row] for row in rows]) for metric in rows[0][0]
     }

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
+from insituml_pipelines.common.log import error, without_quiet
 from insituml_pipelines.common.stopping import end_at_once
 
 WRONG = 2
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, where no command has ended the process with its own.
     """
     end_at_once()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = without_quiet(sys.argv[1:] if arguments is None else arguments)
     name, rest = (given[0], given[1:]) if given else ("", [])
     if name in ("-h", "--help", "help", ""):
         print(help_text(), end="")
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     module = commands().get(name.replace("_", "-"))
     if module is None:
-        print(f"error: {_unknown(name)}", file=sys.stderr)
+        error(_unknown(name))
         return WRONG
     sys.argv[1:] = rest
     importlib.import_module(module).command()
@@ -87,7 +88,10 @@ def help_text() -> str:
     for heading, group in GROUPS.items():
         lines += ["", heading]
         lines += [f"  {name:<16}{line}" for name, (_, line) in group.items() if name in there]
-    lines += ["", "insituml COMMAND --help says what a command takes."]
+    lines += [
+        "",
+        "insituml COMMAND --help says what a command takes; -q lets it print errors alone.",
+    ]
     return "\n".join(lines) + "\n"
 
 

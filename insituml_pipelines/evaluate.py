@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from insituml_pipelines.common.cli import Invocation, run_stage
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.known_model import know_model
+from insituml_pipelines.common.log import bar, say
 from insituml_pipelines.common.output import new_folder
 from insituml_pipelines.common.parts import TEST, VALIDATION, asked_part, is_validated
 from insituml_pipelines.common.task_files import read_tasks
@@ -81,8 +83,14 @@ def evaluate_method(
         )
     torch.set_num_threads(1)
     folders = seed_folders(output / "runs" / name)
-    with new_folder(output / FOLDERS[part] / name) as target:
-        return _evaluate_into(target, name, folders, files, tracker, part)
+    # Learners are judged one by one: the untrained one, and one a task, by each part.
+    parts = 1 + (part == TEST and is_validated(files.manifest))
+    total = len(folders) * (1 + len(files.manifest.tasks)) * parts
+    with (
+        bar(total=total, desc=f"evaluate {name}", unit="checkpoint") as moving,
+        new_folder(output / FOLDERS[part] / name) as target,
+    ):
+        return _evaluate_into(target, name, folders, files, tracker, part, moving.update)
 
 
 def _evaluate_into(
@@ -92,6 +100,7 @@ def _evaluate_into(
     files: TaskFiles,
     tracker: Tracker,
     part: str,
+    progress: Callable[[], object],
 ) -> Summary:
     from insituml.evaluation import is_judged_by_reconstruction
     from insituml.metrics import final_average_error
@@ -112,7 +121,7 @@ def _evaluate_into(
         metadata = learners[-1].metadata
         notes += [said] if (said := metadata.get("note", "")) else []
         with ambient_seed(0):  # of models that draw numbers in evaluation too
-            result = _evaluate_seed(untrained, learners, files, part)
+            result = _evaluate_seed(untrained, learners, files, part, progress)
         metric, numbers = result.metric, result.numbers
         losses += _long(result.matrices, name, seed, first_row=-1)
         drifts += _long({"latent_drift": result.drift}, name, seed, first_row=0)
@@ -123,7 +132,7 @@ def _evaluate_into(
             curves = {f"validation_{key}": values for key, values in curves.items()}
         elif is_validated(files.manifest):
             with ambient_seed(0):
-                selecting = loss_matrices([untrained, *learners], files, VALIDATION)
+                selecting = loss_matrices([untrained, *learners], files, VALIDATION, progress)
             validation += _long(selecting, name, seed, first_row=-1)
             error = final_average_error(selecting[metric][1:])
             curves = {**curves, "validation_final_average_error": [error]}
@@ -138,7 +147,7 @@ def _evaluate_into(
             if grid is not None and is_judged_by_reconstruction(learners[-1]):
                 with ambient_seed(0):
                     volume_tables(learners[-1], files).write(target)
-        print(f"evaluate {name} seed {seed}: {_in_words(numbers, metric)}{beside}")
+        say(f"evaluate {name} seed {seed}: {_in_words(numbers, metric)}{beside}")
     _write_csv(target / "loss_matrix.csv", losses)
     if validation:
         _write_csv(target / "validation_loss_matrix.csv", validation)
@@ -177,14 +186,18 @@ class _SeedResult:
 
 
 def _evaluate_seed(
-    untrained: ContinualLearner, learners: list[ContinualLearner], files: TaskFiles, part: str
+    untrained: ContinualLearner,
+    learners: list[ContinualLearner],
+    files: TaskFiles,
+    part: str,
+    progress: Callable[[], object],
 ) -> _SeedResult:
     from insituml import metrics
     from insituml.evaluation import latent_drift_matrix
     from insituml_pipelines.results.matrices import judged, loss_matrices
 
     tasks = judged(files, part)
-    matrices = loss_matrices([untrained, *learners], files, part)
+    matrices = loss_matrices([untrained, *learners], files, part, progress)
     drift = latent_drift_matrix(learners, tasks)
     metric = metrics.main_error({name: matrix[0] for name, matrix in matrices.items()})
     matrix, baseline = matrices[metric][1:], matrices[metric][0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from insituml_pipelines.common.cli import Invocation, run_stage
 from insituml_pipelines.common.fitting import data_of
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.output import new_folder
 from insituml_pipelines.common.schema import Data
 
@@ -50,7 +51,7 @@ def generate(data: Data, folder: Path) -> SavedSource:
 def main(call: Invocation) -> None:
     data = data_of(call)
     generate(data, Path("data/raw"))
-    print(f"generate: {data.name} is in data/raw")
+    say(f"generate: {data.name} is in data/raw")
 
 
 def command() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.common.cli import CONF, Invocation, run_stage
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.output import new_folders
 from insituml_pipelines.common.schema import Compared, validate
 from insituml_pipelines.common.task_files import read_tasks
@@ -121,11 +122,11 @@ def main(call: Invocation) -> None:
                 f"no evaluation of it; leave it out"
             )
     found = evaluated(call.root, methods)
-    print(compare(found, call.root, call.output, tracker, os.cpu_count() or 1))
+    say(compare(found, call.root, call.output, tracker, os.cpu_count() or 1))
     tracker.close()
-    print("\nplot: tables are in results/, figures in figures/")
+    say("\nplot: tables are in results/, figures in figures/")
     if missing := [method for method in methods if method not in found]:
-        print(
+        say(
             f"plot: not evaluated, and left out: {', '.join(missing)}; `dvc repro` makes them, or "
             f"`python -m pipelines.train method={missing[0]}` and `python -m pipelines.evaluate "
             f"method={missing[0]}`"

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from insituml_pipelines.common import log
 from insituml_pipelines.common.cli import Invocation, fail, run_stage
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.fitting import data_of
@@ -91,11 +92,9 @@ def _check_free(path: Path) -> None:
 
 def _follow(child: Any, options: Produce, total: int) -> int:
     """Show what the child tells, until it is done."""
-    from tqdm import tqdm
-
     written = 0
     waits_since: float | None = None
-    with tqdm(total=total, desc="produce", unit="iteration", disable=None) as bar:
+    with log.bar(total=total, desc="produce", unit="iteration") as moving:
         while True:
             try:
                 message = child.hear(LISTEN_SECONDS)
@@ -111,13 +110,13 @@ def _follow(child: Any, options: Produce, total: int) -> int:
                 case ("opened",):
                     if options.wait_for_reader:
                         waits_since = time.monotonic()
-                        tqdm.write(f"produce: waiting for a reader of {options.output}")
+                        log.say(f"produce: waiting for a reader of {options.output}")
                 case ("written",):
                     waits_since = None
                     written += 1
-                    bar.update()
+                    moving.update()
                 case ("left out", reason):
-                    tqdm.write(f"produce: left out {reason}")
+                    log.say(f"produce: left out {reason}")
                 case ("failed", reason):
                     raise UserError(reason)
                 case ("done",):
@@ -185,7 +184,7 @@ def main(call: Invocation) -> None:
         written = produce(data, options)
     except KeyboardInterrupt as stop:
         fail(f"stopped; readers of {options.output} see that the producer died", code_of(stop))
-    print(f"produce: {written} iterations of {data.name} were written to {options.output}")
+    log.say(f"produce: {written} iterations of {data.name} were written to {options.output}")
 
 
 def command() -> None:

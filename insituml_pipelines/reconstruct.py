@@ -11,6 +11,7 @@ from insituml_pipelines.common.cli import Invocation, run_stage
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.fitting import data_of
 from insituml_pipelines.common.known_model import know_model
+from insituml_pipelines.common.log import bar, say
 from insituml_pipelines.common.schema import Data, Reconstruct, validate
 from insituml_pipelines.data.readable import ReadableField
 from insituml_pipelines.data.sources import build_source
@@ -77,8 +78,6 @@ def reconstruct(data: Data, options: Reconstruct) -> Outcome:
 
 
 def _write(source: Any, learner: ContinualLearner, options: Reconstruct) -> Outcome:
-    from tqdm import tqdm
-
     from insituml.archive import (
         ReconstructedField,
         Reconstruction,
@@ -100,9 +99,9 @@ def _write(source: Any, learner: ContinualLearner, options: Reconstruct) -> Outc
         source, learner, task=options.task, storage=options.latents, report=hear
     )
     if note := _other_resolution(restored):
-        print(f"reconstruct: {note}")
-    with tqdm(total=len(source), desc="reconstruct", unit="iteration", disable=None) as bar:
-        write_series(options.output, restored, progress=lambda *_: bar.update())
+        say(f"reconstruct: {note}")
+    with bar(total=len(source), desc="reconstruct", unit="iteration") as moving:
+        write_series(options.output, restored, progress=lambda *_: moving.update())
     by_component = dict(zip(source.components, errors.by_component().tolist(), strict=True))
     numbers = len(source.components) * math.prod(source.grid.shape)
     error = errors.overall(source.units)
@@ -150,14 +149,14 @@ def main(call: Invocation) -> None:
     options = validate(Reconstruct, call.section("reconstruct"), "reconstruct")
     done = reconstruct(data, options)
     parts = ", ".join(f"{name} {error:.3g}" for name, error in done.errors.items())
-    print(f"reconstruct: {done.iterations} iterations of {data.name} are in {options.output}")
-    print(f"reconstruct: relative L2 error {done.error:.3g} ({parts})")
-    print(
+    say(f"reconstruct: {done.iterations} iterations of {data.name} are in {options.output}")
+    say(f"reconstruct: relative L2 error {done.error:.3g} ({parts})")
+    say(
         f"reconstruct: {done.latents} latent numbers a volume in place of {done.numbers}: "
         f"{done.numbers / done.latents:.3g} times fewer"
     )
     if options.latents != "float32":
-        print(
+        say(
             f"reconstruct: stored as {options.latents} they take {done.bytes_coded:.4g} bytes a "
             f"volume in place of {4 * done.numbers}: {4 * done.numbers / done.bytes_coded:.3g} "
             "times fewer; the error is that of what these give back"

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from insituml_pipelines.common.cli import CONF, Invocation, run_stage
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.located import located
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.outside_data import watched
 from insituml_pipelines.common.project_folder import check_own
 from insituml_pipelines.runs.own_learner import KEY
@@ -91,9 +92,9 @@ def main(call: Invocation) -> None:
     without = incomparable(str(call.config.model["_target_"]))
     path = call.section("data").get("path")
     select(call.choices, path, CONF / "pipeline.yaml", without=without)
-    print(f"`dvc repro` now runs experiment {call.choices['experiment']}")
+    say(f"`dvc repro` now runs experiment {call.choices['experiment']}")
     if without:
-        print(
+        say(
             f"without {', '.join(without)}, which reconstructs: this experiment's model is judged "
             "by another error"
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from insituml_pipelines.common.cli import Invocation, run_stage
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import EXTERNAL, ask_for_room, in_one_line
+from insituml_pipelines.common.log import bar, say
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.output import new_folder
 from insituml_pipelines.common.schema import Data, validate
@@ -53,7 +54,9 @@ def split(data: Data, raw: Path, folder: Path) -> Manifest:
     try:
         stream = kind_of(data).open(data, raw, saved)
         with new_folder(folder) as made:
-            return _Splitting(data, stream, saved.source, made).run()
+            splitting = _Splitting(data, stream, saved.source, made)
+            with splitting.bar:
+                return splitting.run()
     except OSError as error:
         code = UserError.code if error.errno is None else EXTERNAL
         raise UserError(f"data={data.name}: {in_one_line(error)}", code) from error
@@ -80,6 +83,7 @@ class _Splitting:
         self.times: dict[int, float] = {}
         self.origins: dict[int, tuple[float, ...]] = {}
         self.left_out: set[int] = set()
+        self.bar = bar(total=self._to_be_read(), desc="split", unit="iteration")
 
     def run(self) -> Manifest:
         import numpy as np
@@ -126,7 +130,7 @@ class _Splitting:
             aside = f"{counts['test']} held out"
             if window.validation:  # none may be left, where iterations are bad
                 aside = f"{counts['validation']} to validate with + {aside}"
-            print(f"split: task {k}, {window.name}: {counts['train']} + {aside}")
+            say(f"split: task {k}, {window.name}: {counts['train']} + {aside}")
         manifest = self.cutter.manifest(
             infos,
             name=self.data.name,
@@ -139,6 +143,14 @@ class _Splitting:
         )
         write_manifest(self.folder, manifest)
         return manifest
+
+    def _to_be_read(self) -> int:
+        """Return how many iterations are read, those that normalise twice."""
+        tasks = range(len(self.windows))
+        measured = tasks[:1] if self.data.split.normalisation == "first_task" else tasks
+        trained = sum(len(self.windows.trained(k)) for k in measured)
+        parts = ((self.windows.trained(k), w) for k, w in enumerate(self.windows.windows))
+        return trained + sum(len(t) + len(w.held_out) + len(w.validation) for t, w in parts)
 
     def _ask_for_room(self) -> None:
         of_iteration = self.cutter.samples_per_iteration * self.cutter.bytes_per_sample
@@ -159,6 +171,7 @@ class _Splitting:
         from insituml.stream.checks import checked_step
 
         for step in self.stream.steps(numbers):
+            self.bar.update()
             event = checked_step(step, self.description)
             if not isinstance(event, Rejected):
                 self.times[event.iteration] = event.time
@@ -172,13 +185,13 @@ class _Splitting:
                 )
             elif event.iteration not in self.left_out:  # what is measured comes twice
                 self.left_out.add(event.iteration)
-                print(f"split: iteration {event.iteration} is left out: {event.reason}")
+                say(f"split: iteration {event.iteration} is left out: {event.reason}")
 
 
 def main(call: Invocation) -> None:
     data = validate(Data, call.section("data"), "data")
     split(data, Path("data/raw"), Path("data/tasks"))
-    print(f"split: {data.name} is in data/tasks")
+    say(f"split: {data.name} is in data/tasks")
 
 
 def command() -> None:

@@ -15,6 +15,7 @@ from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import ask_for_room
 from insituml_pipelines.common.fitting import data_of
 from insituml_pipelines.common.locking import held
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.output import clear_place, discard
 from insituml_pipelines.common.parts import TEST, asked_part, swept_part
 from insituml_pipelines.common.schema import Data, Training, Transit, validate
@@ -85,10 +86,10 @@ def plan(call: Invocation) -> Plan:
     schedule_of(training.model_dump())
     calls = _calls(call, transit)
     ring = open_ring(data, transit)
-    print(f"stream: waiting for {data.path or data.name}", flush=True)
+    say(f"stream: waiting for {data.path or data.name}")
     try:
         description = ring.describe()
-        print(f"stream: {data.name}: {_in_words(description)}", flush=True)
+        say(f"stream: {data.name}: {_in_words(description)}")
         return _plan(calls, data, transit, training, ring)
     except NoProducerError as error:
         raise UserError(f"data={data.name}: {error}") from error
@@ -171,11 +172,10 @@ def _say_how_much(tasks: StreamedTasks, arrivals: Arrivals, transit: Transit, ru
     megabytes, per_iteration = 1e-6 * tasks.sample_bytes, tasks.cutter.samples_per_iteration
     samples = transit.recent_iterations * per_iteration + transit.task_samples
     waiting = arrivals.most_waiting
-    print(
+    say(
         f"stream: {runs} runs learn from it; each holds at most {megabytes * samples:.1f} MB of "
         f"recent and sampled data, and what its method stores; the first {waiting} iterations, "
         f"{megabytes * waiting * per_iteration:.1f} MB, wait until their mean is known",
-        flush=True,
     )
 
 
@@ -213,7 +213,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
             training.follow()
     except (NoProducerError, ValueError, ImportError, MemoryError) as error:
         raise UserError(str(error)) from error
-    print(f"stream: {training.log.summary()}", flush=True)
+    say(f"stream: {training.log.summary()}")
     return training, exit_code(training.ending)
 
 
@@ -235,7 +235,7 @@ def evaluate(
         tracker.evaluated(run.run.recipe.identity(), numbers)
         if (seconds := run.run.timing()["seconds_per_step"]) is not None:
             tracker.timed(run.run, seconds)
-    print(compare(comparable(root, methods[0]), root, root, tracker, os.cpu_count() or 1))
+    say(compare(comparable(root, methods[0]), root, root, tracker, os.cpu_count() or 1))
     tracker.close()
     return summaries
 
@@ -261,13 +261,13 @@ def main(call: Invocation) -> float | None:
             discard(prepared.folder)
     learned, planned = len(training.whole[0].ended_tasks), len(prepared.tasks.windows)
     if learned < planned:
-        print(
+        say(
             f"\nstream: all of this is of {learned} of the {planned} tasks; of the others nothing "
             "to train on came, or nothing to hold out"
         )
-    print(f"\nstream: tables are in {root.name}/results/, figures in {root.name}/figures/")
+    say(f"\nstream: tables are in {root.name}/results/, figures in {root.name}/figures/")
     if code:
-        print(f"stream: {training.log.ending}; the same command goes on from there", flush=True)
+        say(f"stream: {training.log.ending}; the same command goes on from there")
     if training.log.diverged:
         names = ", ".join(training.log.diverged)
         message = f"{names} diverged and dropped out; the other methods are evaluated"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.common.cli import Invocation, run_stage
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import note, say
 from insituml_pipelines.common.output import check_replaceable, clear_place, discard
 from insituml_pipelines.common.parts import TEST, asked_part, is_validated, swept_part
 from insituml_pipelines.common.schema import Training, validate
@@ -47,10 +47,9 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
     augment_files(training.model_dump(), manifest)
     mixing_in_files(training.model_dump(), manifest)
     if not call.asked_data and manifest.name != call.config.name:
-        print(
-            f"note: {files.folder} holds {manifest.name}, but experiment={call.config.name} says "
+        note(
+            f"{files.folder} holds {manifest.name}, but experiment={call.config.name} says "
             f"how to train; experiment={manifest.name}, if there is such a one, has its own values",
-            file=sys.stderr,
         )
     recipes = recipes_of(
         call,
@@ -77,11 +76,10 @@ def _warn_of_few_steps(training: Training, samples: Sequence[int]) -> None:
         task = steps.index(min(steps))
         key = "epochs" if amount.budget is None else "budget"
         spent = f"{amount.epochs} epochs" if amount.budget is None else f"budget {amount.budget}"
-        print(
-            f"note: task {task} has {steps[task]} optimizer steps ({samples[task]} samples, "
+        note(
+            f"task {task} has {steps[task]} optimizer steps ({samples[task]} samples, "
             f"{spent}, batches of {amount.step_size}); below about {FEW_STEPS} little is learned: "
             f"raise training.{key}, or cut smaller samples by data.split.chunk",
-            file=sys.stderr,
         )
 
 
@@ -127,7 +125,7 @@ def train_unless_there(
     tasks = len(read_tasks(runs[0].tasks).manifest.tasks)
     if runs[0].recipe.build()[1].converges and are_there(runs, tasks, output):
         name = runs[0].recipe.method_name
-        print(f"train: {name} was trained on the same data in the same way before: it stays")
+        say(f"train: {name} was trained on the same data in the same way before: it stays")
         return
     train_method(runs, workers, threads, output, tracker)
 
@@ -147,7 +145,7 @@ def _train_locked(
     for run in runs:
         drop_damaged(run)
         if finished := run.finished_tasks():
-            print(f"train: {run.recipe.name} resumes after {finished} of {len(samples)} tasks")
+            say(f"train: {run.recipe.name} resumes after {finished} of {len(samples)} tasks")
     steps = StepBar(f"train {name}", runs, samples)
 
     def listen(run: Run, record: Any) -> None:
@@ -202,7 +200,7 @@ def main(call: Invocation) -> float | None:
 
     summary = evaluate_method(name, files, call.output, tracker, part)
     final = summary.mean["final_average_error"]
-    print(f"final average error ({summary.metric}, {part} part): {final:.4f} in {call.output}")
+    say(f"final average error ({summary.metric}, {part} part): {final:.4f} in {call.output}")
     return final
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from insituml.atomic_file import write_json
 from insituml_pipelines.common.failures import EXTERNAL, in_one_line
+from insituml_pipelines.common.log import error
 from insituml_pipelines.common.project_folder import project_of
 from insituml_pipelines.common.versions import versions
 from insituml_pipelines.project.code import code_digests, own_digests
@@ -28,12 +29,12 @@ def command() -> None:
         print("Note the versions of the libraries that results depend on, in data/versions.json.")
         raise SystemExit
     if sys.argv[1:]:
-        print(f"error: versions takes no arguments, but got {sys.argv[1]!r}", file=sys.stderr)
+        error(f"versions takes no arguments, but got {sys.argv[1]!r}")
         raise SystemExit(2)
     try:
         main()
-    except OSError as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
+    except OSError as failed:
+        error(in_one_line(failed))
         raise SystemExit(EXTERNAL) from None
 
 

@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from insituml_pipelines.common import log
 from insituml_pipelines.common.arguments import Arguments
 from insituml_pipelines.common.composition import (
     CONF,
@@ -156,7 +157,8 @@ def run_stage(
     # The library's users decide on telemetry and threads; a pipeline run decides here.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     with failing_in_one_line():
-        arguments = Arguments(open_to_new_keys([_renamed(argument) for argument in sys.argv[1:]]))
+        given = log.without_quiet(sys.argv[1:])
+        arguments = Arguments(open_to_new_keys([_renamed(argument) for argument in given]))
         if arguments.asks_for_help:
             print(f"{description}\n")
         check_composition(arguments)
@@ -211,7 +213,7 @@ class _Jobs:
             self.sweep_folder = Path(info.sweep.dir)
             message, code = explained(error)
             self.codes.append(code)
-            print(f"error: job {info.job.num} ({' '.join(given)}): {message}", file=sys.stderr)
+            log.error(f"job {info.job.num} ({' '.join(given)}): {message}")
             with suppress(OSError):  # what the job had written stays
                 output.rmdir()
             return math.nan  # a sweeper that searches takes it for a failed trial
@@ -245,7 +247,7 @@ def _renamed(argument: str) -> str:
     key = key_of(argument)
     if key not in RENAMED:
         return argument
-    print(f"note: {key} is called {RENAMED[key]} now", file=sys.stderr)
+    log.note(f"{key} is called {RENAMED[key]} now")
     return argument.replace(key, RENAMED[key], 1)
 
 

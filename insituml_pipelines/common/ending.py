@@ -13,6 +13,7 @@ from typing import NoReturn
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from insituml_pipelines.common import log
 from insituml_pipelines.common.composition import one_line
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import EXTERNAL, in_one_line
@@ -28,7 +29,7 @@ NOBODY_READS = 141
 
 def fail(message: str, code: int = UserError.code) -> NoReturn:
     """Print one clear error and leave."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    log.error(" ".join(message.split()))
     raise SystemExit(code)
 
 

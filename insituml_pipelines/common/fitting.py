@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ from omegaconf import OmegaConf
 
 from insituml_pipelines.common.composition import CONF, key_of
 from insituml_pipelines.common.located import located
+from insituml_pipelines.common.log import note
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.schema import Data, validate
 from insituml_pipelines.common.targets import is_hydras, misfit, options_of
@@ -146,6 +146,6 @@ def _below(key: str, nodes: Iterable[str]) -> bool:
 
 
 @cache
-def _say(note: str) -> None:
+def _say(said: str) -> None:
     """Print a note, once."""
-    print(f"note: {note}", file=sys.stderr)
+    note(said)

@@ -12,6 +12,7 @@ import numpy as np
 
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import ask_for_room
+from insituml_pipelines.common.log import bar, say
 from insituml_pipelines.common.schema import Data, LabelSplit, Transit
 from insituml_pipelines.data.kind import SAVED, FigureLabels, Kind, SavedSource, StoredStream
 from insituml_pipelines.data.plane import plane_of, shown_iteration
@@ -35,17 +36,15 @@ class Field(Kind):
             _heed_faults(source, data)
             # The user's files stay where they are; their digest notices when they change.
             return SavedSource(data.source, digest_of_files(_files_of(source, Path(data.path))))
-        from tqdm import tqdm
-
         from insituml.data.openpmd import write_series
         from insituml.data.openpmd.mesh_writer import record_to_read
         from insituml_pipelines.data.readable import ReadableField
 
         series = folder / f"series.{data.format}"
         _ask_for_room(source, folder)
-        with tqdm(total=len(source), desc="generate", unit="iteration", disable=None) as bar:
+        with bar(total=len(source), desc="generate", unit="iteration") as moving:
             whole = ReadableField(source, data, "generate", finite=False)
-            write_series(series, whole, progress=lambda *_: bar.update())
+            write_series(series, whole, progress=lambda *_: moving.update())
         return SavedSource(
             {
                 "_target_": "insituml.data.openpmd.OpenPMDSeries",
@@ -161,7 +160,7 @@ def _heed_faults(source: Any, data: Data) -> None:
                 f"data={data.name}: iteration {number}: {reason}; "
                 "data.split.on_bad_iteration=skip leaves such iterations out"
             )
-        print(f"generate: iteration {number} cannot be read and is left out: {reason}")
+        say(f"generate: iteration {number} cannot be read and is left out: {reason}")
 
 
 def _files_of(source: Any, path: Path) -> list[Path]:

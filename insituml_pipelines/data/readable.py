@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.schema import Data
 
 if TYPE_CHECKING:
@@ -79,6 +80,6 @@ class ReadableField:
                 )
             else:
                 self._left_out.add(event.iteration)
-                print(f"{self._stage}: iteration {event.iteration} is left out: {event.reason}")
+                say(f"{self._stage}: iteration {event.iteration} is left out: {event.reason}")
         if not found:
             raise UserError(f"data={self._data.name}: no iteration is left that can be read")

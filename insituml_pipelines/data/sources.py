@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import note
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.reasons import reason
 from insituml_pipelines.common.schema import Data
@@ -50,8 +50,8 @@ def instantiated(node: Node) -> Any:
     An error is the constructor's own, without Hydra's wrapping.
     """
     source = build(node)
-    for note in getattr(source, "notes", ()):
-        print(f"note: {note}", file=sys.stderr)
+    for said in getattr(source, "notes", ()):
+        note(said)
     return source
 
 

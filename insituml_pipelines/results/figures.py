@@ -11,6 +11,7 @@ import numpy as np
 from insituml import plots
 from insituml.data import Manifest
 from insituml.safe_reading import map_npy
+from insituml_pipelines.common.log import bar
 from insituml_pipelines.common.workers import do_side_by_side
 from insituml_pipelines.data.kind import FigureLabels
 from insituml_pipelines.data.kinds import KINDS
@@ -83,12 +84,14 @@ def draw_figures(
         for draw, *arguments in jobs:
             draw(*arguments)
     else:
-        do_side_by_side(_draw, jobs, workers)
+        with bar(total=len(jobs), desc="plot", unit="method") as moving:
+            do_side_by_side(_draw, jobs, workers, lambda *_: moving.update())
 
 
 def _draw(tell: Callable[[Any], None], draw: Callable[..., None], *arguments: Any) -> None:
     """Run in a worker."""
     draw(*arguments)
+    tell(None)
 
 
 def _draw_shared(

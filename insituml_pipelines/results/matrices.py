@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,15 @@ def judged(files: TaskFiles, part: str) -> list[Task]:
 
 
 def loss_matrices(
-    learners: list[ContinualLearner], files: TaskFiles, part: str
+    learners: list[ContinualLearner],
+    files: TaskFiles,
+    part: str,
+    progress: Callable[[], object] = lambda: None,
 ) -> dict[str, np.ndarray]:
-    """Return the loss matrix of each error, in physical units where samples have them."""
+    """Return the loss matrix of each error, in physical units where samples have them.
+
+    ``progress`` is called after each learner.
+    """
     from insituml.evaluation import (
         is_judged_by_reconstruction,
         loss_matrix,
@@ -34,10 +41,10 @@ def loss_matrices(
     tasks = judged(files, part)
     scales = _scales(files, tasks)
     if not scales or not is_judged_by_reconstruction(learners[-1]):
-        return loss_matrix(learners, tasks)
+        return loss_matrix(learners, tasks, progress=progress)
     # Of shuffled pixels it says nothing which ones lie in one window.
     similarity = not files.manifest.permuted
-    return physical_loss_matrix(learners, tasks, scales, similarity=similarity)
+    return physical_loss_matrix(learners, tasks, scales, similarity=similarity, progress=progress)
 
 
 def _scales(files: TaskFiles, tasks: list[Task]) -> list[PhysicalScale]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from insituml import gap, metrics
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.records import read_plain
 from insituml_pipelines.results.summary import FILE, Summary, read_summary
 
@@ -65,7 +66,7 @@ def comparable(root: Path, method: str) -> list[str]:
             if name != method and same and not read_summary(file.parent).differences(summary):
                 found.append(name)
         except (UserError, FileNotFoundError) as error:
-            print(f"stream: {name} is left out of the comparison: {error}")
+            say(f"stream: {name} is left out of the comparison: {error}")
     return sorted(found)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
+from insituml_pipelines.common.log import say
 from insituml_pipelines.runs.run import Run
 
 if TYPE_CHECKING:
@@ -51,4 +50,4 @@ class Listener:
 
     def say(self, line: str) -> None:
         """Print without breaking the progress bar."""
-        tqdm.write(f"{self.stage}: {line}")
+        say(f"{self.stage}: {line}")

@@ -6,8 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tqdm import tqdm
-
+from insituml_pipelines.common.log import bar
 from insituml_pipelines.runs.optimisation import amount_of
 from insituml_pipelines.runs.run import Run
 
@@ -41,7 +40,7 @@ class StepBar:
                 self._expected[run.recipe.seed, int(task)] = int(noted["steps"])
                 done += int(noted["steps"])
         total = sum(self._expected.values())
-        self.bar = tqdm(total=total, initial=done, desc=name, unit="step", disable=None)
+        self.bar = bar(total=total, initial=done, desc=name, unit="step")
 
     def hear(self, run: Run, record: Any) -> None:
         """Take note of a record: how long a task is or was, and where the run stands."""
@@ -72,7 +71,7 @@ class StreamBar:
     """
 
     def __init__(self, iterations: int) -> None:
-        self.bar = tqdm(total=iterations, unit="iteration", desc="stream", disable=None)
+        self.bar = bar(total=iterations, unit="iteration", desc="stream")
         self._steps = 0
         self._words = ""
         self._shown_at = time.monotonic()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from insituml_pipelines.common.log import note
 from insituml_pipelines.common.output import remove
 from insituml_pipelines.runs.recipe import Recipe
 
@@ -79,7 +80,7 @@ class Run:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            print(f"note: {self.folder / TIMINGS} is damaged: how long earlier tasks took is lost")
+            note(f"{self.folder / TIMINGS} is damaged: how long earlier tasks took is lost")
             remove(self.folder / TIMINGS)
             return {}
 

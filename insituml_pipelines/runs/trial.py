@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import note
 from insituml_pipelines.common.reasons import in_words
 from insituml_pipelines.runs.ambient import ambient_seed
 from insituml_pipelines.runs.recipe import Recipe
@@ -157,4 +157,4 @@ def _equal(some: list[Any], others: list[Any]) -> bool:
 
 def _note(recipe: Recipe, what: str) -> None:
     target = recipe.learner_node["_target_"]
-    print(f"note: model: the first weights of {target} {what}", file=sys.stderr)
+    note(f"model: the first weights of {target} {what}")

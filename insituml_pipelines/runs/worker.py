@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.output import remove
 from insituml_pipelines.runs.checkpoints import RunCheckpoints, RunReport
@@ -91,7 +92,7 @@ def drop_damaged(run: Run) -> None:
             check(run, run.checkpoint(whole), task=whole)
             whole += 1
     except UnusableCheckpointError as error:
-        print(f"train: {error}. It is dropped, and its task trained again.", flush=True)
+        say(f"train: {error}. It is dropped, and its task trained again.")
     kept = {run.checkpoint(task) for task in range(whole)}
     for file in run.folder.glob("task_*"):
         if file not in kept:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.output import new_folder, remove
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def set_earlier_aside(output: Path, data: str) -> None:
                 (place / part).parent.mkdir(parents=True, exist_ok=True)
                 remove(place / part)
                 (output / part).replace(place / part)
-        print(f"stream: {name} learned another stream; its results are in {place} now", flush=True)
+        say(f"stream: {name} learned another stream; its results are in {place} now")
 
 
 def _stream_of(folder: Path) -> str:

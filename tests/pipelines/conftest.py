@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,14 @@ def torch_is_left_as_it_was() -> Iterator[None]:
     torch.use_deterministic_algorithms(strict)
 
 
-def _draw_here(draw: Callable[..., None], jobs: Sequence[tuple[Any, ...]], workers: int) -> None:
-    for job in jobs:
-        draw(print, *job)
+def _draw_here(
+    draw: Callable[..., None],
+    jobs: Sequence[tuple[Any, ...]],
+    workers: int,
+    hear: Callable[[int, Any], None],
+) -> None:
+    for number, job in enumerate(jobs):
+        draw(partial(hear, number), *job)
 
 
 @pytest.fixture

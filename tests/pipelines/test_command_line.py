@@ -55,7 +55,7 @@ def test_version(capsys) -> None:
     "given, said",
     [
         ("trian", "no command 'trian'; did you mean train"),
-        ("xyzzyx", "no command 'xyzzyx'; there are: evaluate, generate, "),
+        ("xyzzyx", "no command 'xyzzyx'; there are: doctor, evaluate, "),
         ("-x", "-x is no option of insituml itself"),
     ],
 )
