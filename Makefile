@@ -15,7 +15,7 @@ PORT ?= 5000
 # What the pipeline writes: results, which `dvc checkout` brings back, and where they are kept.
 RESULTS := data runs timings evaluations results figures transit report.html
 KEPT := mlruns mlflow.db .dvc/cache .dvc/tmp
-SCRATCH := multirun .partial quality dvc_plots
+SCRATCH := multirun .partial quality dvc_plots debug
 # A baseline is of these.
 LOCKED := dvc.lock .gitignore .dvc/config
 

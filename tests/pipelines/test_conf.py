@@ -59,7 +59,11 @@ CONDITIONS = {
 
 
 def content(group: str, name: str) -> dict[str, Any]:
-    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    own = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    if group != "experiment":  # what a file leaves as it is in another one of its group
+        for base in own.pop("defaults", []):
+            own = {**content(group, base), **own}
+    return own
 
 
 def facts_of(experiment: str) -> dict[str, Any]:

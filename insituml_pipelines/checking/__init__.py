@@ -1,0 +1,1 @@
+"""What this machine has of what insituml needs, and what is missing for what."""

@@ -1,0 +1,152 @@
+"""``insituml repro`` calls DVC as ``make repro`` does; ``--debug`` walks through every stage."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from insituml_pipelines import evaluate, generate, plot, repro, split, train, ui
+from insituml_pipelines.common import log
+from insituml_pipelines.common.composition import CONF, composed
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.runs import debugging
+
+
+@pytest.fixture
+def called(tmp_path, monkeypatch) -> list[tuple[list[str], dict[str, str]]]:
+    """Work in an empty folder, and note what would be started."""
+    calls = []
+
+    def run(command: list[str], *, env: dict[str, str], check: bool) -> Any:
+        calls.append((command, env))
+        return subprocess.CompletedProcess(command, 3 if "broken" in command else 0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(log.QUIET, "")
+    monkeypatch.setattr(repro.subprocess, "run", run)
+    return calls
+
+
+def test_stages_find_this_python_and_tell_nobody() -> None:
+    found = repro.environment({"PATH": "/bin", "DVC_NO_ANALYTICS": "0", "HOME": "/h"})
+    assert found["PATH"] == f"{Path(sys.executable).parent}{os.pathsep}/bin"
+    assert found["DVC_NO_ANALYTICS"] == found["DO_NOT_TRACK"] == "1"
+    assert found["HOME"] == "/h"
+    assert repro.environment({})["PATH"] == str(Path(sys.executable).parent)
+
+
+def test_dvc_runs_what_was_asked_and_results_are_named(called, capsys) -> None:
+    Path("dvc.yaml").write_text("stages: {}\n")
+    Path("results").mkdir()
+    Path("results/leaderboard.md").write_text("| naive | 0.1 |\n")
+    assert repro.main(["plot", "--force"]) == 0
+    ((command, environment),) = called
+    assert command == [sys.executable, "-m", "dvc", "repro", "plot", "--force"]
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    said = capsys.readouterr().out
+    assert "| naive | 0.1 |" in said
+    assert "figures/leaderboard.png" in said
+
+
+def test_what_fails_keeps_its_exit_code_and_shows_no_old_results(called, capsys) -> None:
+    Path("dvc.yaml").write_text("stages: {}\n")
+    Path("results").mkdir()
+    Path("results/leaderboard.md").write_text("of an earlier run")
+    assert repro.main(["broken"]) == 3
+    assert capsys.readouterr().out == ""
+
+
+def test_quiet_is_passed_on(called, monkeypatch, capsys) -> None:
+    monkeypatch.setenv(log.QUIET, "1")
+    Path("dvc.yaml").write_text("stages: {}\n")
+    assert repro.main([]) == 0
+    assert called[0][0][-2:] == ["repro", "--quiet"]
+    assert called[0][1][log.QUIET] == "1"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_that_is_no_project_costs_one_line(called) -> None:
+    with pytest.raises(UserError, match=r"has no dvc\.yaml; change into .*insituml init"):
+        repro.main([])
+    assert called == []
+
+
+def test_the_profile_overrides_what_experiments_ask_for() -> None:
+    for experiment in (file.stem for file in (CONF / "experiment").glob("*.yaml")):
+        training = composed([f"experiment={experiment}", "training=debug"]).training
+        assert (training.seeds, training.workers, training.budget) == ([0], 0, 64)
+
+
+def test_every_stage_is_called_below_debug_and_nothing_else_is_touched(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    calls: list[tuple[str, str, list[str]]] = []
+
+    def note(name: str) -> Any:
+        return lambda: calls.append((name, Path.cwd().name, sys.argv[1:]))
+
+    for module in (generate, split, train, evaluate, plot):
+        monkeypatch.setattr(module, "command", note(module.__name__.rpartition(".")[2]))
+    monkeypatch.chdir(tmp_path)
+    argv = list(sys.argv)
+    given = ["data=openpmd", "data.path=mine", "pipeline.methods=[naive,joint_converged]"]
+    debugging.walk_through(given)
+    assert [(name, where) for name, where, _ in calls] == [
+        (name, "debug")
+        for name in ("generate", "split", "train", "evaluate", "train", "evaluate", "plot")
+    ]
+    assert (Path.cwd(), sys.argv) == (tmp_path, argv)
+    assert [file.name for file in tmp_path.iterdir()] == ["debug"]
+    chosen = yaml.safe_load((CONF / "pipeline.yaml").read_text())
+    for _, _, given in calls:
+        assert {f"experiment={chosen['experiment']}", "training=debug", "tracking=none"} <= {*given}
+        assert given[-1].startswith(("data.path=", "method"))
+        assert f'data.path="{tmp_path / "mine"}"' in given
+    trained = [given for name, _, given in calls if name == "train"]
+    assert "method=naive" in trained[0]
+    assert trained[1][-2:] == ["method=joint_converged", "method.max_epochs=2"]
+
+
+def test_what_cannot_be_composed_costs_one_line_and_leaves_no_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="training accepts: epochs, "):
+        debugging.walk_through(["training.epoch=3"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_experiment_brings_its_own_choices(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(debugging, "_call", lambda name, command, given: seen.append(given))
+    monkeypatch.chdir(tmp_path)
+    seen: list[list[str]] = []
+    debugging.walk_through(["experiment=toy8"])
+    assert seen[0] == ["training=debug", "tracking=none", "experiment=toy8"]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--port", "x"], "--port is 'x'; expected a number"),
+        (["--port=70000"], "--port is '70000'"),
+        (["now"], "'now' is nothing that `insituml ui` takes"),
+        ([], "has no mlflow.db yet; run `insituml repro` first"),
+    ],
+)
+def test_ui_refuses(arguments, said, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=said):
+        ui.command_for(arguments)
+
+
+@pytest.mark.parametrize("arguments", [["--port", "5123"], ["--port=5123"]])
+def test_ui_serves_this_machine_only(arguments, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mlflow.db").touch()
+    command = ui.command_for(arguments)
+    assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
+    assert command[-4:] == ["--host", "127.0.0.1", "--port", "5123"]
