@@ -11,6 +11,7 @@ READY := $(VENV)/.ready
 # Stages call `python`: let it be the environment's. No telemetry, whatever the user's settings.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1
 PORT ?= 5000
+DOCS_PORT ?= 8000
 
 # What the pipeline writes: results, which `dvc checkout` brings back, and where they are kept.
 RESULTS := data runs timings evaluations results figures transit report.html
@@ -19,7 +20,7 @@ SCRATCH := multirun .partial quality dvc_plots debug
 # A baseline is of these.
 LOCKED := dvc.lock .gitignore .dvc/config
 
-.PHONY: help setup repro baseline test lint format ui wheel constraints usage clean clean-all
+.PHONY: help setup repro baseline test lint format docs docs-serve ui wheel constraints usage clean clean-all
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -70,6 +71,17 @@ lint: $(READY) ## check style and types
 format: $(READY) ## format the code
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
+
+# Material says on each build that MkDocs 2 will not suit it; we stay below 2.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(READY) ## build the documentation site, warnings as errors; no network
+	@$(RUN) mkdocs build --strict
+	@echo "the site is in build/site: open build/site/index.html"
+
+docs-serve: export NO_MKDOCS_2_WARNING = 1
+docs-serve: $(READY) ## show the site on this machine only, and follow edits
+	@echo "open http://127.0.0.1:$(DOCS_PORT) (Ctrl-C ends it)"
+	@$(RUN) mkdocs serve --dev-addr 127.0.0.1:$(DOCS_PORT)
 
 ui: $(READY) ## browse runs in the MLflow UI, on this machine only
 	@test -f mlflow.db || { echo "error: no mlflow.db yet; run make repro first"; exit 2; }
