@@ -46,7 +46,7 @@ repro: $(READY) ## run the whole pipeline: data, training, evaluation, figures
 	@echo "report:      report.html (all of it on one page)"
 	@echo "figures:     figures/ (start with figures/leaderboard.png)"
 	@echo "leaderboard: results/leaderboard.md, results/leaderboard.csv"
-	@echo "runs:        make ui, then open http://127.0.0.1:$(PORT)"
+	@echo "runs:        make ui"
 
 baseline: $(READY) ## commit the results' fingerprints, for dvc metrics diff and dvc exp
 	@test -z "$$(git rev-parse --show-cdup 2>&1)" || { echo "error: this folder is no git clone; a baseline is a commit"; exit 2; }
@@ -84,9 +84,7 @@ docs-serve: $(READY) ## show the site on this machine only, and follow edits
 	@$(RUN) mkdocs serve --dev-addr 127.0.0.1:$(DOCS_PORT)
 
 ui: $(READY) ## browse runs in the MLflow UI, on this machine only
-	@test -f mlflow.db || { echo "error: no mlflow.db yet; run make repro first"; exit 2; }
-	@echo "open http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
-	@$(RUN) mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT)
+	@$(RUN) python -m insituml_pipelines.ui --port $(PORT)
 
 wheel: $(READY) ## build wheel and sdist into dist/
 	@$(RUN) python -m build --no-isolation --outdir dist

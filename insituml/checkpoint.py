@@ -16,6 +16,7 @@ from insituml.checkpoint_file import (
     write_checkpoint_file,
 )
 from insituml.learner import ContinualLearner
+from insituml.locations import local_file
 from insituml.methods.base import Method
 from insituml.model_class import Trusted, class_name, trusted_class
 from insituml.optimisation import AveragedWeights
@@ -88,7 +89,9 @@ def load_checkpoint(
     Parameters
     ----------
     path
-        File written by :func:`save_checkpoint` or ``learner.save_checkpoint``.
+        File written by :func:`save_checkpoint` or ``learner.save_checkpoint``; or an address that
+        an installed package fetches, such as ``"runs:/<id>/model"`` or ``"models:/<name>/1"`` of
+        MLflow (:mod:`insituml.locations`).
     device
         Where to put the learner.
     trust
@@ -98,7 +101,7 @@ def load_checkpoint(
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If there is no such file, or nothing at the address.
     DamagedFileError
         If the file is damaged.
     CheckpointFormatError
@@ -107,9 +110,10 @@ def load_checkpoint(
     UntrustedModelError
         If its class is not trusted; the message says what to pass.
     ValueError
-        If its class cannot be imported, or is no learner.
+        If its class cannot be imported, or is no learner, or nobody knows such addresses.
     """
-    content = read_checkpoint_file(path)
+    with local_file(path) as file:
+        content = read_checkpoint_file(file)
     cls = trusted_class(content.model["model_class"], trust, str(path))
     learner = _learner(cls, content, path)
     learner.metadata = content.metadata

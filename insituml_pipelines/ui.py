@@ -1,4 +1,4 @@
-"""Browse runs in the MLflow UI, on this machine only."""
+"""Browse recorded runs in the MLflow UI, on this machine only; it opens on their tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ usage: insituml ui [--port PORT]
 
   --port PORT  where it listens on 127.0.0.1; by default 5000
 """
-DATABASE = "mlflow.db"
+DATABASE, HOST = "mlflow.db", "127.0.0.1"
 HIGHEST_PORT = 65535
 
 
@@ -41,9 +41,32 @@ def command_for(arguments: Sequence[str]) -> list[str]:
             raise UserError(f"{first!r} is nothing that `insituml ui` takes; it takes --port PORT")
     if not Path(DATABASE).is_file():
         raise UserError(f"{Path.cwd()} has no {DATABASE} yet; run `insituml repro` first")
-    store = ["--backend-store-uri", f"sqlite:///{DATABASE}"]
-    log.say(f"open http://127.0.0.1:{port} (Ctrl-C ends it)")
-    return [sys.executable, "-m", "mlflow", "ui", *store, "--host", "127.0.0.1", "--port", port]
+    tables = run_tables(Path(DATABASE), int(port))
+    for name, address in tables.items():
+        log.say(f"{name}: {address}")
+    log.say("open one of these (Ctrl-C ends it)")
+    # One worker: each takes seconds to start, and there is one reader.
+    store = ["--backend-store-uri", f"sqlite:///{DATABASE}", "--workers", "1"]
+    return [sys.executable, "-m", "mlflow", "ui", *store, "--host", HOST, "--port", port]
+
+
+def run_tables(database: Path, port: int) -> dict[str, str]:
+    """Return the address of each experiment's table of runs, the one with the newest run first.
+
+    MLflow's own first page is about traces of language models.
+
+    Raises
+    ------
+    UserError
+        If the file is no store, or holds no run.
+    """
+    from insituml_pipelines.tracking.store import experiments_with_runs
+
+    found = experiments_with_runs(database)
+    if not found:
+        raise UserError(f"{database} holds no runs yet; run `insituml repro` first")
+    page = f"http://{HOST}:{port}/#/experiments/{{}}/runs?workflowType=machine_learning"
+    return {name: page.format(number) for number, name in found}
 
 
 def command() -> None:

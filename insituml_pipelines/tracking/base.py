@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,34 @@ if TYPE_CHECKING:
     from insituml_pipelines.runs.run import Run
 
 
+@dataclass(frozen=True)
+class SweepJob:
+    """A job of a sweep.
+
+    Parameters
+    ----------
+    name
+        The same for all jobs of a sweep, however often it is repeated.
+    title
+        What was varied, in words.
+    varied
+        Values of this job by their keys, but for method and seeds, which its runs say themselves.
+    """
+
+    name: str
+    title: str
+    varied: dict[str, str]
+
+
 class Tracker:
     """Tracks nothing: what ``tracking=none`` asks for.
 
     A tracker of your own overrides what it wants to hear of. It is named by
     ``tracking._target_``, and its arguments stand beside that.
     """
+
+    def in_sweep(self, job: SweepJob) -> None:
+        """Take what follows for that of a job of a sweep."""
 
     @contextmanager
     def training(self, runs: Sequence[Run]) -> Iterator[None]:
@@ -38,6 +61,9 @@ class Tracker:
 
     def compared(self, identity: Identity, numbers: dict[str, float], folder: Path) -> None:
         """Record what compares methods, and the files of a folder, with the parent run."""
+
+    def swept(self, job: SweepJob, files: Sequence[Path]) -> None:
+        """Record what came of a sweep, of which ``job`` is any."""
 
     def close(self) -> None:
         """Wait until everything is recorded."""

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
+from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.git_state import git_state
 from insituml_pipelines.runs.identity import Identity
-from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.tracking.address import address_of
+from insituml_pipelines.tracking.base import SweepJob, Tracker
+from insituml_pipelines.tracking.model_folder import FOLDER, ModelError, write_model
 from insituml_pipelines.tracking.pending import Pending
 from insituml_pipelines.tracking.recorder import Recorder, now
-from insituml_pipelines.tracking.store import StoreError, check_name
+from insituml_pipelines.tracking.store import StoreError
+from insituml_pipelines.tracking.system_metrics import SystemMetrics
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from insituml_pipelines.runs.run import Run
 
 
+RETRY = 30.0
+"""Seconds after which a server that was away is asked again."""
+
+
 class MlflowTracker(Tracker):
-    """Records in an SQLite store, on a thread of its own: training never waits for it.
+    """Records in an MLflow store, on a thread of its own: training never waits for it.
 
     Parameters
     ----------
     database
         SQLite file, from the working folder; artifacts go to ``mlruns`` beside it.
     experiment
-        Name of the MLflow experiment.
+        Name of the MLflow experiment; what a stream taught goes to ``<experiment> in transit``.
+    uri
+        Address of a tracking server or a database, in place of the file; None: that of
+        ``MLFLOW_TRACKING_URI``, if it is set.
+    system_metrics
+        Seconds between samples of CPU, memory, disk and network; None: none.
+    register
+        Name of a registered model, of which each finished run becomes a version; None: of none.
 
     What cannot be recorded is kept in ``<database>.pending``, and recorded by the next that opens
     the store. Each point of a curve is recorded once, however often a run was interrupted.
@@ -37,26 +59,53 @@ class MlflowTracker(Tracker):
     Raises
     ------
     ValueError
-        If ``database`` names no file, or ``experiment`` nothing.
+        If ``database`` or ``uri`` names no store, or ``experiment`` nothing.
     """
 
-    def __init__(self, database: str | Path, experiment: str) -> None:
-        check_name(str(database))
+    def __init__(
+        self,
+        database: str | Path,
+        experiment: str,
+        uri: str | None = None,
+        system_metrics: float | None = None,
+        register: str | None = None,
+    ) -> None:
+        self.address = address_of(database, uri)
         if not experiment.strip():
             raise ValueError("tracking.experiment is empty; give it a name")
-        self.database = Path(database).absolute()
+        if register is not None and (not register.strip() or set(register) & set("/:'")):
+            raise ValueError(
+                f"tracking.register is {register!r}; expected a model's name, without / : and '"
+            )
+        if system_metrics is not None and not system_metrics > 0:
+            raise ValueError(
+                f"tracking.system_metrics is {system_metrics}; expected seconds above 0, or null"
+            )
+        self.database = self.address.beside
         self.experiment = experiment
-        self._pending = Pending(self.database)
-        self._recorder = Recorder(self.database, experiment)
+        self._pending = Pending(self.address.beside)
+        self._recorder = Recorder(self.address, experiment, register)
+        self._system = SystemMetrics(self.address.uri, system_metrics) if system_metrics else None
+        self._sweep: dict[str, Any] | None = None
         self._broken_off: set[str] = set()
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._failed = False
-        self._broken = self._opened = False
+        self._failed = self._opened = False
+        self._away_until = 0.0
+
+    def in_sweep(self, job: SweepJob) -> None:
+        self._sweep = asdict(job)
+
+    def swept(self, job: SweepJob, files: Sequence[Path]) -> None:
+        with TemporaryDirectory(prefix="insituml-sweep-") as folder:
+            for file in files:
+                shutil.copy2(file, folder)
+            self._submit(self._record, "sweep", {"sweep": asdict(job)}, Path(folder))
+            self.close()
 
     @contextmanager
     def training(self, runs: Sequence[Run]) -> Iterator[None]:
         for run in runs:
-            self._later(self._recorder.start, _facts(run))
+            self._later(self._start, self._facts(run))
         status = "FAILED"
         try:
             yield
@@ -65,6 +114,8 @@ class MlflowTracker(Tracker):
             status = "KILLED"
             raise
         finally:
+            if self._system is not None:
+                self._submit(self._system.stop)
             for run in runs:
                 broken = run.recipe.name in self._broken_off
                 self._submit(self._end_run, run, "FAILED" if broken else status)
@@ -77,22 +128,28 @@ class MlflowTracker(Tracker):
         self._broken_off.add(run.recipe.name)
 
     def timed(self, run: Run, seconds_per_step: float) -> None:
-        values = {"identity": asdict(run.recipe.identity()), "curves": {}}
-        values["curves"] = {"seconds_per_step": [seconds_per_step]}
-        self._submit(self._record, "evaluation", values)
+        self.evaluated(run.recipe.identity(), {"seconds_per_step": [seconds_per_step]})
 
     def evaluated(self, identity: Identity, curves: Mapping[str, Sequence[float]]) -> None:
         plain = {name: [float(x) for x in values] for name, values in curves.items()}
-        values = {"identity": asdict(identity), "curves": plain}
+        values = {"identity": asdict(identity), "curves": plain, "sweep": self._sweep}
         self._submit(self._record, "evaluation", values)
 
     def compared(self, identity: Identity, numbers: dict[str, float], folder: Path) -> None:
         plain = {name: float(x) for name, x in numbers.items()}
-        values = {"identity": asdict(identity), "numbers": plain}
+        values = {"identity": asdict(identity), "numbers": plain, "sweep": self._sweep}
         self._submit(self._record, "comparison", values, folder)
 
     def close(self) -> None:
         self._thread.submit(lambda: None).result()
+
+    @cached_property
+    def _code(self) -> dict[str, str]:
+        """Which commit runs; it is asked for once."""
+        return git_state(Path.cwd())
+
+    def _facts(self, run: Run) -> dict[str, Any]:
+        return {**_facts(run), "code": self._code, "sweep": self._sweep}
 
     # Everything below runs on the one thread.
 
@@ -102,6 +159,7 @@ class MlflowTracker(Tracker):
             self._keep(kind, values, files)
 
     def _keep(self, kind: str, values: dict[str, Any], files: Path | None) -> None:
+        self._opened = False  # what is kept comes before what follows it
         try:
             self._pending.keep(kind, values, files)
         except (OSError, UserError) as error:
@@ -115,18 +173,35 @@ class MlflowTracker(Tracker):
                 self._recorder.write(kind, values, files, name)
                 count += 1
         if count:
-            print(f"tracking: {count} records that were kept are in {self.database.name} now")
+            print(f"tracking: {count} records that were kept are in {self.address.label} now")
+
+    def _start(self, facts: dict[str, Any]) -> None:
+        child = self._recorder.start(facts)
+        if self._system is not None:
+            self._system.watch(child)
 
     def _end_run(self, run: Run, status: str) -> None:
         """Record the end of a run with all its losses, or keep both for later."""
         from insituml.checkpoint_file import read_checkpoint_file
 
-        artifact = _artifact(run) if status == "FINISHED" else None
-        losses: list[float] = []
-        if artifact is not None:
-            losses = read_checkpoint_file(artifact).metadata["loss_history"]
-        values = {**_facts(run), "status": status, "losses": losses}
-        self._record("run", values, artifact)
+        values = {**self._facts(run), "status": status, "losses": []}
+        last = _last_checkpoint(run) if status == "FINISHED" else None
+        if last is None:
+            self._record("run", values)
+            return
+        values["losses"] = read_checkpoint_file(last).metadata["loss_history"]
+        with TemporaryDirectory(prefix="insituml-model-") as folder:
+            made = Path(folder) / FOLDER
+            made.mkdir()
+            try:
+                write_model(made, last, _sample(run))
+            except ModelError as error:
+                print(
+                    f"tracking: {run.recipe.name} is kept as a checkpoint, which MLflow cannot "
+                    f"call as a model: {' '.join(str(error).split())[:300]}",
+                    file=sys.stderr,
+                )
+            self._record("run", values, made)
 
     def _later(self, call: Callable[..., None], *arguments: Any) -> None:
         """Do what the end of the run does again, where it fails."""
@@ -137,16 +212,19 @@ class MlflowTracker(Tracker):
 
     def _attempt(self, call: Callable[..., None], *arguments: Any) -> bool:
         """Return whether it was recorded; say once why not."""
-        if self._broken:
+        if time.monotonic() < self._away_until:
             return False
         try:
             if not self._opened:
-                self._broken = True  # unless all of this goes well
-                self._recorder.client  # noqa: B018 - opens the store
+                # A file that is broken stays so; a server may come back.
+                self._away_until = inf if self.address.is_file else time.monotonic() + RETRY
+                self._recorder.open()
                 self._write_pending()
-                self._broken, self._opened = False, True
+                self._opened, self._away_until = True, 0.0
             call(*arguments)
         except Exception as error:  # whatever MLflow, SQLAlchemy and the disk may raise
+            if not self.address.is_file:
+                self._opened, self._away_until = False, time.monotonic() + RETRY
             self._say(error)
             return False
         return True
@@ -162,7 +240,7 @@ class MlflowTracker(Tracker):
             known = isinstance(error, StoreError)
             reason = " ".join(str(error if known else f"{type(error).__name__}: {error}").split())
             print(
-                f"tracking: {self.database.name} cannot be written ({reason[:300]}); the results "
+                f"tracking: {self.address.label} cannot be written ({reason[:300]}); the results "
                 f"on disk are complete, and what was to be recorded is kept in "
                 f"{self.database.name}.pending until a later command can. tracking=none switches "
                 "it off.",
@@ -179,6 +257,7 @@ def _facts(run: Run) -> dict[str, Any]:
     return {
         "name": run.recipe.name,
         "identity": asdict(run.recipe.identity()),
+        "experiment": run.recipe.experiment or manifest.name,
         "data": {
             "name": manifest.title,
             "digest": manifest.fingerprint[:16],
@@ -191,7 +270,15 @@ def _facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _artifact(run: Run) -> Path | None:
+def _last_checkpoint(run: Run) -> Path | None:
     """Return what is kept of a run beside its numbers: its last checkpoint, which holds all."""
     done = run.finished_tasks()
     return run.checkpoint(done - 1) if done else None
+
+
+def _sample(run: Run) -> np.ndarray | None:
+    """Return a sample that was trained on; None where they are gone, as in transit."""
+    from insituml_pipelines.common.task_files import read_tasks
+
+    files = read_tasks(run.tasks)
+    return None if files.manifest.in_transit else files.array(0, "train_inputs")[0]

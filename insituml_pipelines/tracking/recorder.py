@@ -1,47 +1,63 @@
 """Writes runs, curves and comparisons to an MLflow store, each once, however often it is asked.
 
 One parent run holds everything trained on the same data with the same model, optimizer and
-training settings; below it stands one child run for each method and seed. Results on disk carry no
-run ids: runs are found again by tags made of fingerprints.
+training settings, or all jobs of a sweep; below it stands one child run for each method and seed.
+Results on disk carry no run ids: runs are found again by tags made of fingerprints.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.runs.identity import Identity
-from insituml_pipelines.tracking.store import StoreError, open_store
+from insituml_pipelines.tracking import labels
+from insituml_pipelines.tracking.address import Address
+from insituml_pipelines.tracking.model_folder import FOLDER
+from insituml_pipelines.tracking.registry import register
+from insituml_pipelines.tracking.store import StoreError, open_remote, open_store
 from insituml_pipelines.tracking.values import flat
 
 if TYPE_CHECKING:
     from filelock import FileLock
     from mlflow import MlflowClient
 
-BATCH = 1000  # metrics in one request, the most that MLflow takes
+BATCH, PARAMS = 1000, 100  # metrics and parameters in one request, the most that MLflow takes
 SETUP, RUN, KEPT = "insituml.setup", "insituml.run", "insituml.kept"
+SWEEP = "insituml.sweep"
 PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+"""What MLflow shows of a run as its description, in Markdown."""
+LEADERBOARD = "leaderboard.md"
+LONGEST = 5000
+"""Characters of a parameter or a description that every store takes."""
 
 
 class Recorder:
-    """Records in one experiment of a store.
+    """Records in one experiment of a store, and what streams taught in another beside it.
 
     Parameters
     ----------
-    database
-        SQLite file; artifacts go to ``mlruns`` beside it.
+    address
+        Of the store; artifacts go to ``mlruns`` beside a file, and where a server says.
     experiment
         Name of the MLflow experiment.
+    register
+        Name of the registered model that finished runs become versions of; None: of none.
     """
 
-    def __init__(self, database: Path, experiment: str) -> None:
-        self.database = database
+    def __init__(self, address: Address, experiment: str, register: str | None = None) -> None:
+        self.address = address
         self.experiment = experiment
+        self.register = register
+        self._experiments: dict[str, str] = {}
         self._children: dict[str, str] = {}
         self._recorded: dict[str, set[int]] = {}  # steps of each child's losses
 
@@ -50,72 +66,90 @@ class Recorder:
         """Held by who makes what must be there once."""
         from filelock import FileLock
 
-        return FileLock(self.database.with_name(".mlflow.lock"))
+        return FileLock(self.address.beside.with_name(".mlflow.lock"))
 
     @cached_property
     def client(self) -> MlflowClient:
         """Of the store, which is opened, or made, when it is first asked for."""
-        self.database.parent.mkdir(parents=True, exist_ok=True)
-        # Two processes that open a new store at once would both make it.
-        with self.lock:
-            client = open_store(self.database)
-            found = client.get_experiment_by_name(self.experiment)
-            if found is None:
-                artifacts = (self.database.parent / "mlruns").as_uri()
-                client.create_experiment(self.experiment, artifact_location=artifacts)
-            elif found.lifecycle_stage == "deleted":
-                raise StoreError(
-                    f"experiment {self.experiment} was deleted there; bring it back (`mlflow "
-                    f"experiments restore -x {found.experiment_id}`) or name another: "
-                    "tracking.experiment=NAME"
-                )
-        return client
+        beside = self.address.beside
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        if not self.address.is_file:
+            return open_remote(self.address.uri)
+        with self.lock:  # two processes that open a new store at once would both make it
+            return open_store(beside)
 
-    @cached_property
-    def experiment_id(self) -> str:
-        """Of the experiment."""
-        found = self.client.get_experiment_by_name(self.experiment)
-        assert found is not None
+    def open(self) -> None:
+        """See that the store can be used.
+
+        Raises
+        ------
+        StoreError
+            Saying why not, and what to do.
+        """
+        self.address.check_reachable()
+        self.experiment_id()
+
+    def experiment_id(self, name: str | None = None) -> str:
+        """Return the id of an experiment, which is made where there is none."""
+        name = name or self.experiment
+        if name not in self._experiments:
+            client = self.client
+            with self.lock:
+                self._experiments[name] = self._experiment(client, name)
+        return self._experiments[name]
+
+    def _experiment(self, client: MlflowClient, name: str) -> str:
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            # A server decides itself where artifacts lie; a database has nobody who would.
+            place = (self.address.beside.parent / "mlruns").as_uri()
+            served = self.address.uri.startswith("http")
+            return client.create_experiment(name, None if served else place, tags=labels.KIND)
+        if found.lifecycle_stage == "deleted":
+            raise StoreError(
+                f"experiment {name} was deleted there; bring it back (`mlflow experiments restore "
+                f"-x {found.experiment_id}`) or name another: tracking.experiment=NAME"
+            )
+        for key, value in labels.KIND.items():
+            if key not in found.tags:  # made before these were
+                client.set_experiment_tag(found.experiment_id, key, value)
         return found.experiment_id
+
+    def _place(self, identity: Identity) -> str:
+        return self.experiment_id(labels.experiment_of(identity, self.experiment))
 
     def write(self, kind: str, values: dict[str, Any], files: Path | None, kept: str = "") -> None:
         """Record what stands for itself; ``kept`` names the record that was kept of it."""
         if kind == "run":
             self._write_run(values, files, kept)
         elif kind == "evaluation":
-            self._log_evaluation(Identity(**values["identity"]), values["curves"])
+            self._log_evaluation(values)
         elif kind == "comparison" and files is not None:
-            self._log_comparison(Identity(**values["identity"]), values["numbers"], files)
+            self._log_comparison(values, files)
+        elif kind == "sweep" and files is not None:
+            self._log_sweep(values["sweep"], files)
 
-    def start(self, facts: dict[str, Any]) -> None:
-        """Begin to record a run."""
+    def start(self, facts: dict[str, Any]) -> str:
+        """Begin to record a run; return its id."""
         child = self._child(facts)
         self._children[facts["name"]] = child
         history = self.client.get_metric_history(child, "train_loss")
         self._recorded[child] = {point.step for point in history}
+        return child
 
     def _child(self, facts: dict[str, Any], kept: str = "") -> str:
         """Find the run that goes on, or make one; ``kept`` names the record it is made from."""
         identity = Identity(**facts["identity"])
-        parent = self._parent(identity, facts["data"]["name"])
-        tags = {RUN: identity.fingerprint, PARENT: parent}
+        place, parent = self._place(identity), self._parent(identity, facts)
+        key = {RUN: identity.fingerprint, PARENT: parent}
         # A run that was stopped or killed goes on under its own id.
-        found = kept and self._find({**tags, KEPT: kept})
-        found = found or self._find(tags, "attributes.status != 'FINISHED'")
+        found = kept and self._find(place, {**key, KEPT: kept})
+        found = found or self._find(place, key, "attributes.status != 'FINISHED'")
         if found:
             self.client.update_run(found, status="RUNNING")
-        labels = {
-            "method": identity.method_name,
-            "seed": str(identity.seed),
-            "code": identity.code[:16],
-            **({KEPT: kept} if kept else {}),
-        }
-        child = (
-            found
-            or self.client.create_run(
-                self.experiment_id, run_name=facts["name"], tags={**tags, **labels}
-            ).info.run_id
-        )
+        name = labels.child_name(identity, facts)
+        tags = {**labels.child_tags(identity, facts), **key, **({KEPT: kept} if kept else {})}
+        child = found or self.client.create_run(place, run_name=name, tags=tags).info.run_id
         if kept and found:
             self.client.set_tag(child, KEPT, kept)
         # Also of a run that was found: it may have been killed before they were written.
@@ -123,9 +157,7 @@ class Recorder:
         for section in ("method", "model", "optimizer", "training"):
             params |= flat(getattr(identity, section), section)
         self._log_params(child, params)
-        inputs = self.client.get_run(child).inputs
-        if inputs is None or not inputs.dataset_inputs:
-            self._log_dataset(child, facts["data"])
+        self._log_dataset(child, facts["data"])
         return child
 
     def _write_run(self, values: dict[str, Any], artifact: Path | None, kept: str) -> None:
@@ -134,8 +166,12 @@ class Recorder:
             child = self._child(values, kept)
         self._log_metrics(child, {"train_loss": values["losses"]})
         if artifact is not None:
-            self.client.log_artifact(child, str(artifact), "checkpoints")
+            self.client.log_artifacts(child, str(artifact), FOLDER)
+            if self.register is not None:
+                register(self.client, self.register, child, FOLDER)
         self.client.set_terminated(child, values["status"])
+        # Others may train below it yet; it lasts as long as the last of them.
+        self.client.set_terminated(self.client.get_run(child).data.tags[PARENT])
 
     def losses(self, name: str, first_step: int, losses: list[float], when: int) -> None:
         """Record the losses of a run from a step on, those that are not recorded yet."""
@@ -166,56 +202,96 @@ class Recorder:
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics[start : start + BATCH])
 
-    def _log_evaluation(self, identity: Identity, curves: Mapping[str, Sequence[float]]) -> None:
-        child = self._find({RUN: identity.fingerprint})
+    def _log_evaluation(self, values: dict[str, Any]) -> None:
+        identity = Identity(**values["identity"])
+        place, key = self._place(identity), {RUN: identity.fingerprint}
+        if sweep := values.get("sweep"):
+            parent = self._find(place, {SWEEP: sweep["name"]})
+            key |= {PARENT: parent} if parent else {}
+        child = self._find(place, key)
         if child is None:
             print(
                 f"tracking: no run of {identity.method_name} seed {identity.seed} in "
-                f"{self.database.name}: its evaluation is in evaluations/ only",
+                f"{self.address.label}: its evaluation is in evaluations/ only",
                 file=sys.stderr,
             )
             return
-        self._log_metrics(child, curves)
+        named = {labels.metric_name(key): curve for key, curve in values["curves"].items()}
+        self._log_metrics(child, named)
 
-    def _log_comparison(self, identity: Identity, numbers: dict[str, float], folder: Path) -> None:
-        parent = self._parent(identity, None)
-        self._log_metrics(parent, {name: [value] for name, value in numbers.items()})
-        self.client.log_artifacts(parent, str(folder), folder.name)
+    def _log_comparison(self, values: dict[str, Any], folder: Path) -> None:
+        parent = self._parent(Identity(**values["identity"]), values)
+        methods = {name.rpartition(".")[2] for name in values["numbers"]}
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            place = file.relative_to(folder)
+            if file.suffix == ".png" and place.parent == Path():
+                place = Path(labels.figure_place(place, methods))
+            self._log_file(parent, file, Path(folder.name) / place)
+        if (folder / LEADERBOARD).is_file():
+            text = (folder / LEADERBOARD).read_text()
+            self.client.set_tag(parent, NOTE, text[:LONGEST])
         self.client.set_terminated(parent)
 
-    def _parent(self, identity: Identity, name: str | None) -> str:
-        """Find or make the parent run of comparable runs."""
-        setup = identity.setup
-        experiment = self.experiment_id
+    def _log_sweep(self, sweep: dict[str, Any], folder: Path) -> None:
+        names = (self.experiment, f"{self.experiment} in transit")
+        there = [found for name in names if (found := self.client.get_experiment_by_name(name))]
+        for experiment in there:
+            if parent := self._find(experiment.experiment_id, {SWEEP: sweep["name"]}):
+                self.client.log_artifacts(parent, str(folder), "sweep")
+                for table in folder.glob("*.md"):
+                    self.client.set_tag(parent, NOTE, table.read_text()[:LONGEST])
+                self.client.set_terminated(parent)
+
+    def _log_file(self, run_id: str, file: Path, place: Path) -> None:
+        """Record a file under a name of its own."""
+        if file.name == place.name:
+            self.client.log_artifact(run_id, str(file), place.parent.as_posix())
+            return
+        with TemporaryDirectory() as folder:
+            named = Path(shutil.copy2(file, Path(folder) / place.name))
+            self.client.log_artifact(run_id, str(named), place.parent.as_posix())
+
+    def _parent(self, identity: Identity, facts: Mapping[str, Any]) -> str:
+        """Find or make the parent run of comparable runs, or of a sweep."""
+        sweep = facts.get("sweep")
+        key = {SWEEP: sweep["name"]} if sweep else {SETUP: identity.setup}
+        place = self._place(identity)
+        tags = {**labels.shared_tags(identity, facts), **key}
         with self.lock:
-            found = self._find({SETUP: setup})
-            if found:
-                return found
-            title = f"{name or 'pipeline'} {time.strftime('%Y-%m-%d %H:%M')}"
-            parent = self.client.create_run(
-                experiment, run_name=title, tags={SETUP: setup}
-            ).info.run_id
-        for section in ("model", "optimizer", "training"):
-            self._log_params(parent, flat(getattr(identity, section), section))
+            parent = self._find(place, key)
+            if parent is None:
+                name = labels.parent_name(identity, facts)
+                parent = self.client.create_run(place, run_name=name, tags=tags).info.run_id
+                if not sweep:
+                    for section in ("model", "optimizer", "training"):
+                        self._log_params(parent, flat(getattr(identity, section), section))
+        if "data" in facts:
+            self._log_dataset(parent, facts["data"])
         return parent
 
-    def _find(self, tags: dict[str, str], condition: str = "") -> str | None:
+    def _find(self, experiment: str, tags: dict[str, str], condition: str = "") -> str | None:
         """Return the id of the newest run with these tags."""
         clauses = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
         query = " and ".join([*clauses, *([condition] if condition else [])])
         runs = self.client.search_runs(
-            [self.experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"]
+            [experiment], query, max_results=1, order_by=["attributes.start_time DESC"]
         )
         return runs[0].info.run_id if runs else None
 
     def _log_params(self, run_id: str, params: dict[str, Any]) -> None:
         from mlflow.entities import Param
 
-        self.client.log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items()])
+        given = [Param(key, str(value)[:LONGEST]) for key, value in params.items()]
+        for start in range(0, len(given), PARAMS):
+            self.client.log_batch(run_id, params=given[start : start + PARAMS])
 
     def _log_dataset(self, run_id: str, data: dict[str, Any]) -> None:
-        from mlflow.entities import Dataset, DatasetInput
+        """Note what a run learned from, once."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
+        inputs = self.client.get_run(run_id).inputs
+        if inputs is not None and inputs.dataset_inputs:
+            return
         dataset = Dataset(
             name=data["name"],
             digest=data["digest"],
@@ -223,7 +299,9 @@ class Recorder:
             source=json.dumps({"uri": data["folder"]}),
             profile=json.dumps(data["profile"]),
         )
-        self.client.log_inputs(run_id, datasets=[DatasetInput(dataset=dataset)])
+        context = [InputTag("mlflow.data.context", "training")]
+        given = [DatasetInput(dataset=dataset, tags=context)]
+        self.client.log_inputs(run_id, datasets=given)
 
 
 def now() -> int:

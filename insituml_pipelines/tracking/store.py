@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from insituml_pipelines.common.errors import UserError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -17,6 +19,9 @@ FIRST_TABLES = {"experiments", "runs", "tags", "metrics", "params", "alembic_ver
 """Those with which MLflow begins a store."""
 PATIENCE = 20.0
 """Seconds to wait for another process that writes."""
+
+QUICKLY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""MLflow's own variables, unless they are set: it would try seven times, for minutes."""
 
 
 class StoreError(RuntimeError):
@@ -36,8 +41,8 @@ def check_name(database: str) -> None:
         raise ValueError(f"tracking.database is {database!r}; {expected}")
     if "://" in database or database.startswith("sqlite:"):
         raise ValueError(
-            f"tracking.database is {database!r}, an address; {expected} (a tracking server is not "
-            "written to: export to it with MLflow's own tools)"
+            f"tracking.database is {database!r}, an address; {expected}, or give the address as "
+            "tracking.uri"
         )
     if not database.isprintable() or set(database) & set("?#"):
         raise ValueError(
@@ -84,6 +89,19 @@ def open_store(database: Path) -> MlflowClient:
     if not database.exists():
         _create(database)
     return MlflowClient(f"sqlite:///{database}")
+
+
+def open_remote(uri: str) -> MlflowClient:
+    """Return a client of a tracking server or a database that is none of our files.
+
+    What does not answer fails soon: what was to be recorded is kept and recorded later.
+    """
+    for variable, value in QUICKLY.items():
+        os.environ.setdefault(variable, value)
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    return MlflowClient(uri)
 
 
 def _current_schema() -> str:
@@ -162,3 +180,23 @@ def _holds_runs(database: Path) -> bool:
             return bool(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
         except sqlite3.OperationalError:  # there is no such table
             return False
+
+
+def experiments_with_runs(database: Path) -> list[tuple[str, str]]:
+    """Return id and name of experiments that hold a run, the one with the newest run first.
+
+    Raises
+    ------
+    UserError
+        If the file is no store.
+    """
+    query = (
+        "SELECT e.experiment_id, e.name FROM experiments e JOIN runs r USING (experiment_id) "
+        "WHERE e.lifecycle_stage = 'active' AND r.lifecycle_stage = 'active' "
+        "GROUP BY e.experiment_id ORDER BY max(r.start_time) DESC"
+    )
+    try:
+        with closing(sqlite3.connect(database, timeout=PATIENCE)) as connection:
+            return [(str(number), str(name)) for number, name in connection.execute(query)]
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{database} is no store of MLflow: {error}") from error

@@ -147,6 +147,7 @@ def test_ui_refuses(arguments, said, tmp_path, monkeypatch) -> None:
 def test_ui_serves_this_machine_only(arguments, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mlflow.db").touch()
+    monkeypatch.setattr(ui, "run_tables", lambda database, port: {"insituml": "an address"})
     command = ui.command_for(arguments)
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
     assert command[-4:] == ["--host", "127.0.0.1", "--port", "5123"]

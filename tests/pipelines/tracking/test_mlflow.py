@@ -40,7 +40,7 @@ tracker = MlflowTracker(Path(sys.argv[1]), "cold")
 Path(sys.argv[2]).touch()
 while not all(Path(other).exists() for other in sys.argv[2:]):
     time.sleep(0.005)
-print("id", tracker._recorder.experiment_id)
+print("id", tracker._recorder.experiment_id())
 """
 
 
@@ -88,8 +88,17 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
 
     (parent,), children = runs_in(tmp_path)
     assert len(children) == 2
-    assert parent.info.run_name.startswith("toy8 ")
+    assert parent.info.run_name.startswith("toy8 MLP 20")
+    assert parent.info.status == "FINISHED"  # it ends with its children
     assert parent.data.params["training.epochs"] == "3"
+    shared = {"data": "toy8", "experiment": "toy8", "model": "MLP", "source": "files"}
+    for run in (parent, *children):
+        assert run.data.tags.items() >= shared.items()
+        (data,) = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == (
+            "toy8",
+            stream.manifest.fingerprint[:16],
+        )
     for child in children:
         assert child.data.tags[PARENT] == parent.info.run_id
         assert child.info.status == "FINISHED"
@@ -115,14 +124,12 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
     # How fast it was, which is no result.
     timings = json.loads((tmp_path / "timings/naive.json").read_text())
     assert child.data.metrics["seconds_per_step"] == timings["1"]["seconds_per_step"]
-    # The last checkpoint as a plain file, the data as an input.
-    files = {Path(f.path).name for f in store.list_artifacts(child.info.run_id, "checkpoints")}
-    assert files == {"task_2.pt"}
-    stored = tmp_path / "mlruns" / child.info.run_id / "artifacts/checkpoints/task_2.pt"
+    # The last checkpoint as a plain file, beside what says how to call it.
+    files = {Path(f.path).name for f in store.list_artifacts(child.info.run_id, "model")}
+    assert files == {"MLmodel", "input_example.json", "requirements.txt", "task_2.pt"}
+    stored = tmp_path / "mlruns" / child.info.run_id / "artifacts/model/task_2.pt"
     assert stored.read_bytes() == (tmp_path / "runs/naive/seed_1/task_2.pt").read_bytes()
-    (data,) = child.inputs.dataset_inputs
-    assert data.dataset.name == "toy8"
-    assert data.dataset.digest == stream.manifest.fingerprint[:16]
+    assert not stored.is_symlink()
 
     # The evaluation finds the same runs again, by what the checkpoints say.
     tracker = tracker_in(tmp_path)
@@ -137,15 +144,25 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
 
     # The comparison goes to the parent, with its files.
     (tmp_path / "results").mkdir()
-    (tmp_path / "results/leaderboard.csv").write_text("method\n")
+    (tmp_path / "results/leaderboard.md").write_text("| naive | 0.5 |\n")
+    (tmp_path / "figures").mkdir()
+    for name in ("loss_matrix_naive.png", "reconstructions_naive_Ex.png", "leaderboard.png"):
+        (tmp_path / "figures" / name).write_bytes(name.encode())
     identity = summary.identity
-    tracker.compared(identity, {"forgetting.naive": 0.5, "x": float("nan")}, tmp_path / "results")
+    for folder in ("results", "figures"):
+        tracker.compared(identity, {"forgetting.naive": 0.5}, tmp_path / folder)
     tracker.close()
     compared = store.get_run(parent.info.run_id)
-    assert compared.data.metrics == {"forgetting.naive": 0.5}
+    assert compared.data.metrics == {}  # a metric has one name for all methods: in the children
     assert compared.info.status == "FINISHED"
-    (table,) = store.list_artifacts(parent.info.run_id, "results")
-    assert table.path == "results/leaderboard.csv"
+    assert compared.data.tags["mlflow.note.content"] == "| naive | 0.5 |\n"
+    artifacts = tmp_path / "mlruns" / parent.info.run_id / "artifacts"
+    assert tools.contents(artifacts) == {
+        "results/leaderboard.md": b"| naive | 0.5 |\n",
+        "figures/loss_matrix/naive.png": b"loss_matrix_naive.png",
+        "figures/reconstructions/naive_Ex.png": b"reconstructions_naive_Ex.png",
+        "figures/comparison/leaderboard.png": b"leaderboard.png",
+    }
 
     # Another method with the same settings: same parent. Stopped half way, it goes on as itself.
     (run,) = runs_of(make_run, tools, tmp_path, "ewc", seeds=[0])
@@ -167,8 +184,9 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
         parents, children = runs_in(tmp_path)
         (mine,) = [c for c in children if c.data.tags["method"] == "ewc"]
         assert mine.info.status == status
-        kept = store.list_artifacts(mine.info.run_id, "checkpoints")
-        assert [Path(f.path).name for f in kept] == ["task_2.pt"] * (status == "FINISHED")
+        kept = {Path(f.path).name for f in store.list_artifacts(mine.info.run_id, "model")}
+        assert ("task_2.pt" in kept) == (status == "FINISHED")
+        assert runs_in(tmp_path)[0][0].info.status == "FINISHED"
         assert len(parents) == 1
         assert mine.data.tags[PARENT] == parent.info.run_id
     # A SIGKILL leaves it RUNNING; trained again when FINISHED, it is a new run.
@@ -268,9 +286,12 @@ def test_what_a_broken_store_could_not_take_is_recorded_later_and_once(
         losses = store.get_metric_history(child.info.run_id, "train_loss")
         assert len(losses) == len({m.step for m in losses}) > 3
         assert len(store.get_metric_history(child.info.run_id, "error_on_task_0")) == 3
-        assert len(store.get_metric_history(parent.info.run_id, "forgetting.naive")) == 1
-        (file,) = store.list_artifacts(child.info.run_id, "checkpoints")
-        assert file.path == "checkpoints/task_2.pt"
+        assert [f.path for f in store.list_artifacts(parent.info.run_id, "results")] == [
+            "results/leaderboard.csv"
+        ]
+        assert "model/task_2.pt" in {
+            f.path for f in store.list_artifacts(child.info.run_id, "model")
+        }
     assert "4 records that were kept are in mlflow.db now" in capfd.readouterr().out
 
 
@@ -309,7 +330,7 @@ def test_a_store_whose_making_was_killed_is_made_anew(tmp_path, capfd) -> None:
     (tmp_path / ".mlflow.db.new").write_bytes(b"half of ours")
     tracker = tracker_in(tmp_path)
     assert isinstance(tracker, MlflowTracker)
-    assert tracker._recorder.experiment_id
+    assert tracker._recorder.experiment_id()
     assert (tmp_path / "mlflow.db.broken").exists()
     assert not (tmp_path / ".mlflow.db.new").exists()
     assert "a new one is made" in capfd.readouterr().err

@@ -1,0 +1,44 @@
+"""`insituml ui` opens on tables of runs, and says what is wrong in one line."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from insituml_pipelines import ui
+from insituml_pipelines.common.errors import UserError
+
+TABLES = """
+CREATE TABLE experiments (experiment_id INTEGER, name TEXT, lifecycle_stage TEXT);
+CREATE TABLE runs (experiment_id INTEGER, start_time INTEGER, lifecycle_stage TEXT);
+INSERT INTO experiments VALUES (0, 'Default', 'active'), (1, 'insituml', 'active'),
+    (2, 'insituml in transit', 'active'), (3, 'gone', 'deleted');
+INSERT INTO runs VALUES (1, 10, 'active'), (2, 20, 'active'), (2, 5, 'active'), (3, 99, 'active');
+"""
+
+
+def test_tables_of_runs_stand_newest_first(tmp_path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as made:
+        made.executescript(TABLES)
+    assert ui.run_tables(tmp_path / "a.db", 5001) == {
+        name: f"http://127.0.0.1:5001/#/experiments/{n}/runs?workflowType=machine_learning"
+        for name, n in (("insituml in transit", 2), ("insituml", 1))
+    }
+    (tmp_path / "b.db").write_bytes(b"junk" * 1000)
+    with pytest.raises(UserError, match=r"b\.db is no store of MLflow"):
+        ui.run_tables(tmp_path / "b.db", 5001)
+
+
+def test_what_cannot_be_shown_is_one_line(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlflow.db").touch()
+    with pytest.raises(UserError, match="is no store of MLflow: no such table"):
+        ui.command_for([])
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as made:
+        made.executescript(TABLES)
+        made.execute("DELETE FROM runs")
+        made.commit()
+    with pytest.raises(UserError, match=r"mlflow\.db holds no runs yet"):
+        ui.command_for([])

@@ -1,0 +1,156 @@
+"""Records go to a tracking server, and wait for it where it is away; a real one, on loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from insituml_pipelines.tracking import mlflow as tracking
+from insituml_pipelines.tracking.address import address_of
+from insituml_pipelines.tracking.mlflow import MlflowTracker
+from insituml_pipelines.train import train_method
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
+
+class Server:
+    """An MLflow server with its store below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.folder = folder
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        options = [
+            *("--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--workers", "1"),
+            *("--artifacts-destination", str(self.folder / "artifacts")),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+        ]
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *options],
+            cwd=self.folder,
+            env={**os.environ, **quiet},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for _ in range(1200):
+            try:
+                urlopen(f"{self.uri}/health", timeout=5).close()
+                return
+            except (URLError, OSError):
+                assert self.process.poll() is None
+                time.sleep(0.1)
+        raise AssertionError("the server does not answer")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, 9)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[Server]:
+    (tmp_path / "server").mkdir()
+    made = Server(tmp_path / "server")
+    yield made
+    made.kill()
+
+
+def test_a_server_that_comes_and_goes_gets_all_of_it_once(
+    server, make_run, tools, tmp_path, monkeypatch, capsys
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tracking, "RETRY", 0.0)
+    stream = tools.make_stream(tools.points_data(), tmp_path)
+
+    def run_of(method):
+        return make_run(method, 0, stream, folder=tmp_path / f".partial/{method}/seed_0")
+
+    # Nobody answers: it is said once, and kept.
+    started = time.monotonic()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    train_method([run_of("naive")], 0, 1, tmp_path, MlflowTracker("mlflow.db", "tests"))
+    assert time.monotonic() - started < 20
+    kept = tmp_path / f"mlflow_127_0_0_1_{server.port}.pending"
+    assert len(list(kept.iterdir())) == 2  # the run, and how fast it was
+    said = capsys.readouterr().err
+    assert f"tracking: {server.uri} cannot be written (no server answers at" in said
+    assert "kept in mlflow_127_0_0_1_" in said
+    assert not (tmp_path / "mlflow.db").exists()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+    # It comes, and is killed while another run trains.
+    server.start()
+    tracker = MlflowTracker("mlflow.db", "tests", uri=server.uri)
+    forward = tracker.losses
+
+    def losses(run, first_step, values) -> None:
+        forward(run, first_step, values)
+        if first_step == 18:
+            tracker.close()
+            server.kill()
+
+    monkeypatch.setattr(tracker, "losses", losses)
+    train_method([run_of("ewc")], 0, 1, tmp_path, tracker)
+    assert len(list(kept.iterdir())) == 2
+
+    # The same command goes on recording when it is back.
+    server.start()
+    tracker.evaluated(run_of("ewc").recipe.identity(), {"forgetting": [0.5]})
+    tracker.close()
+    assert not kept.exists()
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name("tests")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.run_name for run in runs} > {"naive seed 0", "ewc seed 0"}
+    assert len(runs) == 3
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        if "method" in run.data.tags:
+            history = client.get_metric_history(run.info.run_id, "train_loss")
+            assert sorted(point.step for point in history) == list(range(42))
+            files = {file.path for file in client.list_artifacts(run.info.run_id, "model")}
+            assert "model/task_2.pt" in files
+    (ewc,) = [run for run in runs if run.data.tags.get("method") == "ewc"]
+    assert ewc.data.metrics["forgetting"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "uri, label, beside",
+    [
+        ("http://me:secret@host:5000/x", "http://host:5000/x", "mlflow_host_5000_x"),
+        ("postgresql+psycopg2://me:p@db/runs", "postgresql+psycopg2://db/runs", "mlflow_db_runs"),
+        ("sqlite:////tmp/a.db", "a.db", "a.db"),
+    ],
+)
+def test_addresses_are_named_without_passwords(uri, label, beside) -> None:
+    found = address_of("mlflow.db", uri)
+    assert (found.label, found.beside.name) == (label, beside)
+    assert found.is_file == uri.startswith("sqlite")
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "mlruns", "file:///tmp/x", "http://", "http://a:port", "ftp://a/b"]
+)
+def test_what_is_no_address_is_refused_in_one_line(uri) -> None:
+    with pytest.raises(ValueError, match=r"tracking.uri is .*; expected the address") as caught:
+        address_of("mlflow.db", uri)
+    assert "\n" not in str(caught.value)
