@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -91,6 +91,20 @@ def evaluate_method(
         new_folder(output / FOLDERS[part] / name) as target,
     ):
         return _evaluate_into(target, name, folders, files, tracker, part, moving.update)
+
+
+def evaluated_before(
+    name: str, output: Path, part: str, identity: Identity, seeds: Sequence[int]
+) -> Summary | None:
+    """Return what an evaluation found before, of the same runs; None where there is none."""
+    from insituml_pipelines.results.summary import read_summary
+
+    try:
+        found = read_summary(output / FOLDERS[part] / name)
+    except (FileNotFoundError, UserError):
+        return None
+    same = found.identity.of_all_seeds() == identity.of_all_seeds()
+    return found if same and found.seeds.keys() == set(map(str, seeds)) else None
 
 
 def _evaluate_into(

@@ -21,6 +21,7 @@ from insituml_pipelines.common.parts import TEST, asked_part, swept_part
 from insituml_pipelines.common.schema import Data, Training, Transit, validate
 from insituml_pipelines.runs.planning import PARTIAL, TASKS, check_device, recipes_of
 from insituml_pipelines.runs.worker import settings_of
+from insituml_pipelines.sweeps.job import job_of
 from insituml_pipelines.transit.publishing import DIED, LOG, STALLED, exit_code, finish
 
 __all__ = ["DIED", "LOG", "STALLED", "finish", "learn", "main", "plan"]
@@ -245,6 +246,8 @@ def main(call: Invocation) -> float | None:
     from insituml_pipelines.transit.folder import stream_folder
 
     tracker = open_tracker(call.section("tracking"))
+    if call.sweep is not None:
+        tracker.in_sweep(job_of(call.sweep, call.overrides))
     prepared = plan(call)
     validated = bool(prepared.tasks.windows.validation)
     part = swept_part(call, validated=validated) if call.is_sweep else asked_part(call) or TEST

@@ -19,6 +19,7 @@ from insituml_pipelines.runs.mixing import mixing_in_files
 from insituml_pipelines.runs.optimisation import amount_of, schedule_of
 from insituml_pipelines.runs.planning import PARTIAL, check_device, recipes_of
 from insituml_pipelines.runs.worker import settings_of
+from insituml_pipelines.sweeps.job import job_of
 
 if TYPE_CHECKING:
     from insituml_pipelines.runs.run import Run
@@ -114,16 +115,25 @@ def train_method(
 
 
 def train_unless_there(
-    runs: list[Run], workers: int, threads: int, output: Path, tracker: Tracker
+    runs: list[Run],
+    workers: int,
+    threads: int,
+    output: Path,
+    tracker: Tracker,
+    *,
+    in_sweep: bool = False,
 ) -> None:
-    """Train a method; one that converges stays where it was trained in the same way before.
+    """Train a method; where it was trained in the same way before, it may stay.
+
+    A method that converges stays, and every one in a sweep, which is so gone on with.
 
     Parameters as of :func:`train_method`.
     """
     from insituml_pipelines.runs.reuse import are_there
 
     tasks = len(read_tasks(runs[0].tasks).manifest.tasks)
-    if runs[0].recipe.build()[1].converges and are_there(runs, tasks, output):
+    lasting = in_sweep or runs[0].recipe.build()[1].converges
+    if lasting and are_there(runs, tasks, output):
         name = runs[0].recipe.method_name
         say(f"train: {name} was trained on the same data in the same way before: it stays")
         return
@@ -180,11 +190,20 @@ def main(call: Invocation) -> float | None:
         part = swept_part(call, validated=is_validated(files.manifest))
     training, runs = plan(call)
     name = runs[0].recipe.method_name
+    if call.sweep is not None:
+        tracker.in_sweep(job_of(call.sweep, call.overrides))
     from insituml.training import DivergedError
     from insituml_pipelines.common.workers import WorkerDiedError
 
     try:
-        train_unless_there(runs, training.workers, training.threads, call.output, tracker)
+        train_unless_there(
+            runs,
+            training.workers,
+            training.threads,
+            call.output,
+            tracker,
+            in_sweep=call.is_sweep,
+        )
     except (DivergedError, ValueError, ImportError) as error:
         raise UserError(f"method={name}: {error}") from error
     except OSError:
@@ -196,9 +215,12 @@ def main(call: Invocation) -> float | None:
     if not call.is_sweep:
         return None
     # A sweep compares its jobs at once: by the final average error.
-    from insituml_pipelines.evaluate import evaluate_method
+    from insituml_pipelines.evaluate import evaluate_method, evaluated_before
 
-    summary = evaluate_method(name, files, call.output, tracker, part)
+    identity, seeds = runs[0].recipe.identity(), [run.recipe.seed for run in runs]
+    summary = evaluated_before(name, call.output, part, identity, seeds)
+    if summary is None:
+        summary = evaluate_method(name, files, call.output, tracker, part)
     final = summary.mean["final_average_error"]
     say(f"final average error ({summary.metric}, {part} part): {final:.4f} in {call.output}")
     return final

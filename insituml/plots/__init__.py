@@ -19,6 +19,7 @@ from insituml.plots.point_clouds import point_clouds
 from insituml.plots.rate_distortion import RateCurve, rate_distortion_curves
 from insituml.plots.reconstructions import reconstruction_grid
 from insituml.plots.style import save
+from insituml.plots.sweep import sweep_slices
 from insituml.plots.training import loss_history
 from insituml.plots.units import quantity
 
@@ -48,4 +49,5 @@ __all__ = [
     "reconstruction_grid",
     "reconstruction_lines",
     "save",
+    "sweep_slices",
 ]

@@ -49,6 +49,11 @@ class Arguments:
         return not (self.asks_for_help or options.cfg or options.info or options.shell_completion)
 
     @property
+    def is_sweep(self) -> bool:
+        """Whether many jobs are asked for."""
+        return bool(self.options.multirun) or "hydra.mode=MULTIRUN" in self.overrides
+
+    @property
     def asks_for_help(self) -> bool:
         return bool(self.options.help or self.options.hydra_help)
 

@@ -15,7 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from insituml_pipelines.common import log
@@ -33,6 +33,8 @@ from insituml_pipelines.common.fitting import open_to_new_keys
 from insituml_pipelines.common.located import find_from_here
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.task_files import IDENTIFYING
+from insituml_pipelines.sweeps.plan import Sweep, sweep_of
+from insituml_pipelines.sweeps.records import JobRecord, collect, leave
 
 __all__ = ["CONF", "Invocation", "fail", "reads_only", "run_stage"]
 HYDRAS_RECORD = "multirun.yaml"
@@ -70,6 +72,8 @@ class Invocation:
         What the command line says of the data, by dotted name below ``data``.
     model_target
         The class that ``model._target_`` names, which files may name too; empty: none.
+    sweep
+        What it is a job of, if of anything.
     """
 
     config: DictConfig
@@ -79,6 +83,7 @@ class Invocation:
     overrides: tuple[str, ...] = ()
     asked_data: Node = field(default_factory=dict)
     model_target: str = ""
+    sweep: Sweep | None = None
 
     @property
     def is_sweep(self) -> bool:
@@ -161,9 +166,12 @@ def run_stage(
         arguments = Arguments(open_to_new_keys([_renamed(argument) for argument in given]))
         if arguments.asks_for_help:
             print(f"{description}\n")
-        check_composition(arguments)
+        sweep = _sweep_of(function, arguments)
+        check_composition(arguments, sweep.untaken if sweep else lambda overrides: [])
+        jobs = _Jobs(function, sections, sweep, tuple(arguments.overrides))
+        if sweep is not None:
+            arguments.overrides[:] = _for_hydra(sweep, arguments.overrides)
         sys.argv[1:] = arguments.in_order()
-        jobs = _Jobs(function, sections)
 
         @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
         def entry(config: DictConfig) -> Any:
@@ -178,55 +186,109 @@ def run_stage(
         jobs.conclude()
 
 
-class _Jobs:
-    """What Hydra calls: once, or for each job of a sweep."""
+def _sweep_of(function: Callable[..., Any], arguments: Arguments) -> Sweep | None:
+    """Return the sweep that a command asks for; None where it is a run, or cannot be read."""
+    if not (arguments.is_sweep and arguments.is_run):
+        return None
+    given = [o for o in arguments.overrides if key_of(o) == "hydra.sweep.dir"]
+    folder = given[-1].partition("=")[2].strip("'\"") if given else None
+    stage = Path(function.__code__.co_filename).stem
+    try:
+        return sweep_of(stage, arguments.overrides, folder)
+    except HydraException:  # what is wrong is said when it is composed
+        return None
 
-    def __init__(self, function: Callable[[Invocation], Any], sections: Sequence[str]) -> None:
+
+def _for_hydra(sweep: Sweep, overrides: Sequence[str]) -> list[str]:
+    """Return overrides that every job can be composed from, and where the jobs lie."""
+    loose = [f"++{o}" if key_of(o) in sweep.loose else o for o in overrides]
+    if any(key_of(override) == "hydra.sweep.dir" for override in overrides):
+        return loose
+    return [*loose, f"hydra.sweep.dir=multirun/{sweep.name}"]
+
+
+class _Jobs:
+    """What Hydra calls: once, or for each job of a sweep, maybe in another process."""
+
+    def __init__(
+        self,
+        function: Callable[[Invocation], Any],
+        sections: Sequence[str],
+        sweep: Sweep | None = None,
+        overrides: Sequence[str] = (),
+    ) -> None:
         self.function = function
         self.sections = sections
-        self.codes: list[int] = []
-        """Exit codes of the jobs of a sweep that failed."""
-        self.jobs = 0
+        self.sweep = sweep
+        self.overrides = overrides
+        """Of the command."""
         self.error: BaseException | None = None
         """What ended the only job: Hydra would say more than one line about it."""
-        self.sweep_folder: Path | None = None
 
     def run(self, config: DictConfig) -> Any:
         info = HydraConfig.get()
-        root = Path.cwd()
-        sweep = info.mode == RunMode.MULTIRUN
-        output = Path(info.runtime.output_dir) if sweep else root
-        choices = {k: str(v) for k, v in info.runtime.choices.items() if not k.startswith("hydra")}
         # As it was given: a list of Hydra's would resolve what refers to other keys.
         listed = OmegaConf.to_container(info.overrides.task, resolve=False)
         given = tuple(map(str, listed or ()))
-        self.jobs += 1
+        if self.sweep is not None and info.mode == RunMode.MULTIRUN:
+            return self._run_job(self.sweep, config, given)
         try:
-            asked = _asked_data(config, given)
-            cut = reads_only(config, self.sections)
-            target = str(OmegaConf.select(config, "model._target_") or "")
-            return self.function(Invocation(cut, root, output, choices, given, asked, target))
+            return self.function(self._call(config, given, Path.cwd()))
         except (Exception, SystemExit) as error:
-            if not sweep:
-                self.error = error
+            self.error = error
+            return None
+
+    def _run_job(self, sweep: Sweep, config: DictConfig, given: tuple[str, ...]) -> Any:
+        info = HydraConfig.get()
+        if untaken := sweep.untaken(given):
+            if sweep.is_left_out(untaken):
                 return None
-            self.sweep_folder = Path(info.sweep.dir)
+            names = ", ".join(map(key_of, untaken))
+            print(f"note: job {info.job.num} knows no {names}: it runs once, without", flush=True)
+            given = tuple(override for override in given if override not in untaken)
+            for group, _, option in (key_of(override).partition(".") for override in untaken):
+                with open_dict(config):
+                    del config[group][option.split(".")[0]]
+        own = info.sweep.subdir != "."
+        output = Path(info.runtime.output_dir) if own else sweep.place(given)
+        record = JobRecord(info.job.num, list(given), sweep.varied(given), str(output))
+        try:
+            value = self.function(self._call(config, given, output))
+        except (Exception, SystemExit) as error:
             message, code = explained(error)
-            self.codes.append(code)
             log.error(f"job {info.job.num} ({' '.join(given)}): {message}")
             with suppress(OSError):  # what the job had written stays
                 output.rmdir()
+            leave(sweep, replace(record, code=code, message=message))
             return math.nan  # a sweeper that searches takes it for a failed trial
+        finite = isinstance(value, float) and math.isfinite(value)
+        leave(sweep, replace(record, value=value if finite else None))
+        return value
+
+    def _call(self, config: DictConfig, given: tuple[str, ...], output: Path) -> Invocation:
+        info = HydraConfig.get()
+        choices = {k: str(v) for k, v in info.runtime.choices.items() if not k.startswith("hydra")}
+        asked = _asked_data(config, given)
+        cut = reads_only(config, self.sections)
+        target = str(OmegaConf.select(config, "model._target_") or "")
+        return Invocation(cut, Path.cwd(), output, choices, given, asked, target, sweep=self.sweep)
 
     def conclude(self) -> None:
-        """Fail where a job of a sweep did; leave no folder behind where all of them did."""
+        """Say what came of a sweep, and fail where a job did; leave no empty folder behind."""
         if self.error is not None:
             raise self.error
-        if not self.codes:
+        if self.sweep is None:
             return
-        if len(self.codes) == self.jobs and self.sweep_folder is not None:
-            _remove_empty(self.sweep_folder)
-        raise SystemExit(max(self.codes))
+        records = collect(self.sweep)
+        codes = [record.code for record in records if record.code]
+        if codes and len(codes) == len(records):
+            _remove_empty(self.sweep.folder)
+        if any(record.value is not None for record in records):
+            from insituml_pipelines.sweeps.results import conclude
+
+            conclude(self.sweep, records, self.overrides)
+        if codes:
+            raise SystemExit(max(codes))
 
 
 def _remove_empty(sweep_folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -32,8 +32,17 @@ def composed(overrides: Sequence[str], name: str = "config") -> DictConfig:
         return compose(name, overrides=list(overrides))
 
 
-def check_composition(arguments: Arguments) -> None:
+def check_composition(
+    arguments: Arguments, untaken: Callable[[Sequence[str]], list[str]] = lambda overrides: []
+) -> None:
     """Compose what a command asks for; in a sweep each value of it.
+
+    Parameters
+    ----------
+    arguments
+        Of the command.
+    untaken
+        Returns the overrides of a job of a sweep that are left out of it.
 
     Raises
     ------
@@ -47,9 +56,10 @@ def check_composition(arguments: Arguments) -> None:
     parsed = [_parsed(override) for override in overrides]
     if arguments.is_run:
         _check_places(parsed)
-    sweeps = options.multirun or "hydra.mode=MULTIRUN" in overrides
-    for chosen in _jobs(parsed) if sweeps else [overrides]:
-        _check([*more, *chosen], options.config_name or "config")
+    for chosen in _jobs(parsed) if arguments.is_sweep else [overrides]:
+        left_out = untaken(chosen)
+        kept = [override for override in chosen if override not in left_out]
+        _check([*more, *kept], options.config_name or "config")
 
 
 def _parsed(override: str) -> Override:

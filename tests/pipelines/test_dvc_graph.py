@@ -41,6 +41,7 @@ NO_MATTER = {
     "insituml.in_transit": "loads the names asked for",
     "insituml.stream": "loads the names asked for",
     "insituml.atomic_file": "brings bytes to the disk, whatever they are",
+    "insituml.locations": "brings bytes from an address, or an error",
     "insituml.safe_reading": "brings bytes from the disk, or an error",
     "insituml_pipelines": "ends a command that a signal reaches while it loads",
     "insituml.version": "a new version number alone is no new result",
@@ -62,6 +63,10 @@ NOT_RUN = {
         "insituml_pipelines.train",
         "insituml_pipelines.evaluate",
     ): "in a sweep, and DVC runs no sweep",
+    (
+        "insituml_pipelines.common.cli",
+        "insituml_pipelines.sweeps.results",
+    ): "after a sweep",
 }
 
 
@@ -326,7 +331,8 @@ def runs(module: str, imported: str) -> bool:
 
 @cache
 def no_matter(module: str) -> bool:
-    if module in NO_MATTER or module.startswith("insituml_pipelines.tracking."):
+    aside = ("insituml_pipelines.tracking.", "insituml_pipelines.sweeps.")  # DVC runs no sweep
+    if module in NO_MATTER or module.startswith(aside):
         return True
     file = file_of(module)
     assert file is not None

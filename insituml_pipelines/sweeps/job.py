@@ -1,0 +1,19 @@
+"""What a job of a sweep is for whoever records it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from insituml_pipelines.sweeps.plan import BY_NAME, Sweep
+
+if TYPE_CHECKING:
+    from insituml_pipelines.tracking.base import SweepJob
+
+
+def job_of(sweep: Sweep, overrides: Sequence[str]) -> SweepJob:
+    """Return what the runs of a job are named and tagged by."""
+    from insituml_pipelines.tracking.base import SweepJob
+
+    varied = {key: v for key, v in sweep.varied(overrides).items() if key not in BY_NAME}
+    return SweepJob(sweep.name, sweep.title, varied)

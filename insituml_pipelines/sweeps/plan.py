@@ -1,0 +1,151 @@
+"""What a sweep varies, what it is called, and where its jobs lie, known before the first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from insituml_pipelines.common.composition import CONF, key_of
+
+LONGEST = 120
+"""Characters of a folder's name; what is longer ends in a digest."""
+ASIDE = ("tracking", "hydra")
+"""Sections that change no job."""
+BY_NAME = ("method", "training.seeds")
+"""What a run's own name says."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep, as each of its jobs knows it, in whichever process.
+
+    Parameters
+    ----------
+    name
+        Of its folder and its parent run: the same for whoever varies the same keys with the same
+        other options, whatever the values; so a repeated or a longer sweep adds to an earlier one.
+    folder
+        Holds a folder for each job.
+    first
+        What is varied, by its key: the first of the values, as given; empty for a range.
+    loose
+        Keys that only some of the chosen files have, without the others' ``+``.
+    started
+        Tells this call from earlier ones of the same sweep.
+    """
+
+    name: str
+    folder: Path
+    first: dict[str, str]
+    loose: tuple[str, ...] = ()
+    started: str = field(default_factory=lambda: str(time.time_ns()))
+
+    @property
+    def title(self) -> str:
+        """What is varied, in words."""
+        return " × ".join(self.first) or "of one job"
+
+    def untaken(self, overrides: Sequence[str]) -> list[str]:
+        """Return those overrides of a job that the file which it chose knows nothing of."""
+        chosen = dict(map(split, overrides))
+        return [
+            override
+            for override in overrides
+            if (key := key_of(override)) in self.loose
+            and not knows(key, chosen.get(key.partition(".")[0], ""))
+        ]
+
+    def is_left_out(self, untaken: Sequence[str]) -> bool:
+        """Return whether another job is the same: the one with the first of the values untaken."""
+        return any(self.first.get(key) != value for key, value in map(split, untaken))
+
+    def varied(self, overrides: Sequence[str]) -> dict[str, str]:
+        """Return the values of a job by key."""
+        return {key: value for key, value in map(split, overrides) if key in self.first}
+
+    def place(self, overrides: Sequence[str]) -> Path:
+        """Return the folder of a job."""
+        return self.folder / folder_name(self.varied(overrides))
+
+
+def split(override: str) -> tuple[str, str]:
+    """Return key and value of an override."""
+    return key_of(override), override.partition("=")[2]
+
+
+def knows(key: str, choice: str) -> bool:
+    """Return whether a file of a configuration group has an option, such as ``method.strength``."""
+    group, _, option = key.partition(".")
+    file = CONF / group / f"{choice}.yaml"
+    return file.is_file() and option.split(".")[0] in OmegaConf.load(file)
+
+
+def folder_name(varied: dict[str, str]) -> str:
+    """Return such as ``method=ewc,strength=10``; names that would not do end in a digest."""
+    full = ",".join(f"{key}={value}" for key, value in sorted(varied.items())) or "job"
+    plain = re.sub(r"[^\w.=,+\[\]-]", "_", full)
+    if plain == full and len(full) <= LONGEST:
+        return full
+    return f"{plain[:LONGEST]}-{_digest(full)}"
+
+
+def sweep_of(stage: str, overrides: Sequence[str], sweep_folder: str | None) -> Sweep:
+    """Return the sweep that a command line asks for.
+
+    Parameters
+    ----------
+    stage
+        Such as ``"train"``.
+    overrides
+        All of them; those of Hydra itself count for nothing.
+    sweep_folder
+        Where the user wants the jobs; None: below ``multirun/``.
+    """
+    own = [o for o in overrides if key_of(o).partition("/")[0].partition(".")[0] not in ASIDE]
+    parsed = OverridesParser.create().parse_overrides(own)
+    first, fixed = {}, []
+    for given, override in zip(own, parsed, strict=True):
+        if override.is_sweep_override():
+            discrete = override.is_discrete_sweep()
+            values = list(override.sweep_string_iterator()) if discrete else [""]
+            first[key_of(given)] = str(values[0])
+        else:
+            fixed.append(given)
+    names = "-".join(key.rpartition(".")[2] for key in first)[:60] or "job"
+    name = f"{stage}-{names}-{_digest(json.dumps([sorted(first), sorted(fixed)]))}"
+    folder = Path(sweep_folder) if sweep_folder else Path("multirun") / name
+    return Sweep(name, folder.absolute(), first, loose_keys(own))
+
+
+def loose_keys(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return the options that some, but not all of the files have that a sweep chooses in turn.
+
+    Such as ``method.strength`` beside ``method=naive,ewc``.
+    """
+    parser = OverridesParser.create()
+    chosen: dict[str, list[str]] = {}
+    for override in overrides:
+        key, value = split(override)
+        if (CONF / key).is_dir() and "," in value and "(" not in value:
+            parsed = parser.parse_overrides([override])[0]
+            chosen[key] = list(map(str, parsed.sweep_string_iterator()))
+    found = []
+    for override in overrides:
+        key = key_of(override)
+        choices = chosen.get(key.partition(".")[0], [])
+        known = [knows(key, choice) for choice in choices] if "." in key else []
+        if any(known) and not all(known) and not override.startswith(("+", "~")):
+            found.append(key)
+    return tuple(found)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
