@@ -30,7 +30,8 @@ def register(client: MlflowClient, name: str, run_id: str, folder: str) -> None:
     if client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
         return
     run = client.get_run(run_id)
-    tags = {key: run.data.tags[key] for key in ("method", "seed", "data") if key in run.data.tags}
+    names = ("method", "seed", "data")
+    tags: dict[str, str] = {key: run.data.tags[key] for key in names if key in run.data.tags}
     client.create_model_version(
         name,
         source=f"{run.info.artifact_uri}/{folder}",
