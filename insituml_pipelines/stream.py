@@ -6,7 +6,8 @@ The results lie below ``transit/``, laid out as those of the file pipeline.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,12 @@ __all__ = ["DIED", "LOG", "STALLED", "finish", "learn", "main", "plan"]
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
     from insituml.in_transit import Arrivals
-    from insituml.stream import Description, RingSource
+    from insituml.stream import RingSource
     from insituml_pipelines.results.summary import Summary
     from insituml_pipelines.runs.recipe import Recipe
     from insituml_pipelines.runs.run import Run
     from insituml_pipelines.tracking.base import Tracker
+    from insituml_pipelines.transit.live import LiveFile
     from insituml_pipelines.transit.loop import StreamTraining
     from insituml_pipelines.transit.prepared import StreamedTasks
 
@@ -61,6 +63,8 @@ class Plan:
     runs: list[Run]
     folder: Path
     """Gets checkpoints and resume points until the stream has ended."""
+    live: LiveFile | None = None
+    """Tells who watches how it goes."""
 
     def manifest(self, tasks: Sequence[int], trained: dict[int, int]) -> Manifest:
         return self.tasks.manifest(self.arrivals, tasks, trained)
@@ -76,12 +80,14 @@ def plan(call: Invocation) -> Plan:
     """
     from insituml.stream import NoProducerError
     from insituml_pipelines.runs.optimisation import schedule_of
+    from insituml_pipelines.transit.announcing import in_words
     from insituml_pipelines.transit.folder import stream_folder
+    from insituml_pipelines.transit.live import LiveFile
     from insituml_pipelines.transit.source import open_ring
 
     data = data_of(call)
     transit = validate(Transit, call.section("transit"), "transit")
-    stream_folder(call.output, transit.folder)
+    folder = stream_folder(call.output, transit.folder)
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
     schedule_of(training.model_dump())
@@ -90,8 +96,9 @@ def plan(call: Invocation) -> Plan:
     say(f"stream: waiting for {data.path or data.name}")
     try:
         description = ring.describe()
-        say(f"stream: {data.name}: {_in_words(description)}")
-        return _plan(calls, data, transit, training, ring)
+        say(f"stream: {data.name}: {in_words(description)}")
+        planned = _plan(calls, data, transit, training, ring)
+        return replace(planned, live=LiveFile(folder, data.name))
     except NoProducerError as error:
         raise UserError(f"data={data.name}: {error}") from error
     except BaseException:
@@ -123,6 +130,7 @@ def _plan(
     from insituml_pipelines.runs.mirroring import mirrors_of
     from insituml_pipelines.runs.mixing import mixing_of
     from insituml_pipelines.runs.run import Run
+    from insituml_pipelines.transit.announcing import say_how_much
     from insituml_pipelines.transit.prepared import streamed_tasks
 
     try:
@@ -151,7 +159,7 @@ def _plan(
     arrivals = tasks.arrivals(folder)
     runs = [Run(r, folder / TASKS, folder / r.method_name / f"seed_{r.seed}") for r in recipes]
     _ask_for_room(tasks, folder)
-    _say_how_much(tasks, arrivals, transit, len(runs))
+    say_how_much(tasks, arrivals, transit, len(runs))
     return Plan(ring, tasks, arrivals, transit, runs, folder)
 
 
@@ -168,36 +176,17 @@ def _ask_for_room(tasks: StreamedTasks, folder: Path) -> None:
     )
 
 
-def _say_how_much(tasks: StreamedTasks, arrivals: Arrivals, transit: Transit, runs: int) -> None:
-    """Say what memory the stream takes at most."""
-    megabytes, per_iteration = 1e-6 * tasks.sample_bytes, tasks.cutter.samples_per_iteration
-    samples = transit.recent_iterations * per_iteration + transit.task_samples
-    waiting = arrivals.most_waiting
-    say(
-        f"stream: {runs} runs learn from it; each holds at most {megabytes * samples:.1f} MB of "
-        f"recent and sampled data, and what its method stores; the first {waiting} iterations, "
-        f"{megabytes * waiting * per_iteration:.1f} MB, wait until their mean is known",
-    )
-
-
-def _in_words(description: Description) -> str:
-    numbers = description.iterations
-    count = "iterations"
-    if numbers is not None:
-        count = f"{len(numbers)} iterations, {numbers[0]} to {numbers[-1]},"
-    shape = "×".join(map(str, description.shape))
-    unit = f", {description.unit}" if description.unit else ""
-    return f"{count} of {shape} float32{unit}"
-
-
 def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     """Train all runs on the stream; return what came of it and the exit code it stands for."""
     from insituml.data.task_files import write_manifest
     from insituml.stream import NoProducerError
     from insituml_pipelines.runs.worker import pin
+    from insituml_pipelines.transit.live import RUNNING
     from insituml_pipelines.transit.loop import StreamTraining
 
     pin(plan.runs[0].recipe.training["threads"])
+    if plan.live:
+        plan.live.say(RUNNING, "it begins")
     clear_place(plan.folder, TASKS)
     write_manifest(plan.folder / TASKS, plan.manifest([], {}))  # for who looks at it meanwhile
     try:
@@ -210,6 +199,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
                 tracker,
                 plan.manifest,
                 plan.folder,
+                plan.live,
             )
             training.follow()
     except (NoProducerError, ValueError, ImportError, MemoryError) as error:
@@ -244,6 +234,7 @@ def evaluate(
 def main(call: Invocation) -> float | None:
     from insituml_pipelines.tracking.opening import open_tracker
     from insituml_pipelines.transit.folder import stream_folder
+    from insituml_pipelines.transit.live import ENDED
 
     tracker = open_tracker(call.section("tracking"))
     if call.sweep is not None:
@@ -252,7 +243,12 @@ def main(call: Invocation) -> float | None:
     validated = bool(prepared.tasks.windows.validation)
     part = swept_part(call, validated=validated) if call.is_sweep else asked_part(call) or TEST
     root = stream_folder(call.output, prepared.transit.folder)
-    with prepared.ring, held(prepared.folder.with_suffix(".lock"), f"{prepared.folder}"):
+    live = prepared.live
+    with (
+        live.told_why_it_breaks_off() if live else nullcontext(),
+        prepared.ring,
+        held(prepared.folder.with_suffix(".lock"), f"{prepared.folder}"),
+    ):
         training, code = learn(prepared, tracker)
         methods = finish(prepared, training, root)
         if not methods:
@@ -262,6 +258,8 @@ def main(call: Invocation) -> float | None:
         summaries = evaluate(methods, training, root, tracker)
         if not code:  # else the same command goes on when the producer is back
             discard(prepared.folder)
+        if live:
+            live.say(ENDED, training.log.ending)
     learned, planned = len(training.whole[0].ended_tasks), len(prepared.tasks.windows)
     if learned < planned:
         say(

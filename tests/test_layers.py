@@ -61,7 +61,7 @@ OWNERS = {
 }
 PIPELINES_ALONE = ["hydra", "omegaconf", "dvc", "pydantic", "pandas", "tqdm"]
 PIPELINES_ALONE += ["insituml_pipelines"]
-PIPELINES_ALONE += ["sklearn", "filelock"]
+PIPELINES_ALONE += ["sklearn", "filelock", "jinja2", "markupsafe", "rich"]
 OWNERS |= {name: ["insituml_pipelines/"] for name in PIPELINES_ALONE}
 OWNERS["sklearn"] = ["insituml_pipelines/", "insituml/data/images/digits.py"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -80,6 +81,8 @@ class RingSource:
         self.open_timeout = open_timeout
         self.dropped_steps = 0
         """How many steps policy ``"drop"`` has lost, as far as the consumer has read."""
+        self.lag: float | None = None
+        """Seconds that the newest step had been in its slot when it was asked for."""
         self._description: Description | None = None
         self._child: Child | None = None
         self._slots: Slots | None = None
@@ -211,9 +214,10 @@ class RingSource:
             slots.forget_name()
             return self._next(child, slots)
         if message[0] == "step":
-            _, slot, rows, iteration, time, metadata = message
+            _, slot, rows, iteration, physical_time, metadata, written = message
+            self.lag = time.monotonic() - written
             columns = slots.read(slot, rows)
-            return Step(iteration, time, metadata=metadata, **columns), slot
+            return Step(iteration, physical_time, metadata=metadata, **columns), slot
         if message[0] == "dropped":
             self.dropped_steps += message[2]
         return message[1], None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -25,7 +26,8 @@ def produce(
 
     Messages sent: ``("described", Description)`` or ``("failed", reason)``; then ``("attached",)``
     once the slots are open here, ``("step", slot, rows of each column, iteration, time,
-    metadata)``, ``("dropped", Gap, number of steps)`` and ``("event", event)``.
+    metadata, when it was written)``, ``("dropped", Gap, number of steps)`` and
+    ``("event", event)``.
     Received: ``(name of the slots, after)``, then the numbers of slots that are free again.
     """
     try:
@@ -81,7 +83,8 @@ class _Writer:
             return
         self.report_dropped()
         rows = self.slots.write(slot, event)
-        self.send("step", slot, rows, event.iteration, event.time, dict(event.metadata))
+        metadata = dict(event.metadata)
+        self.send("step", slot, rows, event.iteration, event.time, metadata, time.monotonic())
 
     def free_slot(self) -> int | None:
         """Return a slot that nobody reads; None if there is none and steps may be dropped."""

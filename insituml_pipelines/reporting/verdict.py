@@ -85,7 +85,7 @@ def _won(rows: Sequence[Row], error: str) -> list[str]:
         if method in by_name:
             other = number(by_name[method], ERROR)
             beside.append(
-                f"{100 * abs(1 - value / other):.2g} % {'below' if value < other else 'above'} "
+                f"{_percent(abs(1 - value / other))} {'below' if value < other else 'above'} "
                 f"{method_label(method)}{what}"
                 if other > 0 and math.isfinite(other)
                 else f"{method_label(method)}{what} at {compact(other)}"
@@ -140,6 +140,10 @@ def written(row: Row) -> str:
     if "e" in mean:
         return f"{mean} ± {compact(spread, 2)}"
     return f"{mean} ± {spread:.{len(mean.partition('.')[2])}f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _capitalised(text: str) -> str:

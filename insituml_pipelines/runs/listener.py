@@ -27,6 +27,8 @@ class Listener:
         self.tracker = tracker
         self.loss = float("nan")
         """The newest one of any run."""
+        self.means: dict[str, dict[int, float]] = {}
+        """Mean of each run's newest losses, by method and seed."""
 
     def __call__(self, run: Run, record: Any) -> None:
         from insituml.training import EpochRecord
@@ -34,6 +36,8 @@ class Listener:
         if isinstance(record, EpochRecord):
             self.tracker.losses(run, record.first_step, record.losses)
             self.loss = record.losses[-1]
+            of_method = self.means.setdefault(run.recipe.method_name, {})
+            of_method[run.recipe.seed] = sum(record.losses) / len(record.losses)
         else:
             where = f"{run.recipe.name} task {record.task} ({record.name})"
             if not record.steps:  # such as a part of joint's few epochs

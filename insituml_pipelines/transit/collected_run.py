@@ -60,6 +60,11 @@ class CollectedRun(TransitRun):
         for result in results:
             self.state.after_task(result.task, result, self.state.metadata.steps + result.steps)
 
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of data held: there is no bound, and the method stores nothing."""
+        arrived = [batch for kept in self.trainer.arrived.values() for batch in kept]
+        return {"held": sum(c.nbytes for b in arrived for c in b), "bound": 0, "stored": 0}
+
     @property
     def bytes_held(self) -> int:
         """Size of the samples kept."""

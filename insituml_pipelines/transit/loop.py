@@ -19,6 +19,7 @@ from insituml_pipelines.runs.progress import StreamBar
 from insituml_pipelines.runs.run import Run
 from insituml_pipelines.tracking.base import Tracker
 from insituml_pipelines.transit.collected_run import CollectedRun
+from insituml_pipelines.transit.live import NEWEST, RUNNING, LiveFile
 from insituml_pipelines.transit.resume_points import ResumePoints
 from insituml_pipelines.transit.run import TransitRun
 
@@ -45,6 +46,8 @@ class StreamTraining:
         Describes the tasks that were learned.
     folder
         Gets the resume points.
+    live
+        Hears how it goes; None: nobody watches.
     """
 
     def __init__(
@@ -56,8 +59,10 @@ class StreamTraining:
         tracker: Tracker,
         manifest_of: ManifestOf,
         folder: Path,
+        live: LiveFile | None = None,
     ) -> None:
         self.ring = ring
+        self.live = live
         self.arrivals = arrivals
         self.windows = arrivals.windows
         self.transit = transit
@@ -204,6 +209,32 @@ class StreamTraining:
         self.seen = iteration if self.seen is None else max(self.seen, iteration)
         words = f"loss {self.listener.loss:.4f}, waiting {self.log.wait_share:.0%}"
         self.shown.come_to(self.windows.count_through(self.seen), words)
+        if self.live is not None:
+            self.live.update(self._facts)
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what who watches is told: see :class:`~insituml_pipelines.transit.live.Live`."""
+        log, means = self.log, self.listener.means
+        memory = {run.run.recipe.method_name: run.memory() for run in self.whole}
+        return {
+            "planned": len(self.windows.iterations),
+            "passed": 0 if self.seen is None else self.windows.count_through(self.seen),
+            "iteration": self.seen,
+            "learned": log.iterations,
+            "lost": log.lost,
+            "gap_count": len(log.gaps),
+            "rejected_count": len(log.rejected),
+            "gaps": log.gaps[-NEWEST:],
+            "rejected": log.rejected[-NEWEST:],
+            "diverged": log.diverged,
+            "seconds": log.seconds,
+            "waited": log.waited,
+            "lag": self.ring.lag,
+            "ready": self.ring.ready(),
+            "losses": {method: sum(of.values()) / len(of) for method, of in means.items()},
+            "memory": memory,
+            "shared": self.ring.bound_bytes,
+        }
 
     def _save(self) -> None:
         """Write a resume point of all runs: what names it is written last."""
@@ -227,6 +258,9 @@ class StreamTraining:
                 for run in self.whole:
                     if run.trainer.task is not None:
                         self._guarded(run, run.trainer.train_again, batches)
+        if self.live is not None:
+            words = f"{self.log.ending}; tasks end, then all is evaluated"
+            self.live.say(RUNNING, words, **self._facts())
         for run in self.whole:
             if run.trainer.task is not None:
                 self._end_task(run)

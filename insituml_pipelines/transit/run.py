@@ -61,6 +61,8 @@ class TransitRun:
         """Tasks with a checkpoint, which is numbered by its place in this list."""
         self.trained_samples: dict[int, int] = {}
         """Samples trained on, by task."""
+        self.sample_bytes = 0
+        """Of one sample; 0 while none has come."""
         self.trainer = self.make_trainer()
 
     def make_trainer(self) -> Any:
@@ -116,6 +118,7 @@ class TransitRun:
             arrivals = len(windows.trained(task))
             self.trainer.begin_task(task, windows.name(task), batch, arrivals=arrivals)
         self.trainer.learn(batch)
+        self.sample_bytes = sum(column[0].nbytes for column in batch)
         self.trained_samples[task] = self.trained_samples.get(task, 0) + len(batch[0])
 
     def end_task(self, manifest: Node | None) -> None:
@@ -148,6 +151,14 @@ class TransitRun:
             ended_tasks=self.ended_tasks,
             trained_samples=self.trained_samples,
         )
+
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of data held, what they are at most, and those the method stores."""
+        cutter = self.arrivals.cutter
+        now = self.transit.recent_iterations * cutter.samples_per_iteration
+        held = self.trainer.buffer_bytes
+        bound = (now + self.transit.task_samples) * self.sample_bytes
+        return {"held": held, "bound": bound, "stored": self.state.method.memory_bytes()}
 
     def check(self, iteration: int) -> None:
         """Check a resume point and the checkpoints of the tasks that it has behind it.

@@ -1,0 +1,1 @@
+"""What `insituml watch` shows of a running stream."""
