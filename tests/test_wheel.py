@@ -35,6 +35,7 @@ build_meta.build_wheel({folder!r})
 """
 PIPELINE = """
 import importlib, shlex, sys
+from functools import partial
 import pytest
 from dvc.repo import Repo
 
@@ -46,16 +47,24 @@ import insituml, insituml_pipelines
 installed = sys.argv[1]
 for package in (insituml, insituml_pipelines):
     assert package.__file__.startswith(installed), package.__file__
-call("insituml_pipelines.select", "experiment=digits", "model=my_model")
+call("insituml_pipelines.select", "experiment=toy8", "model=my_model")
+from insituml_pipelines.results import figures
+
+def draw_here(draw, jobs, workers, hear):
+    for number, job in enumerate(jobs):
+        draw(partial(hear, number), *job)
+
+figures.do_side_by_side = draw_here  # processes take seconds to start
+figures.draw_method = lambda *arguments: None
 with Repo(".") as repo:
     commands = [(s.cmd, [o.def_path for o in s.outs]) for s in repo.index.stages]
 for command, outputs in commands:
     python, option, module, *arguments = shlex.split(command)
     assert (python, option) == ("python", "-m")
-    if module == "insituml_pipelines.stream":
-        continue
+    if module in ("insituml_pipelines.stream", "insituml_pipelines.report"):
+        continue  # which need the same again, in transit
     call(module, *arguments)
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-W", "error"]))
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider"]))
 """
 
 
@@ -168,25 +177,23 @@ def test_the_wheel_alone_sets_up_a_project_that_runs(built, tmp_path) -> None:
     run(*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", wheel, cwd=tmp_path)
     said = run(environment / "bin/insituml", "init", project, cwd=tmp_path)
     assert "insituml repro" in said
-    for name in ("digits", "training"):
-        shrink(project, name)
+    shrink(project)
     run(python, "-c", PIPELINE, environment.resolve(), cwd=project)
-    board = (project / "results/leaderboard.md").read_text()
-    assert "naive" in board
-    assert "my_method" in board
+
+    board = (project / "results/leaderboard.csv").read_text()
+    assert {"naive", "my_method"} <= {line.split(",")[0] for line in board.splitlines()}
     assert (project / "figures/leaderboard.png").exists()
     assert "0 files differ" in run(environment / "bin/insituml", "init", "--diff", cwd=project)
 
 
-def shrink(project: Path, what: str) -> None:
-    if what == "training":
-        file = project / "conf/pipeline.yaml"
-        chosen = yaml.safe_load(file.read_text()) | {"methods": ["naive", "my_method"]}
-        file.write_text(yaml.safe_dump(chosen, sort_keys=False))
-        file = project / "conf/config.yaml"
-        file.write_text(file.read_text().replace("tracking: mlflow", "tracking: none"))
-    else:
-        file = project / "conf/experiment/digits.yaml"
-        small = {"epochs": 1, "seeds": [0], "workers": 0, "memory_size": 10, "reference_size": 4}
-        content = yaml.safe_load(file.read_text()) | {"model": {}, "training": small}
-        file.write_text("# @package _global_\n" + yaml.safe_dump(content, sort_keys=False))
+def shrink(project: Path) -> None:
+    """Make the pipeline of a project a matter of seconds."""
+    file = project / "conf/pipeline.yaml"
+    chosen = yaml.safe_load(file.read_text()) | {"methods": ["naive", "my_method"]}
+    file.write_text(yaml.safe_dump(chosen, sort_keys=False))
+    file = project / "conf/config.yaml"
+    file.write_text(file.read_text().replace("tracking: mlflow", "tracking: none"))
+    file = project / "conf/experiment/toy8.yaml"
+    content = yaml.safe_load(file.read_text()) | {"data": {"source": {"points": 16}}, "model": {}}
+    content["training"] = {"epochs": 1, "seeds": [0], "workers": 0, "reference_size": 4}
+    file.write_text("# @package _global_\n" + yaml.safe_dump(content, sort_keys=False))
