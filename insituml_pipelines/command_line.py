@@ -72,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"insituml {__version__}")
         return 0
+    if name in ("--completion", "--complete"):
+        return _complete(name, rest)
     module = commands().get(name.replace("_", "-"))
     if module is None:
         error(_unknown(name))
@@ -91,8 +93,23 @@ def help_text() -> str:
     lines += [
         "",
         "insituml COMMAND --help says what a command takes; -q lets it print errors alone.",
+        'Tab completes after eval "$(insituml --completion bash)", or zsh.',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _complete(name: str, rest: Sequence[str]) -> int:
+    """Print the script that completes in a shell, or what it asks for: words of a line."""
+    from insituml_pipelines.completion import SCRIPTS, candidates
+
+    if name == "--complete":
+        print("\n".join(candidates(" ".join(rest), commands())))
+        return 0
+    if len(rest) != 1 or rest[0] not in SCRIPTS:
+        error(f"--completion needs one of {', '.join(SCRIPTS)}, but got {' '.join(rest) or 'none'}")
+        return WRONG
+    print(SCRIPTS[rest[0]].lstrip(), end="")
+    return 0
 
 
 def _unknown(name: str) -> str:

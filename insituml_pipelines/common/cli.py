@@ -30,6 +30,7 @@ from insituml_pipelines.common.composition import (
 from insituml_pipelines.common.ending import explained, fail, failing_in_one_line
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.fitting import open_to_new_keys
+from insituml_pipelines.common.help import stage_help
 from insituml_pipelines.common.located import find_from_here
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.task_files import IDENTIFYING
@@ -156,7 +157,7 @@ def run_stage(
     sections
         Sections of the configuration it reads; ``dvc.yaml`` must track each.
     description
-        Printed by ``--help`` above the options.
+        Printed by ``--help`` above the groups and options.
     """
     find_from_here()
     # The library's users decide on telemetry and threads; a pipeline run decides here.
@@ -164,10 +165,12 @@ def run_stage(
     with failing_in_one_line():
         given = log.without_quiet(sys.argv[1:])
         arguments = Arguments(open_to_new_keys([_renamed(argument) for argument in given]))
-        if arguments.asks_for_help:
-            print(f"{description}\n")
         sweep = _sweep_of(function, arguments)
         check_composition(arguments, sweep.untaken if sweep else lambda overrides: [])
+        if arguments.options.help:
+            name = Path(function.__code__.co_filename).stem
+            print(stage_help(name, description, sections, arguments.overrides), end="")
+            return
         jobs = _Jobs(function, sections, sweep, tuple(arguments.overrides))
         if sweep is not None:
             arguments.overrides[:] = _for_hydra(sweep, arguments.overrides)

@@ -162,7 +162,7 @@ def test_values_by_experiment(tools, tmp_path) -> None:
 def test_commands_end_cleanly(tmp_path) -> None:
     """The same in processes of their own, all at once: they take seconds to start."""
     calls = {
-        ("train", "--help"): (0, "method: agem, agem_layerwise, "),
+        ("train", "--help"): (0, "  method=       agem, agem_layerwise, "),
         ("train", "--cfg", "job"): (0, "epochs:"),
         ("generate", "training.epoch=3"): (2, f"training accepts: {TRAINING}"),
         ("generate", "data=efield_npy"): (2, "data.path has no value"),
