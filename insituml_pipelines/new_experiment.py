@@ -13,7 +13,7 @@ from insituml_pipelines.experiments.asked import Asked, parsed
 
 DESCRIPTION = """Write conf/data/NAME.yaml and conf/experiment/NAME.yaml for a field of your own.
 
-usage: python -m pipelines.new_experiment NAME data.path=PATH [record=E] [OPTION=VALUE ...]
+usage: insituml new-experiment NAME data.path=PATH [record=E] [OPTION=VALUE ...]
 
   NAME                what to call it
   data.path=PATH      an openPMD file, BP folder, folder of these or pattern with %T; or a folder of
@@ -44,7 +44,7 @@ def template_of(asked: Asked) -> str:
     if path.suffix == ".sst":
         raise UserError(
             f"{path} is a stream, which `dvc repro` could read but once; learn from it with "
-            "`python -m pipelines.stream data=openpmd data.path=...`"
+            "`insituml stream data=openpmd data.path=...`"
         )
     if path.is_dir() and path.suffix not in (".bp", ".bp4", ".bp5"):
         if any(path.glob("data_*.npy")):
@@ -245,7 +245,7 @@ def _report(name: str, source: Any, proposal: Any, training: Any) -> list[str]:
         *lines,
         f"written: conf/data/{name}.yaml and conf/experiment/{name}.yaml; change there what you "
         "like, then:",
-        f"  python -m pipelines.select experiment={name}",
+        f"  insituml select experiment={name}",
         "  dvc repro",
     ]
 

@@ -68,7 +68,7 @@ def compare(
         if len(summary.task_steps) != len(manifest.tasks):
             raise UserError(
                 f"evaluations/{method} is of {len(summary.task_steps)} tasks, data/tasks of "
-                f"{len(manifest.tasks)}; run `python -m pipelines.split` again, or `dvc repro`"
+                f"{len(manifest.tasks)}; run `insituml split` again, or `dvc repro`"
             )
     board, differences = significance.with_verdicts(tables.leaderboard(summaries), summaries)
     rows: list[dict[str, Any]] = board.to_dict("records")
@@ -128,7 +128,7 @@ def main(call: Invocation) -> None:
     if missing := [method for method in methods if method not in found]:
         say(
             f"plot: not evaluated, and left out: {', '.join(missing)}; `dvc repro` makes them, or "
-            f"`python -m pipelines.train method={missing[0]}` and `python -m pipelines.evaluate "
+            f"`insituml train method={missing[0]}` and `insituml evaluate "
             f"method={missing[0]}`"
         )
 

@@ -51,7 +51,7 @@ def produce(data: Data, options: Produce) -> int:
     if data.kind != "field":
         raise UserError(
             f"data={data.name} are {data.kind}, but openPMD streams carry fields; choose "
-            "data=lwfa, fbpic, openpmd or efield_npy (`pipelines.stream` itself streams all kinds)"
+            "data=lwfa, fbpic, openpmd or efield_npy (`insituml stream` itself streams all kinds)"
         )
     path = Path(options.output)
     try:

@@ -21,7 +21,9 @@ from insituml_pipelines.runs.own_learner import KEY
 SECTIONS = ("data", "model", "pipeline")
 
 
-LEFT_OUT = "  # cannot be compared here, says pipelines.select"
+LEFT_OUT = "  # cannot be compared here, says insituml select"
+NOTED = "  # cannot be compared here, says (?:insituml |pipelines\\.)select"
+"""As files have it, those of earlier versions too."""
 
 
 def select(
@@ -57,7 +59,7 @@ def select(
         # The old value is quoted or one word; a function keeps re.sub from reading backslashes.
         old = rf'(?m)^{key}: ("(?:\\.|[^"])*"|\S+)'
         text = re.sub(old, partial(_instead, f"{key}: {plain}"), text)
-    text = re.sub(rf"(?m)^( *)# (- .*){LEFT_OUT}$", r"\1\2", text)
+    text = re.sub(rf"(?m)^( *)# (- .*){NOTED}$", r"\1\2", text)
     for name in without:
         text = re.sub(rf"(?m)^( *)(- {name}\b.*)$", rf"\1# \2{LEFT_OUT}", text)
     write_atomically(file, text.encode())

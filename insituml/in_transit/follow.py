@@ -35,7 +35,7 @@ def learn(
     ------
     StreamBrokeError
         For any event but steps and a proper end, or if there was nothing to train on;
-        ``python -m pipelines.stream`` copes with gaps and faults.
+        ``insituml stream`` copes with gaps and faults.
     """
     for samples in _samples(events, arrivals):
         if trainer.task not in (None, samples.task):

@@ -25,7 +25,7 @@ def read_record(kind: type[T], path: Path, again: str) -> T:
     path
         A JSON file.
     again
-        What makes it again, such as ``"run `python -m pipelines.generate` again"``.
+        What makes it again, such as ``"run `insituml generate` again"``.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def read_tasks(
     """
     from insituml.data.task_files import TaskFiles
 
-    again = "run `python -m pipelines.split`"
+    again = "run `insituml split`"
     try:
         files = TaskFiles.open(folder)
     except FileNotFoundError as error:
@@ -70,8 +70,8 @@ def read_tasks(
         if there != value:
             raise UserError(
                 f"{folder} holds other data than this command asks for: data.{name} is {there!r} "
-                f"there, {value!r} here; run `python -m pipelines.generate` and `python -m "
-                "pipelines.split` with these options, or leave them out to go on with what is there"
+                f"there, {value!r} here; run `insituml generate` and `insituml split` with these "
+                "options, or leave them out to go on with what is there"
             )
     try:
         if parts:

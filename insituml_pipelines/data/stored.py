@@ -25,7 +25,7 @@ READERS = frozenset(
     )
 )
 """Sources that a file may name; another one has to be named by the command itself."""
-AGAIN = "run `python -m pipelines.generate` again"
+AGAIN = "run `insituml generate` again"
 
 
 def read_saved(raw: Path) -> SavedSource:
@@ -87,7 +87,7 @@ def stored_source(reader: Mapping[str, Any], configured: Node, file: Path) -> An
         raise UserError(
             f"{file} names the reader {str(target)[:80]!r}; a file may name "
             "insituml.data.OpenPMDSeries or NpyFolder, others only the command itself: give it the "
-            f"options that `python -m pipelines.generate` had, or {AGAIN}"
+            f"options that `insituml generate` had, or {AGAIN}"
         )
     if not own and (wrong := _not_plain({k: v for k, v in reader.items() if k != "_target_"})):
         raise UserError(f"{file} holds {wrong!r}, where plain values were expected; {AGAIN}")

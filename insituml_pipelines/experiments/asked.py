@@ -52,7 +52,7 @@ def parsed(arguments: list[str]) -> Asked:
         For what is missing or not known.
     """
     names = [argument for argument in arguments if "=" not in argument]
-    usage = "python -m pipelines.new_experiment NAME data.path=PATH"
+    usage = "insituml new-experiment NAME data.path=PATH"
     if len(names) != 1:
         given = f"{' and '.join(map(repr, names))} are given" if names else "there is no name"
         raise UserError(f"{given}; expected one: {usage}")

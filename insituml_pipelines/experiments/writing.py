@@ -10,8 +10,10 @@ from typing import Any
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.node import Node
 
-MARK = "# Written by `python -m pipelines.new_experiment`"
+MARK = "# Written by `insituml new-experiment`"
 """Stands at the top of every file that may be written over."""
+MARKS = {MARK, "# Written by `python -m pipelines.new_experiment`"}
+"""With that of earlier versions."""
 YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
 """That are no text where they stand alone."""
 
@@ -43,10 +45,9 @@ def check_free(files: list[Path], *, force: bool) -> None:
     for file in files:
         if not file.exists():
             continue
-        if (
-            not file.is_file()
-            or MARK not in file.read_text(encoding="utf-8", errors="replace").splitlines()[:2]
-        ):
+        if not file.is_file() or not MARKS & {
+            *file.read_text(encoding="utf-8", errors="replace").splitlines()[:2]
+        }:
             raise UserError(
                 f"{file} is there already and was not written by new_experiment; choose another "
                 "name"

@@ -126,4 +126,4 @@ def check_evaluation(folder: Path, summary: Summary) -> None:
 
 
 def _again(folder: Path) -> str:
-    return f"run `python -m pipelines.evaluate method={folder.name}` again"
+    return f"run `insituml evaluate method={folder.name}` again"

@@ -27,8 +27,8 @@ def evaluated(root: Path, methods: Sequence[str]) -> list[str]:
     if not found:
         raise UserError(
             f"none of {', '.join(methods)} is evaluated; run `dvc repro`, or "
-            f"`python -m pipelines.train method={methods[0]}` and "
-            f"`python -m pipelines.evaluate method={methods[0]}`"
+            f"`insituml train method={methods[0]}` and "
+            f"`insituml evaluate method={methods[0]}`"
         )
     return found
 
@@ -73,9 +73,9 @@ def comparable(root: Path, method: str) -> list[str]:
 def _learned(root: Path, method: str) -> list[object]:
     """Return what stands in a method's log about the tasks that it learned."""
     file = root / "runs" / method / "transit.json"
-    content = read_plain(file, "run `python -m pipelines.stream` again")
+    content = read_plain(file, "run `insituml stream` again")
     if not isinstance(content, dict) or not isinstance(content.get("tasks"), list):
-        raise UserError(f"{file} is damaged: it names no tasks; run `python -m pipelines.stream`")
+        raise UserError(f"{file} is damaged: it names no tasks; run `insituml stream`")
     return list(content["tasks"])
 
 
@@ -170,7 +170,7 @@ def forgetting_curves(root: Path, summaries: Mapping[str, Summary]) -> pd.DataFr
         if not matrices.size:
             raise UserError(
                 f"evaluations/{method}/loss_matrix.csv lacks {summary.metric!r}, which its summary "
-                f"names; run `python -m pipelines.evaluate method={method}` again"
+                f"names; run `insituml evaluate method={method}` again"
             )
         if not summary.sequential:
             matrices = np.broadcast_to(matrices[:, -1:], matrices.shape)
@@ -219,7 +219,6 @@ def read_table(root: Path, method: str, file: str) -> pd.DataFrame:
     except (ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path} is damaged ({reason}); run `python -m pipelines.evaluate method={method}` "
-            "again"
+            f"{path} is damaged ({reason}); run `insituml evaluate method={method}` again"
         ) from error
     return table

@@ -75,8 +75,7 @@ def read_volume_table(root: Path, method: str, name: str) -> pd.DataFrame | None
     except (ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path} is damaged ({reason}); run `python -m pipelines.evaluate method={method}` "
-            "again"
+            f"{path} is damaged ({reason}); run `insituml evaluate method={method}` again"
         ) from error
 
 

@@ -32,7 +32,7 @@ def seed_folders(runs: Path) -> dict[int, Path]:
     UserError
         If there is none, or one that cannot be a seed's.
     """
-    again = f"run `python -m pipelines.train method={runs.name}`"
+    again = f"run `insituml train method={runs.name}`"
     found = {}
     for folder in runs.glob("seed_*"):
         number = re.fullmatch(r"seed_(0|[1-9]\d*)", folder.name)
@@ -70,7 +70,7 @@ def trained_learners(
     tasks = range(len(files.manifest.tasks))
     learners = []
     for task, path in [(-1, folder / INITIAL), *((k, checkpoint_path(folder, k)) for k in tasks)]:
-        learner = _load(path, f"run `python -m pipelines.train method={method}` again")
+        learner = _load(path, f"run `insituml train method={method}` again")
         facts = learner.metadata
         identity = _identity(facts, path, method)
         _check_data(identity, folder, files)
@@ -78,14 +78,14 @@ def trained_learners(
             raise UserError(
                 f"{path} is of {identity.method_name}, seed {identity.seed}, after task "
                 f"{facts.get('task')}, not of {method}, seed {seed}, after task {task}: files were "
-                f"exchanged; run `python -m pipelines.train method={method}` again"
+                f"exchanged; run `insituml train method={method}` again"
             )
         other = other or identity
         if identity.of_all_seeds() != other.of_all_seeds():
             differing = [*identity.differences(other), "method or code"][0]
             raise UserError(
                 f"{path} was trained with another {differing} than the checkpoints before it; run "
-                f"`python -m pipelines.train method={method}` again, with all seeds"
+                f"`insituml train method={method}` again, with all seeds"
             )
         learners.append(learner)
     return learners
@@ -129,5 +129,5 @@ def _identity(facts: dict[str, Any], path: Path, method: str) -> Identity:
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{path} does not say which run it is of ({type(error).__name__} {error}); run "
-            f"`python -m pipelines.train method={method}` again"
+            f"`insituml train method={method}` again"
         ) from error

@@ -473,9 +473,7 @@ def test_evaluations_of_other_data_are_not_drawn(root, tools) -> None:
 def test_what_is_missing_or_damaged_is_named(tools, make_run, tmp_path) -> None:
     tools.make_stream(tools.points_data(), tmp_path)
     tasks = tmp_path / "data/tasks"
-    with pytest.raises(
-        UserError, match=r"no checkpoints of naive; run `python -m pipelines\.train"
-    ):
+    with pytest.raises(UserError, match=r"no checkpoints of naive; run `insituml train"):
         evaluate(tmp_path, ["naive"])
     train(tmp_path, make_run, ["naive"], seeds=[0])
     call = tools.invoke(tmp_path, SECTIONS, "tracking=none", "pipeline.methods=[naive,ewc]")
@@ -506,7 +504,7 @@ def test_plot_draws_what_is_there_and_says_what_is_not(root, tools, capsys, requ
     assert "| naive |" in said
     (line,) = [line for line in said.splitlines() if "left out" in line]
     assert line.startswith("plot: not evaluated, and left out: ewc, agem; `dvc repro` makes them")
-    assert "`python -m pipelines.train method=ewc`" in line
+    assert "`insituml train method=ewc`" in line
     board = pd.read_csv(root / "results/leaderboard.csv")
     assert set(board["method"]) == {"naive", "joint"}
     assert is_png(root / "figures/loss_matrix_joint.png")  # by a process of its own

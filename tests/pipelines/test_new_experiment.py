@@ -102,7 +102,7 @@ def test_what_is_written_runs(
     main(["mine", f"data.path={data}", *options])
     said = capsys.readouterr().out
     assert f"chunk     {chunk}" in said
-    assert said.endswith("python -m pipelines.select experiment=mine\n  dvc repro\n")
+    assert said.endswith("insituml select experiment=mine\n  dvc repro\n")
     # Compose, generate, split and plan, as `dvc repro` would.
     section = data_of(composed(project, "data", "mine", "experiment=mine", "data=mine"))
     assert section.split.chunk == chunk

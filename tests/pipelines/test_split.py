@@ -216,9 +216,9 @@ def test_unknown_labels(tools, tmp_path) -> None:
 
 
 def test_without_data(points, tools, tmp_path) -> None:
-    with pytest.raises(UserError, match=r"run `python -m pipelines\.generate` first"):
+    with pytest.raises(UserError, match=r"run `insituml generate` first"):
         split(tools.points_data(), tmp_path / "raw", tmp_path / "tasks")
-    with pytest.raises(UserError, match=r"run `python -m pipelines\.split` first"):
+    with pytest.raises(UserError, match=r"run `insituml split` first"):
         read_tasks(tmp_path / "tasks")
 
 
