@@ -140,13 +140,10 @@ def test_dvc_runs_again_what_used_a_file_that_changed(tmp_path, monkeypatch) -> 
             return {stage.addressing for stage in repo.reproduce()}
 
     assert len(ran()) == 7
-    assert ran() == set()
-    with (project / "my_method.py").open("a") as file:
-        file.write("# changed\n")
+    for name in ("my_method.py", "my_model.py"):  # of which nothing uses the second
+        with (project / name).open("a") as file:
+            file.write("# changed\n")
     assert ran() == {"train@my_method", "evaluate@my_method"}
-    with (project / "my_model.py").open("a") as file:
-        file.write("# changed\n")
-    assert ran() == set()  # which nothing uses
     monkeypatch.setattr(
         "insituml_pipelines.versions.code_digests", lambda: code_digests() | {"plot": "newer"}
     )
