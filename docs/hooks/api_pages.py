@@ -74,9 +74,20 @@ class _Reference:
         said = Docstring(found, self.link)
         parts = [f"{level} `{title}` {{ #{anchor} }}", signature(found, title), said.prose]
         for section in LISTS:
-            if items := said.items(section):
+            items = said.items(section)
+            if section == "Parameters" and not items:
+                items = self.inherited(found)
+            if items:
                 parts += [f"**{section}**", "\n".join(_item(*item) for item in items)]
         return [*parts, *(f"**{t}**\n\n{said.section(t)}" for t in TEXTS if said.section(t))]
+
+    def inherited(self, found: griffe.Object) -> list[tuple[str, str]]:
+        """Return the parameters of a class that leaves them to the one above it."""
+        above = found.mro() if isinstance(found, griffe.Class) else []
+        if "__init__" in found.members:
+            return []
+        items = (Docstring(owner, self.link).items("Parameters") for owner in above)
+        return next(filter(None, items), [])
 
     def link(self, name: str, owner: griffe.Object) -> str:
         """Return a name as a link to its entry, or as code where it has none."""

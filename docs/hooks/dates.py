@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 MEASURED = ("benchmarks.md", "methods.md", "data.md")
-NUMBERS = re.compile(r"^\|.*\d.*\|")
+NUMBERS = re.compile(r"^\|.*\|\s*[*−-]*\d")
+"""A row in which a cell begins with a number."""
 
 
 def with_dates(markdown: str, path: Path) -> str:
@@ -24,7 +25,7 @@ def with_dates(markdown: str, path: Path) -> str:
     for first, end in reversed(list(zip(heads, [*heads[1:], len(lines)], strict=True))):
         written = [dates[k] for k in range(first, end) if NUMBERS.match(lines[k]) and k in dates]
         if written:
-            lines.insert(first + 1, f"\n*Numbers as of {max(written)}.*\n")
+            lines.insert(first + 1, f"\n*Numbers last changed on {max(written)}.*\n")
     return "\n".join(lines) + "\n"
 
 
