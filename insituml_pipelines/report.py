@@ -8,23 +8,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from insituml_pipelines.common.cli import Invocation, run_stage
 from insituml_pipelines.common.ending import failing_in_one_line
 from insituml_pipelines.common.errors import UserError
 
+if TYPE_CHECKING:
+    from insituml_pipelines.reporting.blocks import Page
+
 SECTIONS = ("tracking",)
-FILE = "report.html"
+FILE, COMPARISON = "report.html", "comparison.html"
 HELP = """\
 Write one HTML page that holds everything: tables, figures, configuration, provenance.
 
     insituml report                      of this folder, into report.html; logged to MLflow
     insituml report FOLDER               of another folder, into FOLDER/report.html
+    insituml report A B                  how two folders differ, into comparison.html
 
     -o FILE, --output FILE               write it there
 
-A folder is one in which `insituml plot` has compared methods (it holds results/), or a stream's
-(transit/).\
+A folder is one in which `insituml plot` has compared methods (it holds results/), a stream's
+(transit/), or a sweep's (multirun/...), this by itself alone.\
 """
 
 
@@ -74,12 +79,12 @@ def asked(arguments: Sequence[str]) -> Asked:
 
 
 def write_report(folders: Sequence[Path], output: Path) -> Path:
-    """Write the page about one folder of results.
+    """Write the page about one folder of results or one sweep, or about how two folders differ.
 
     Parameters
     ----------
     folders
-        The folder.
+        One or two.
     output
         A file, which is replaced when the new one is whole.
 
@@ -89,15 +94,27 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
         If a folder holds no results, or they are damaged.
     """
     from insituml.atomic_file import write_atomically
-    from insituml_pipelines.reporting.one_folder import page_of
     from insituml_pipelines.reporting.render import render
-    from insituml_pipelines.reporting.results_folder import ResultsFolder
 
-    if len(folders) > 1:
-        raise UserError(f"{len(folders)} folders were given; give one")
     if output.is_dir():
         raise UserError(f"--output is {output}, a folder; give the name of a file in it")
-    return write_atomically(output, render(page_of(ResultsFolder(folders[0]))).encode())
+    return write_atomically(output, render(_page_of(folders)).encode())
+
+
+def _page_of(folders: Sequence[Path]) -> Page:
+    from insituml_pipelines.reporting import one_folder, sweep_folder, two_folders
+    from insituml_pipelines.reporting.results_folder import ResultsFolder
+
+    match folders:
+        case [folder] if sweep_folder.is_sweep(folder):
+            return sweep_folder.page_of(folder)
+        case [folder]:
+            return one_folder.page_of(ResultsFolder(folder))
+        case [first, second] if first.resolve() != second.resolve():
+            return two_folders.page_of((ResultsFolder(first), ResultsFolder(second)))
+        case [first, _]:
+            raise UserError(f"{first} was given twice; give two folders, or one")
+    raise UserError(f"{len(folders)} folders were given; give one, or two to compare")
 
 
 def _say(file: Path) -> None:
@@ -135,7 +152,8 @@ def command() -> None:
                     "FOLDER and --output; --help shows what can be given"
                 )
             folders = wish.folders or [Path()]
-            _say(write_report(folders, wish.output or folders[0] / FILE))
+            usual = folders[0] / FILE if len(folders) == 1 else Path(COMPARISON)
+            _say(write_report(folders, wish.output or usual))
             return
     run_stage(main, SECTIONS, HELP)
 

@@ -74,14 +74,21 @@ def own_figures(
     """Return the methods' own figures of a chapter, to unfold; the first ``unfolded`` are open."""
     found: list[Details] = []
     for method in methods:
-        shown = [
-            picture(figures[name], _words(name, start, method))
-            for start in PLACES[place].own
-            for name in _names(figures, start, method, methods)
-        ]
-        if shown:
-            found.append(Details(_summary(place, method), shown, open=len(found) < unfolded))
+        if shown := own_pictures(place, figures, method, methods):
+            blocks = list(shown.values())
+            found.append(Details(_summary(place, method), blocks, open=len(found) < unfolded))
     return found
+
+
+def own_pictures(
+    place: str, figures: Mapping[str, Path], method: str, methods: Sequence[str]
+) -> dict[str, Picture]:
+    """Return the figures of a chapter that one of the methods has for itself, by name."""
+    return {
+        name: picture(figures[name], _words(name, start, method))
+        for start in PLACES[place].own
+        for name in _names(figures, start, method, methods)
+    }
 
 
 def others(figures: Mapping[str, Path], methods: Sequence[str]) -> list[Picture]:

@@ -95,7 +95,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def times(results: ResultsFolder) -> Table | None:
+def times(results: ResultsFolder, name: str = "Time that training took") -> Table | None:
     """Return how long training took, one row a method; None where nobody noted it."""
     rows = []
     for method, seeds in results.timings().items():
@@ -117,7 +117,7 @@ def times(results: ResultsFolder) -> Table | None:
         )
     heads = ["method", "time a seed [s]", "all seeds [s]", "step [ms]", "runs at once"]
     caption = "Training alone. Times of runs that shared the machine do not compare with others."
-    return Table("Time that training took", heads, rows, caption) if rows else None
+    return Table(name, heads, rows, caption) if rows else None
 
 
 def _seconds(value: float) -> Cell:

@@ -67,6 +67,10 @@ NOT_RUN = {
         "insituml_pipelines.common.cli",
         "insituml_pipelines.sweeps.results",
     ): "after a sweep",
+    (
+        "insituml_pipelines.report",
+        "insituml_pipelines.reporting.sweep_folder",
+    ): "DVC runs no sweep",
 }
 
 
