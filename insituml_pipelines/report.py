@@ -140,10 +140,10 @@ def main(call: Invocation) -> None:
 
 def command() -> None:
     """Run from the command line."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(HELP)
-        return
     with failing_in_one_line():
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(HELP)
+            return
         wish = asked(sys.argv[1:])
         if wish.folders or wish.output:
             if wish.others:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -15,6 +17,8 @@ from insituml_pipelines.reporting.one_folder import page_of
 from insituml_pipelines.reporting.render import render
 from insituml_pipelines.reporting.results_folder import ResultsFolder
 from insituml_pipelines.reporting.seed_strip import MARGIN, WIDTH, seed_strips
+from insituml_pipelines.runs.identity import Identity
+from insituml_pipelines.tracking.base import Tracker
 
 
 @pytest.mark.parametrize(
@@ -183,3 +187,22 @@ def test_the_command_writes_into_the_folder(made_up, tmp_path, monkeypatch, caps
     report.command()
     assert (root / "report.html").read_text().startswith("<!DOCTYPE html>")
     assert "report: a=b/report.html" in capsys.readouterr().out
+
+
+def test_the_page_of_the_working_folder_is_recorded_with_its_comparison(
+    made_up, tools, tmp_path, monkeypatch
+) -> None:
+    class Heard(Tracker):
+        folders: ClassVar[list[list[str]]] = []
+        setups: ClassVar[list[str]] = []
+
+        def compared(self, identity: Identity, numbers: dict[str, float], folder: Path) -> None:
+            assert (folder / "report.html").read_bytes() == (tmp_path / "report.html").read_bytes()
+            self.folders.append([folder.name, *(file.name for file in folder.iterdir())])
+            self.setups.append(identity.setup)
+
+    made_up(tmp_path)
+    monkeypatch.setattr("insituml_pipelines.tracking.opening.open_tracker", lambda node: Heard())
+    report.main(tools.invoke(tmp_path, report.SECTIONS, "experiment=toy8", "data=toy8"))
+    assert Heard.folders == [["report", "report.html"]]
+    assert Heard.setups == [ResultsFolder(tmp_path).summaries["ewc"].identity.setup]
