@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.project_folder import MARK, project_of
 
 DESCRIPTION = """Set up a project of your own, in which insituml is an installed package.
@@ -103,7 +104,7 @@ def main(given: list[str]) -> None:
         raise UserError("init has no folder; give a new one: insituml init FOLDER")
     if not catching_up:
         set_up(options.folder)
-        print(_next(options.folder))
+        say(_next(options.folder))
         return
     project = project_of(Path.cwd())
     if project is None:

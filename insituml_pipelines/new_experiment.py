@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import note, say
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.experiments.asked import Asked, parsed
 
@@ -148,7 +149,7 @@ def main(arguments: list[str]) -> None:
         }
     )
     for line in _report(asked.name, source, proposal, training):
-        print(line)
+        say(line)
 
 
 def _source_of(data: Any) -> Any:
@@ -180,17 +181,15 @@ def _look_at(source: Any, path: str) -> None:
     except (ValueError, LookupError, OSError, RuntimeError) as error:
         raise UserError(f"{path}: {reason(error)}") from error
     if not any(np.any(step.values) for step in steps):
-        print(
-            f"note: all values of iterations {numbers[0]} and {numbers[-1]} are zero; is it this "
-            "record that you mean?",
-            file=sys.stderr,
+        note(
+            f"all values of iterations {numbers[0]} and {numbers[-1]} are zero; is it this "
+            "record that you mean?"
         )
     for step in steps:
         if not np.all(np.isfinite(step.values)):
-            print(
-                f"note: iteration {step.iteration} has NaN or infinity; to leave such ones out, "
-                "give data.split.on_bad_iteration=skip",
-                file=sys.stderr,
+            note(
+                f"iteration {step.iteration} has NaN or infinity; to leave such ones out, "
+                "give data.split.on_bad_iteration=skip"
             )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from insituml_pipelines.common.cli import Invocation, run_stage
 from insituml_pipelines.common.ending import failing_in_one_line
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import say
 
 if TYPE_CHECKING:
     from insituml_pipelines.reporting.blocks import Page
@@ -118,7 +119,7 @@ def _page_of(folders: Sequence[Path]) -> Page:
 
 
 def _say(file: Path) -> None:
-    print(f"report: {file} ({file.stat().st_size / 1e6:.1f} MB); open it in a browser")
+    say(f"report: {file} ({file.stat().st_size / 1e6:.1f} MB); open it in a browser")
 
 
 def main(call: Invocation) -> None:

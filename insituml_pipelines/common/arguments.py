@@ -57,6 +57,12 @@ class Arguments:
     def asks_for_help(self) -> bool:
         return bool(self.options.help or self.options.hydra_help)
 
+    @property
+    def search_path(self) -> list[str]:
+        """The override by which files of ``--config-dir`` are found; none without it."""
+        folder = self.options.config_dir
+        return [] if folder is None else [f"hydra.searchpath=[file://{Path(folder).absolute()}]"]
+
     def in_order(self) -> list[str]:
         """Return the arguments with options first: only so does Hydra take them all."""
         options = self.options

@@ -169,7 +169,8 @@ def run_stage(
         check_composition(arguments, sweep.untaken if sweep else lambda overrides: [])
         if arguments.options.help:
             name = Path(function.__code__.co_filename).stem
-            print(stage_help(name, description, sections, arguments.overrides), end="")
+            given = [*arguments.search_path, *arguments.overrides]
+            print(stage_help(name, description, sections, given), end="")
             return
         jobs = _Jobs(function, sections, sweep, tuple(arguments.overrides))
         if sweep is not None:
@@ -247,7 +248,7 @@ class _Jobs:
             if sweep.is_left_out(untaken):
                 return None
             names = ", ".join(map(key_of, untaken))
-            print(f"note: job {info.job.num} knows no {names}: it runs once, without", flush=True)
+            log.note(f"job {info.job.num} knows no {names}: it runs once, without")
             given = tuple(override for override in given if override not in untaken)
             for group, _, option in (key_of(override).partition(".") for override in untaken):
                 with open_dict(config):

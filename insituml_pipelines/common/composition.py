@@ -50,9 +50,7 @@ def check_composition(
         Saying what cannot be composed, and what there is to choose from.
     """
     options, overrides = arguments.options, arguments.overrides
-    more = []
-    if options.config_dir is not None:
-        more.append(f"hydra.searchpath=[file://{Path(options.config_dir).absolute()}]")
+    more = arguments.search_path
     parsed = [_parsed(override) for override in overrides]
     if arguments.is_run:
         _check_places(parsed)

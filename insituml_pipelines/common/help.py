@@ -62,7 +62,7 @@ def stage_help(
     for group in ("experiment", *groups):
         lines += _choice_lines(group, chosen.get(group, ""))
     for section in sections:
-        lines += ["", *_section_lines(section, config, chosen.get(section, ""))]
+        lines += ["", *_section_lines(section, config, chosen.get(section, ""), overrides)]
     lines += ["", "options", *_table([(flag, "", text) for flag, text in FLAGS.items()])]
     return "\n".join(lines) + "\n"
 
@@ -84,13 +84,15 @@ def _choice_lines(group: str, chosen: str) -> list[str]:
     )
 
 
-def _section_lines(section: str, config: DictConfig, chosen: str) -> list[str]:
+def _section_lines(
+    section: str, config: DictConfig, chosen: str, overrides: Sequence[str]
+) -> list[str]:
     """Return a section: a heading with what its file says of itself, and a row an option."""
     node = config._get_node(section)
     if not isinstance(node, DictConfig):
         notes = _notes(CONF / "config.yaml")
         return [section, *_table([(section, _value(config, section), notes.get(section, ""))])]
-    file = CONF / section / f"{chosen}.yaml" if chosen else CONF / f"{section}.yaml"
+    file = _file(section, chosen, overrides)
     said = read_options(file).description if file.is_file() else ""
     heading = f"{section}={chosen}" if chosen else section
     notes = _notes(file)
@@ -100,6 +102,16 @@ def _section_lines(section: str, config: DictConfig, chosen: str) -> list[str]:
     ]
     about = textwrap.wrap(said, WIDTH, initial_indent="  ", subsequent_indent="  ")
     return [heading, *about, *_table(rows)]
+
+
+def _file(section: str, chosen: str, overrides: Sequence[str]) -> Path:
+    """Return the file of a section: of conf/, or of a folder of the user's own."""
+    if not chosen:
+        return CONF / f"{section}.yaml"
+    begin, end = "hydra.searchpath=[file://", "]"
+    own = [Path(o.removeprefix(begin)[: -len(end)]) for o in overrides if o.startswith(begin)]
+    files = [folder / section / f"{chosen}.yaml" for folder in (CONF, *own)]
+    return next((file for file in files if file.is_file()), files[0])
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:

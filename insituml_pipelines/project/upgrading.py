@@ -8,6 +8,7 @@ from pathlib import Path
 from insituml.atomic_file import write_atomically, write_json
 from insituml.version import __version__
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import say
 from insituml_pipelines.common.project_folder import MARK
 from insituml_pipelines.project.changes import Change, changes
 from insituml_pipelines.project.record import digest, read_record, record_text
@@ -32,7 +33,7 @@ def update(project: Path) -> None:
     taken = {c.path: c.after for c in found if _can_be_taken(c) and c.after is not None}
     for path, text in taken.items():
         write_atomically(project / path, text)
-        print(f"update: {path}")
+        say(f"update: {path}")
     # What equals the template, by this or by hand, is caught up; the rest is still to be merged.
     left = {change.path for change in changes(project, made, files) if change.by_template}
     digests = {path: digest(text) for path, text in files.items() if path not in left}

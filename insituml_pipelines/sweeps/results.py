@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from insituml_pipelines.common.composition import composed, key_of
+from insituml_pipelines.common.log import say
 from insituml_pipelines.sweeps.plan import Sweep
 from insituml_pipelines.sweeps.records import JobRecord, best_of
 
@@ -33,7 +34,7 @@ def conclude(sweep: Sweep, records: Sequence[JobRecord], overrides: Sequence[str
     write_atomically(sweep.folder / TABLE, csv(sweep, records).encode())
     write_atomically(sweep.folder / MARKDOWN, text.encode())
     draw(sweep, records, sweep.folder / FIGURE)
-    print(f"\n{text}\nsweep: {TABLE}, {MARKDOWN} and {FIGURE} are in {_shown(sweep.folder)}")
+    say(f"\n{text}\nsweep: {TABLE}, {MARKDOWN} and {FIGURE} are in {_shown(sweep.folder)}")
     chosen = [o for o in overrides if key_of(o).partition(".")[0] == "tracking"]
     section = composed(chosen).tracking
     from omegaconf import OmegaConf

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.git_state import git_state
+from insituml_pipelines.common.log import say
 from insituml_pipelines.runs.identity import Identity
 from insituml_pipelines.tracking.address import address_of
 from insituml_pipelines.tracking.base import SweepJob, Tracker
@@ -173,7 +174,7 @@ class MlflowTracker(Tracker):
                 self._recorder.write(kind, values, files, name)
                 count += 1
         if count:
-            print(f"tracking: {count} records that were kept are in {self.address.label} now")
+            say(f"tracking: {count} records that were kept are in {self.address.label} now")
 
     def _start(self, facts: dict[str, Any]) -> None:
         child = self._recorder.start(facts)

@@ -84,3 +84,11 @@ def test_help_about_what_cannot_be_composed_costs_one_line(monkeypatch, capsys) 
     with pytest.raises(SystemExit):
         run_stage(train.main, train.SECTIONS, "")
     assert "Available options in 'method'" in capsys.readouterr().err
+
+
+def test_a_folder_of_ones_own_is_looked_into(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method/mine.yaml").write_text("_target_: mine.Mine\nwidth: 64 # of mine\n")
+    monkeypatch.setattr(sys, "argv", ["train", f"--config-dir={tmp_path}", "method=mine", "--help"])
+    run_stage(train.main, train.SECTIONS, "")
+    assert rows_of(capsys.readouterr().out)["method.width"].split() == ["64", "of", "mine"]

@@ -84,12 +84,12 @@ def test_a_sweep_repeated_does_what_is_missing(sweep, tmp_path, monkeypatch, cap
         "method=ewc,method.strength=1",
         "method=ewc,method.strength=10",
     }
-    said = capsys.readouterr().out
-    assert "note: job 0 knows no method.strength: it runs once, without" in said
+    captured = capsys.readouterr()
+    assert "note: job 0 knows no method.strength: it runs once, without" in captured.err
     table = table_in(tmp_path)
     assert list(table.columns) == ["job", "method", "method.strength", "value", "status"]
     assert table["value"].notna().all()
-    assert f"**{table['value'].min():.4g}**" in said
+    assert f"**{table['value'].min():.4g}**" in captured.out
     (job,) = tmp_path.glob("multirun/*/method=ewc,method.strength=10")
     assert '"++method.strength=10"' in (job / "overrides.yaml").read_text()
     assert [job.varied for job in Recording.jobs] == [
