@@ -519,6 +519,7 @@ def test_a_mistake_is_one_clear_error(wrong, expected, root, tools) -> None:
 
 def test_the_converged_bound_trains_on_the_whole_stream_when_it_has_ended(root, tools) -> None:
     bound = ["method=joint_converged", "method.patience=1", "method.fewest_epochs=1"]
+    bound.append("method.cumulative_start=false")
     with pytest.raises(UserError, match=r"there is none; set data\.split\.validation"):
         plan(tools.invoke(root, SECTIONS, *overrides(*bound)))
     stream(tools, root, "data.split.validation=0.2", *bound, "method.max_epochs=3")
