@@ -101,9 +101,9 @@ def test_library_asks_installed_packages_for_addresses(tmp_path, monkeypatch, ma
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text(f"[{GROUP}]\nshelf = shelf_locations:fetch\n")
     (tmp_path / "shelf_locations.py").write_text(
-        "def fetch(address, folder):\n"
+        "from pathlib import Path\n\n\ndef fetch(address, folder):\n"
         "    file = folder / 'x.pt'\n"
-        "    file.write_bytes(open(address.removeprefix('shelf:/'), 'rb').read())\n"
+        "    file.write_bytes(Path(address.removeprefix('shelf:/')).read_bytes())\n"
         "    return file\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
