@@ -7,7 +7,6 @@ Results on disk carry no run ids: runs are found again by tags made of fingerpri
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
@@ -23,7 +22,7 @@ from insituml_pipelines.tracking.address import Address
 from insituml_pipelines.tracking.model_folder import FOLDER
 from insituml_pipelines.tracking.registry import register
 from insituml_pipelines.tracking.store import StoreError, open_remote, open_store
-from insituml_pipelines.tracking.values import flat
+from insituml_pipelines.tracking.values import dataset_of, flat
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -287,20 +286,12 @@ class Recorder:
 
     def _log_dataset(self, run_id: str, data: dict[str, Any]) -> None:
         """Note what a run learned from, once."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.entities import DatasetInput, InputTag
 
-        inputs = self.client.get_run(run_id).inputs
-        if inputs is not None and inputs.dataset_inputs:
+        if (there := self.client.get_run(run_id).inputs) is not None and there.dataset_inputs:
             return
-        dataset = Dataset(
-            name=data["name"],
-            digest=data["digest"],
-            source_type="local",
-            source=json.dumps({"uri": data["folder"]}),
-            profile=json.dumps(data["profile"]),
-        )
-        context = [InputTag("mlflow.data.context", "training")]
-        given = [DatasetInput(dataset=dataset, tags=context)]
+        tags = [InputTag("mlflow.data.context", "training")]
+        given = [DatasetInput(dataset=dataset_of(data), tags=tags)]
         self.client.log_inputs(run_id, datasets=given)
 
 

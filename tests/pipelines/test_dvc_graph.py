@@ -64,7 +64,7 @@ NOT_RUN = {
         "insituml_pipelines.evaluate",
     ): "in a sweep, and DVC runs no sweep",
     (
-        "insituml_pipelines.common.cli",
+        "insituml_pipelines.common.jobs",
         "insituml_pipelines.sweeps.results",
     ): "after a sweep",
     (

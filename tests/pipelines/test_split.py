@@ -15,9 +15,9 @@ import torch
 from insituml.data.chunks import assemble
 from insituml.data.images.digits import digits
 from insituml.data.toy8 import toy8
-from insituml_pipelines.common.cli import _asked_data
 from insituml_pipelines.common.composition import composed
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.invocation import asked_data
 from insituml_pipelines.common.task_files import read_tasks
 from insituml_pipelines.generate import generate
 from insituml_pipelines.split import split
@@ -341,7 +341,7 @@ def test_sources_that_cannot_be_read(source, expected, fields, tools, tmp_path) 
 
 def test_tasks_of_an_earlier_version_are_told_from_todays(tmp_path) -> None:
     (tmp_path / "stream.json").write_text('{"tasks": [], "sample_shape": [2]}')
-    with pytest.raises(UserError, match=r"no format number, .* pipelines\.split` again"):
+    with pytest.raises(UserError, match=r"no format number, .*`insituml split` again"):
         read_tasks(tmp_path)
 
 
@@ -409,7 +409,7 @@ def test_tasks_of_other_data_than_asked_for_are_refused(asked, difference, point
     ],
 )
 def test_what_a_command_asks_of_the_data(overrides, asked) -> None:
-    assert _asked_data(composed(overrides), overrides) == asked
+    assert asked_data(composed(overrides), overrides) == asked
 
 
 def test_three_parts_share_nothing_and_the_test_part_stays_what_it_was(tools, tmp_path) -> None:

@@ -1,0 +1,121 @@
+"""What Hydra calls of a stage: once, or for each job of a sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from insituml_pipelines.common import log
+from insituml_pipelines.common.composition import key_of
+from insituml_pipelines.common.ending import explained
+from insituml_pipelines.common.invocation import Invocation, asked_data, reads_only
+from insituml_pipelines.sweeps.plan import Sweep
+from insituml_pipelines.sweeps.records import JobRecord, collect, leave
+
+HYDRAS_RECORD = "multirun.yaml"
+"""What Hydra itself leaves in the folder of a sweep."""
+
+
+class Jobs:
+    """What Hydra calls: once, or for each job of a sweep, maybe in another process."""
+
+    def __init__(
+        self,
+        function: Callable[[Invocation], Any],
+        sections: Sequence[str],
+        sweep: Sweep | None = None,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        self.function = function
+        self.sections = sections
+        self.sweep = sweep
+        self.overrides = overrides
+        """Of the command."""
+        self.error: BaseException | None = None
+        """What ended the only job: Hydra would say more than one line about it."""
+
+    def run(self, config: DictConfig) -> Any:
+        info = HydraConfig.get()
+        # As it was given: a list of Hydra's would resolve what refers to other keys.
+        listed = OmegaConf.to_container(info.overrides.task, resolve=False)
+        given = tuple(map(str, listed or ()))
+        if self.sweep is not None and info.mode == RunMode.MULTIRUN:
+            return self._run_job(self.sweep, config, given)
+        try:
+            return self.function(self._call(config, given, Path.cwd()))
+        except (Exception, SystemExit) as error:
+            self.error = error
+            return None
+
+    def _run_job(self, sweep: Sweep, config: DictConfig, given: tuple[str, ...]) -> Any:
+        info = HydraConfig.get()
+        if untaken := sweep.untaken(given):
+            if sweep.is_left_out(untaken):
+                return None
+            names = ", ".join(map(key_of, untaken))
+            log.note(f"job {info.job.num} knows no {names}: it runs once, without")
+            given = tuple(override for override in given if override not in untaken)
+            for group, _, option in (key_of(override).partition(".") for override in untaken):
+                with open_dict(config):
+                    del config[group][option.split(".")[0]]
+        own = info.sweep.subdir != "."
+        output = Path(info.runtime.output_dir) if own else sweep.place(given)
+        record = JobRecord(info.job.num, list(given), sweep.varied(given), str(output))
+        try:
+            value = self.function(self._call(config, given, output))
+        except (Exception, SystemExit) as error:
+            message, code = explained(error)
+            log.error(f"job {info.job.num} ({' '.join(given)}): {message}")
+            with suppress(OSError):  # what the job had written stays
+                output.rmdir()
+            leave(sweep, replace(record, code=code, message=message))
+            return math.nan  # a sweeper that searches takes it for a failed trial
+        finite = isinstance(value, float) and math.isfinite(value)
+        leave(sweep, replace(record, value=value if finite else None))
+        return value
+
+    def _call(self, config: DictConfig, given: tuple[str, ...], output: Path) -> Invocation:
+        info = HydraConfig.get()
+        choices = {k: str(v) for k, v in info.runtime.choices.items() if not k.startswith("hydra")}
+        asked = asked_data(config, given)
+        cut = reads_only(config, self.sections)
+        target = str(OmegaConf.select(config, "model._target_") or "")
+        return Invocation(cut, Path.cwd(), output, choices, given, asked, target, sweep=self.sweep)
+
+    def conclude(self) -> None:
+        """Say what came of a sweep, and fail where a job did; leave no empty folder behind."""
+        if self.error is not None:
+            raise self.error
+        if self.sweep is None:
+            return
+        records = collect(self.sweep)
+        codes = [record.code for record in records if record.code]
+        if codes and len(codes) == len(records):
+            _remove_empty(self.sweep.folder)
+        if any(record.value is not None for record in records):
+            from insituml_pipelines.sweeps.results import conclude
+
+            conclude(self.sweep, records, self.overrides)
+        if codes:
+            raise SystemExit(max(codes))
+
+
+def _remove_empty(sweep_folder: Path) -> None:
+    """Remove the folder of a sweep without results; one that holds anything else stays."""
+    folder = sweep_folder.absolute()
+    with suppress(OSError):  # other results lie there
+        if [file.name for file in folder.iterdir()] == [HYDRAS_RECORD]:
+            (folder / HYDRAS_RECORD).unlink()
+        folder.rmdir()
+        for parent in folder.parents:
+            if Path.cwd() not in parent.parents:
+                break
+            parent.rmdir()
