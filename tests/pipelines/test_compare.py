@@ -701,6 +701,6 @@ def test_a_summary_of_another_version_is_named(tmp_path) -> None:
     del content["is_bound"]
     file.write_text(json.dumps({**content, "memory_bytes": 5}))
     with pytest.raises(
-        UserError, match=r"another version .* is_bound, memory_bytes\); run `python"
+        UserError, match=r"another version .* is_bound, memory_bytes\); run `insituml evaluate"
     ):
         read_summary(file.parent)
