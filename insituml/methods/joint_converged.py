@@ -21,8 +21,8 @@ class JointConverged(Joint):
     After each epoch the error on the validation parts is taken, of all tasks by
     :func:`~insituml.mean_errors.typical_error`, in which each counts alike. A round holds the
     learning rate until the error has not improved for ``patience`` steps, goes back to the best
-    weights so far, and from there lets the rate fall straight to zero. Where a round has improved
-    on the one before, another one begins from its best weights, at the full rate.
+    weights of the round, and from there lets the rate fall straight to zero. Where a round has
+    improved on those before, another one begins from the best weights so far, at the full rate.
     A round is what a killed run goes back to: the rounds are dealt out over as many segments as
     there are tasks, each followed by a checkpoint of the best weights so far. The segments that
     are left over when training has ended change nothing.
@@ -101,8 +101,10 @@ class JointConverged(Joint):
         self._before = float("inf")  # to be beaten by a round for another one to follow
         self._stale = 0  # epochs, and steps, since the last improvement
         self._stale_steps = 0
-        self._best: dict[str, Any] = {}
+        self._best: dict[str, Any] = {}  # of all rounds
         self._best_error = float("inf")
+        self._of_round: dict[str, Any] = {}  # the best of this one, which begins above the last's
+        self._round_error = float("inf")
         self._to_beat = float("inf")
         self._validation: list[Batch] = []
         self._segments = 1
@@ -153,7 +155,7 @@ class JointConverged(Joint):
         self._in_round += 1
         if self._stale < self.fewest_epochs or self._stale_steps < self.patience:
             return NextEpoch(ended=self.ended)
-        self._restore(learner)
+        learner.load_state_dict(self._of_round)
         self._annealing = max(1, round(self.anneal_share * self._in_round))
         self._annealed = 0
         # The mean over the epoch of a rate that falls straight from 1 to 0 over all of them.
@@ -162,8 +164,10 @@ class JointConverged(Joint):
     def _look(self, learner: ContinualLearner) -> None:
         """Take the error, and keep the weights that are the best so far."""
         error = typical_error(learner, self._validation)
-        if error < self._best_error:
-            self._best_error, self._best = error, _copy(learner)
+        if error < self._round_error or not self._of_round:
+            self._round_error, self._of_round = error, _copy(learner)
+        if self._round_error < self._best_error:
+            self._best_error, self._best = self._round_error, self._of_round
         self._stale += 1
         if error < self._to_beat:
             self._to_beat = self._improved(error)
@@ -176,12 +180,13 @@ class JointConverged(Joint):
         if left > 1:
             return NextEpoch((left - 1.5) / (left - 0.5), ended=self.ended)
         better = self._best_error < self._before
-        self._before = self._to_beat = self._improved(self._best_error)
+        self._before = self._improved(self._best_error)
         self.round = self.round + 1 if better else self.rounds
         self._restore(learner)
         back_to_full = self._annealing / 0.5
         self._in_round = self._annealing = self._annealed = 0
         self._stale = self._stale_steps = 0
+        self._round_error, self._of_round, self._to_beat = float("inf"), {}, float("inf")
         over = self.ended or self.round >= self._last_round(task.index)
         return NextEpoch(back_to_full, ended=over)
 
@@ -208,7 +213,6 @@ class JointConverged(Joint):
             "epochs": self.epochs,
             "round": self.round,
             "before": self._before,
-            "to_beat": self._to_beat,
         }
 
     def load_state_dict(self, state: dict[str, Any], learner: ContinualLearner) -> None:
@@ -216,7 +220,7 @@ class JointConverged(Joint):
         devices = {name: value.device for name, value in learner.state_dict().items()}
         self._best = {name: value.to(devices[name]) for name, value in state["best"].items()}
         self._best_error, self._before = state["best_error"], state["before"]
-        self.epochs, self.round, self._to_beat = state["epochs"], state["round"], state["to_beat"]
+        self.epochs, self.round = state["epochs"], state["round"]
 
 
 def _copy(learner: ContinualLearner) -> dict[str, Any]:

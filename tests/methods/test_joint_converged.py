@@ -60,11 +60,12 @@ def by_hand(
     """Return the best weights, how many epochs it took and where each round ended."""
     x, order = torch.cat([task.train[0] for task in tasks]), seeded(5)
     parameters = list(learner.parameters())
-    best, kept, improved, before, epochs = float("inf"), {}, float("inf"), float("inf"), 0
+    best, kept, before, epochs = float("inf"), {}, float("inf"), 0
+    own_best, own_kept, improved = float("inf"), {}, float("inf")
 
     def train_epoch(rate: float) -> bool:
-        """Return whether the error has improved by the share."""
-        nonlocal best, kept, improved, epochs
+        """Return whether the round's error has improved by the share."""
+        nonlocal best, kept, own_best, own_kept, improved, epochs
         for rows in torch.randperm(len(x), generator=order).split(6):
             loss = (learner(x[rows])[1] - x[rows]).square().mean()
             for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
@@ -73,6 +74,8 @@ def by_hand(
         with torch.no_grad():
             errors = [(learner(t.validation[0])[1] - t.validation[0]).square() for t in tasks]
         now = float(torch.stack([e.double().mean() for e in errors]).log().mean().exp())
+        if now < own_best:
+            own_best, own_kept = now, copy.deepcopy(learner.state_dict())
         if now < best:
             best, kept = now, copy.deepcopy(learner.state_dict())
         better = now < improved
@@ -83,10 +86,11 @@ def by_hand(
     ends: list[int] = []
     while len(ends) < rounds:
         held = since = 0
+        own_best = improved = float("inf")
         while since < patience:
             since = 0 if train_epoch(RATE) else since + 1
             held += 1
-        learner.load_state_dict(kept)
+        learner.load_state_dict(own_kept)
         falling = max(1, round(fall * held))
         for k in range(falling):
             train_epoch(RATE * (1 - (k + 0.5) / falling))
@@ -94,7 +98,7 @@ def by_hand(
         ends.append(epochs)
         if best >= before:
             break
-        before = improved = best * (1 - share)
+        before = best * (1 - share)
     return kept, epochs, ends
 
 
