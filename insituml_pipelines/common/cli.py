@@ -26,6 +26,7 @@ from insituml_pipelines.common.help import stage_help
 from insituml_pipelines.common.invocation import Invocation, reads_only
 from insituml_pipelines.common.jobs import Jobs
 from insituml_pipelines.common.located import find_from_here
+from insituml_pipelines.sweeps.globs import without_globs
 from insituml_pipelines.sweeps.plan import Sweep, sweep_of
 
 __all__ = ["CONF", "Invocation", "fail", "reads_only", "run_stage"]
@@ -105,8 +106,11 @@ def _sweep_of(function: Callable[..., Any], arguments: Arguments) -> Sweep | Non
     given = [o for o in arguments.overrides if key_of(o) == "hydra.sweep.dir"]
     folder = given[-1].partition("=")[2].strip("'\"") if given else None
     stage = Path(function.__code__.co_filename).stem
+    own = [o for o in arguments.overrides if key_of(o) == "hydra.searchpath"]
+    search_path = own or arguments.search_path
     try:
-        return sweep_of(stage, arguments.overrides, folder)
+        arguments.overrides[:] = without_globs(arguments.overrides, arguments.options.config_dir)
+        return sweep_of(stage, arguments.overrides, folder, search_path)
     except HydraException:  # what is wrong is said when it is composed
         return None
 

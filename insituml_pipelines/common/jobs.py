@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from insituml_pipelines.common import log
 from insituml_pipelines.common.composition import key_of
 from insituml_pipelines.common.ending import explained
+from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.invocation import Invocation, asked_data, reads_only
 from insituml_pipelines.sweeps.plan import Sweep
 from insituml_pipelines.sweeps.records import JobRecord, collect, leave
@@ -49,6 +50,8 @@ class Jobs:
         given = tuple(map(str, listed or ()))
         if self.sweep is not None and info.mode == RunMode.MULTIRUN:
             return self._run_job(self.sweep, config, given)
+        if info.mode == RunMode.MULTIRUN:  # a job would be taken for the only one
+            raise UserError("hydra.mode is MULTIRUN, but this is no sweep; give -m for one")
         try:
             return self.function(self._call(config, given, Path.cwd()))
         except (Exception, SystemExit) as error:
@@ -57,15 +60,16 @@ class Jobs:
 
     def _run_job(self, sweep: Sweep, config: DictConfig, given: tuple[str, ...]) -> Any:
         info = HydraConfig.get()
-        if untaken := sweep.untaken(given):
-            if sweep.is_left_out(untaken):
+        if untaken := sweep.unknown(given):
+            if sweep.is_left_out(list(untaken)):
                 return None
             names = ", ".join(map(key_of, untaken))
             log.note(f"job {info.job.num} knows no {names}: it runs once, without")
             given = tuple(override for override in given if override not in untaken)
-            for group, _, option in (key_of(override).partition(".") for override in untaken):
+            for part in set(untaken.values()):
+                parent, _, option = part.rpartition(".")
                 with open_dict(config):
-                    del config[group][option.split(".")[0]]
+                    del OmegaConf.select(config, parent)[option]
         own = info.sweep.subdir != "."
         output = Path(info.runtime.output_dir) if own else sweep.place(given)
         record = JobRecord(info.job.num, list(given), sweep.varied(given), str(output))

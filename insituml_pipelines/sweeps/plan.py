@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 
 from insituml_pipelines.common.composition import CONF, key_of
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.sweeps.options import unknown_part
 
 LONGEST = 120
 """Characters of a folder's name; what is longer ends in a digest."""
@@ -38,6 +39,8 @@ class Sweep:
         What is varied, by its key: the first of the values, as given; empty for a range.
     loose
         Keys that only some of the chosen files have, without the others' ``+``.
+    search_path
+        The override by which files of ``--config-dir`` are found; empty without it.
     started
         Tells this call from earlier ones of the same sweep.
     """
@@ -46,6 +49,7 @@ class Sweep:
     folder: Path
     first: dict[str, str]
     loose: tuple[str, ...] = ()
+    search_path: tuple[str, ...] = ()
     started: str = field(default_factory=lambda: str(time.time_ns()))
 
     @property
@@ -53,19 +57,33 @@ class Sweep:
         """What is varied, in words."""
         return " × ".join(self.first) or "of one job"
 
+    def unknown(self, overrides: Sequence[str]) -> dict[str, str]:
+        """Return what of a job's overrides the file which it chose knows nothing of.
+
+        By override: the part of its key that the file does not have.
+        """
+        chosen = dict(map(split, overrides))
+        found = {}
+        for override in overrides:
+            if (key := key_of(override)) in self.loose:
+                choice = chosen.get(key.partition(".")[0], "")
+                if (part := unknown_part(key, choice, self.search_path)) is not None:
+                    found[override] = part
+        return found
+
     def untaken(self, overrides: Sequence[str]) -> list[str]:
         """Return those overrides of a job that the file which it chose knows nothing of."""
-        chosen = dict(map(split, overrides))
-        return [
-            override
-            for override in overrides
-            if (key := key_of(override)) in self.loose
-            and not knows(key, chosen.get(key.partition(".")[0], ""))
-        ]
+        return list(self.unknown(overrides))
 
     def is_left_out(self, untaken: Sequence[str]) -> bool:
-        """Return whether another job is the same: the one with the first of the values untaken."""
-        return any(self.first.get(key) != value for key, value in map(split, untaken))
+        """Return whether another job is the same: the one with the first of the values untaken.
+
+        An option of one value has no other job; of a range no job is known to be the first, and
+        those that are the same find what the first of them left.
+        """
+        return any(
+            self.first.get(key) not in (None, "", value) for key, value in map(split, untaken)
+        )
 
     def varied(self, overrides: Sequence[str]) -> dict[str, str]:
         """Return the values of a job by key."""
@@ -81,13 +99,6 @@ def split(override: str) -> tuple[str, str]:
     return key_of(override), override.partition("=")[2]
 
 
-def knows(key: str, choice: str) -> bool:
-    """Return whether a file of a configuration group has an option, such as ``method.strength``."""
-    group, _, option = key.partition(".")
-    file = CONF / group / f"{choice}.yaml"
-    return file.is_file() and option.split(".")[0] in OmegaConf.load(file)
-
-
 def folder_name(varied: dict[str, str]) -> str:
     """Return such as ``method=ewc,strength=10``; names that would not do end in a digest."""
     full = ",".join(f"{key}={value}" for key, value in sorted(varied.items())) or "job"
@@ -97,7 +108,12 @@ def folder_name(varied: dict[str, str]) -> str:
     return f"{plain[:LONGEST]}-{_digest(full)}"
 
 
-def sweep_of(stage: str, overrides: Sequence[str], sweep_folder: str | None) -> Sweep:
+def sweep_of(
+    stage: str,
+    overrides: Sequence[str],
+    sweep_folder: str | None,
+    search_path: Sequence[str] = (),
+) -> Sweep:
     """Return the sweep that a command line asks for.
 
     Parameters
@@ -108,7 +124,15 @@ def sweep_of(stage: str, overrides: Sequence[str], sweep_folder: str | None) -> 
         All of them; those of Hydra itself count for nothing.
     sweep_folder
         Where the user wants the jobs; None: below ``multirun/``.
+    search_path
+        See :class:`Sweep`.
+
+    Raises
+    ------
+    UserError
+        If an option has no value, or the place where runs are recorded has several.
     """
+    _check_tracking(overrides)
     own = [o for o in overrides if key_of(o).partition("/")[0].partition(".")[0] not in ASIDE]
     parsed = OverridesParser.create().parse_overrides(own)
     first, fixed = {}, []
@@ -116,35 +140,46 @@ def sweep_of(stage: str, overrides: Sequence[str], sweep_folder: str | None) -> 
         if override.is_sweep_override():
             discrete = override.is_discrete_sweep()
             values = list(override.sweep_string_iterator()) if discrete else [""]
+            if not values:
+                raise UserError(f"{given} holds no value; a range ends before its second number")
             first[key_of(given)] = str(values[0])
         else:
             fixed.append(given)
     names = "-".join(key.rpartition(".")[2] for key in first)[:60] or "job"
     name = f"{stage}-{names}-{_digest(json.dumps([sorted(first), sorted(fixed)]))}"
     folder = Path(sweep_folder) if sweep_folder else Path("multirun") / name
-    return Sweep(name, folder.absolute(), first, loose_keys(own))
+    return Sweep(name, folder.absolute(), first, loose_keys(own, search_path), tuple(search_path))
 
 
-def loose_keys(overrides: Sequence[str]) -> tuple[str, ...]:
+def loose_keys(overrides: Sequence[str], search_path: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the options that some, but not all of the files have that a sweep chooses in turn.
 
-    Such as ``method.strength`` beside ``method=naive,ewc``.
+    Such as ``method.strength`` beside ``method=naive,ewc``, whether it is swept itself or not.
     """
-    parser = OverridesParser.create()
-    chosen: dict[str, list[str]] = {}
-    for override in overrides:
-        key, value = split(override)
-        if (CONF / key).is_dir() and "," in value and "(" not in value:
-            parsed = parser.parse_overrides([override])[0]
-            chosen[key] = list(map(str, parsed.sweep_string_iterator()))
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    chosen = {
+        override.key_or_group: list(map(str, override.sweep_string_iterator()))
+        for override in parsed
+        if override.is_choice_sweep() and (CONF / override.key_or_group).is_dir()
+    }
     found = []
     for override in overrides:
         key = key_of(override)
-        choices = chosen.get(key.partition(".")[0], [])
-        known = [knows(key, choice) for choice in choices] if "." in key else []
+        choices = chosen.get(key.partition(".")[0], []) if "." in key else []
+        known = [unknown_part(key, choice, search_path) is None for choice in choices]
         if any(known) and not all(known) and not override.startswith(("+", "~")):
             found.append(key)
     return tuple(found)
+
+
+def _check_tracking(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        if key_of(override).partition(".")[0] != "tracking":
+            continue
+        if OverridesParser.create().parse_overrides([override])[0].is_sweep_override():
+            raise UserError(
+                f"{override}: the jobs of a sweep are recorded in one place; give one value"
+            )
 
 
 def _digest(text: str) -> str:

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from insituml_pipelines.common.arguments import Arguments
 from insituml_pipelines.common.composition import CONF, check_composition
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.sweeps.globs import without_globs
 from insituml_pipelines.sweeps.plan import folder_name, sweep_of
 
 
@@ -70,3 +71,70 @@ def test_the_launcher_for_slurm_is_composed() -> None:
     launcher = config.hydra.launcher
     assert launcher._target_.endswith(".SlurmLauncher")
     assert (launcher.partition, launcher.array_parallelism) == ("long", 16)
+
+
+@pytest.mark.parametrize("swept, first", [("5", None), ("range(1,9,4)", "1"), ("1,9", "1")])
+def test_a_method_without_an_option_has_its_job(swept: str, first: str | None) -> None:
+    sweep = sweep_of("train", ["method=naive,ewc", f"method.strength={swept}"], None)
+    assert sweep.loose == ("method.strength",)
+    values = ["5"] if first is None else [first, "7"]
+    left_out = []
+    for value in values:
+        job = ["method=naive", f"++method.strength={value}"]
+        assert sweep.unknown(job) == {job[1]: "method.strength"}
+        left_out.append(sweep.is_left_out(sweep.untaken(job)))
+    assert left_out == [False, True][: len(values)]
+
+
+def test_each_trial_of_a_search_is_a_job() -> None:
+    given = ["method=choice(naive,ewc)", "method.strength=interval(1,9)", "hydra/sweeper=x"]
+    sweep = sweep_of("train", given, None)
+    for value in ("2.5", "7.1"):  # a search learns from each: a repeated one finds what is there
+        assert not sweep.is_left_out(sweep.untaken(["method=naive", f"++method.strength={value}"]))
+
+
+def test_options_below_one_that_a_file_lacks() -> None:
+    given = ["method=naive,agem,ewc", "method.memory.capacity_bytes=9", "method.strength=2"]
+    sweep = sweep_of("train", given, None)
+    assert sweep.loose == ("method.memory.capacity_bytes", "method.strength")
+    job = ["method=naive", *(f"++{option}" for option in given[1:])]
+    assert sweep.unknown(job) == {job[1]: "method.memory", job[2]: "method.strength"}
+    assert sweep.unknown(["method=agem", *job[1:]]) == {job[2]: "method.strength"}
+
+
+def test_options_are_known_that_a_file_inherits(tmp_path: Path) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method/mine.yaml").write_text("defaults:\n  - ewc\nextra: 1\n")
+    arguments = Arguments(["-m", "method=naive,mine,ewc", f"--config-dir={tmp_path}"])
+    given = [*arguments.overrides, "method.strength=3", "method.extra=1,2"]
+    sweep = sweep_of("train", given, None, arguments.search_path)
+    assert sweep.loose == ("method.strength", "method.extra")
+    assert sweep.untaken(["method=mine", "++method.strength=3", "++method.extra=2"]) == []
+    assert sweep.untaken(["method=ewc", "++method.strength=3", "++method.extra=2"]) == [
+        "++method.extra=2"
+    ]
+
+
+def test_globs_are_the_files_they_match(tmp_path: Path) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method/ewc_mine.yaml").write_text("defaults: [ewc]\n")
+    given = ["method=glob([ewc*,naive],exclude=*replay)", "name=x"]
+    assert without_globs(given, None) == ["method=ewc,naive", "name=x"]
+    assert without_globs(given, str(tmp_path)) == ["method=ewc,ewc_mine,naive", "name=x"]
+    with pytest.raises(UserError, match=r"matches no file; there are: .*naive"):
+        without_globs(["method=glob(zz*)"], None)
+    with pytest.raises(UserError, match="no group name"):
+        without_globs(["name=glob(*)"], None)
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ("method.strength=range(0,0)", "holds no value"),
+        ("tracking=mlflow,none", "recorded in one place"),
+        ("tracking.uri=a,b", "recorded in one place"),
+    ],
+)
+def test_sweeps_that_cannot_be(wrong: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        sweep_of("train", ["method=ewc", wrong], None)

@@ -130,3 +130,21 @@ def test_jobs_run_in_processes_of_their_own(launcher, plugin, sweep, tmp_path, c
     assert sweep(*given, f"hydra/launcher={launcher}", *more) == 2
     assert table_in(tmp_path)["value"].notna().tolist() == [True, False]
     assert "method.strength=1" in folders_in(tmp_path)
+
+
+def test_each_file_of_a_glob_is_a_job_with_the_options_it_has(sweep, tmp_path, capsys) -> None:
+    given = ["tracking=none", "method=glob([ewc,naive])", "method.strength=5", "training.seeds=[0]"]
+    assert sweep(*given) == 0
+    assert "knows no method.strength: it runs once, without" in capsys.readouterr().err
+    assert folders_in(tmp_path) == {"method=ewc", "method=naive"}
+    assert table_in(tmp_path)["value"].notna().tolist() == [True, True]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_jobs_without_a_sweep_are_refused(sweep, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["insituml", *TINY, "method=naive", "++hydra.mode=MULTIRUN"])
+    with pytest.raises(SystemExit) as ended:
+        run_stage(train.main, train.SECTIONS, "")
+    assert ended.value.code == 2
+    assert "error: hydra.mode is MULTIRUN, but this is no sweep" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
