@@ -90,13 +90,18 @@ def run_stage(
         def entry(config: DictConfig) -> Any:
             return jobs.run(config)
 
+        broken = None
         try:
             entry()
         except (ValueError, AssertionError, TypeError) as error:  # Hydra's own: ours are kept
             raise UserError(
                 f"Hydra cannot run this ({error!r}); look at the hydra.*= options"
             ) from error
-        jobs.conclude()
+        except RuntimeError as error:  # what launchers say of a process that died
+            if sweep is None or isinstance(error, UserError):
+                raise
+            broken = error
+        jobs.conclude(broken)
 
 
 def _sweep_of(function: Callable[..., Any], arguments: Arguments) -> Sweep | None:

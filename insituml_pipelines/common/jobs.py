@@ -17,7 +17,9 @@ from insituml_pipelines.common import log
 from insituml_pipelines.common.composition import key_of
 from insituml_pipelines.common.ending import explained
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.failures import EXTERNAL
 from insituml_pipelines.common.invocation import Invocation, asked_data, reads_only
+from insituml_pipelines.sweeps.missing import REASON, missing_jobs
 from insituml_pipelines.sweeps.plan import Sweep
 from insituml_pipelines.sweeps.records import JobRecord, collect, leave
 
@@ -94,22 +96,42 @@ class Jobs:
         target = str(OmegaConf.select(config, "model._target_") or "")
         return Invocation(cut, Path.cwd(), output, choices, given, asked, target, sweep=self.sweep)
 
-    def conclude(self) -> None:
-        """Say what came of a sweep, and fail where a job did; leave no empty folder behind."""
+    def conclude(self, broken: Exception | None = None) -> None:
+        """Say what came of a sweep, and fail where a job did; leave no empty folder behind.
+
+        Parameters
+        ----------
+        broken
+            What the launcher said of a job that ended without a word.
+        """
         if self.error is not None:
             raise self.error
         if self.sweep is None:
             return
         records = collect(self.sweep)
+        if broken is not None:
+            records += missing_jobs(self.sweep, self.overrides, records)
+            unended = sum(record.message == REASON for record in records)
+            log.error(
+                f"the launcher gave up, as a job ended without a word "
+                f"({type(broken).__name__}: {_first_line(broken)}): {unended} jobs count as "
+                "failed; those still running go on, end them by scancel or kill; the same command "
+                "does what is missing"
+            )
         codes = [record.code for record in records if record.code]
         if codes and len(codes) == len(records):
             _remove_empty(self.sweep.folder)
         if any(record.value is not None for record in records):
             from insituml_pipelines.sweeps.results import conclude
 
-            conclude(self.sweep, records, self.overrides)
-        if codes:
-            raise SystemExit(max(codes))
+            conclude(self.sweep, records)
+        if codes or broken is not None:
+            raise SystemExit(max(codes, default=EXTERNAL))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else "it says nothing"
 
 
 def _remove_empty(sweep_folder: Path) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from insituml_pipelines.common import log
 from insituml_pipelines.sweeps.plan import Sweep
 
-FOLDER, OVERRIDES = ".jobs", "overrides.yaml"
+FOLDER, OVERRIDES, RECORD = ".jobs", "overrides.yaml", "job.json"
+DATA = frozenset({"data", "experiment", "transit"})
+"""Sections that say which data there are."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class JobRecord:
         What the sweep compares; None where it failed, or there is nothing to compare.
     code, message
         Exit code and reason, where it failed.
+    sweep
+        Name of the sweep.
+    trained_by
+        Data and code that its value stands for; empty where it was not evaluated.
     """
 
     number: int
@@ -40,16 +47,24 @@ class JobRecord:
     value: float | None = None
     code: int = 0
     message: str = ""
+    sweep: str = ""
+    trained_by: tuple[str, ...] = ()
 
 
 def leave(sweep: Sweep, record: JobRecord) -> None:
-    """Write the record of a job, and its overrides into its folder, if it made one."""
+    """Write the record of a job; into its folder, if it made one, too, and its overrides."""
     from insituml.atomic_file import write_atomically, write_json
 
+    place = Path(record.place)
+    trained_by = () if record.code else _trained_by(place)
+    record = replace(record, sweep=sweep.name, trained_by=trained_by)
     folder = sweep.folder / FOLDER / sweep.started
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{record.number:06}.json", asdict(record))
-    place = Path(record.place)
+    if record.code:  # what an earlier call left there is no result of this configuration now
+        (place / RECORD).unlink(missing_ok=True)
+    elif place.is_dir():
+        write_json(place / RECORD, asdict(record))
     if place.is_dir():
         # A list of strings as JSON is one as YAML, too.
         text = json.dumps(record.overrides, indent=2) + "\n"
@@ -61,7 +76,7 @@ def collect(sweep: Sweep) -> list[JobRecord]:
     from insituml_pipelines.common.output import remove
 
     folder = sweep.folder / FOLDER / sweep.started
-    found = [JobRecord(**json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))]
+    found = [_read(file) for file in sorted(folder.glob("*.json"))]
     if folder.is_dir():
         remove(folder)
         with suppress(OSError):  # those of another call that runs now
@@ -69,7 +84,59 @@ def collect(sweep: Sweep) -> list[JobRecord]:
     return found
 
 
+def with_earlier(sweep: Sweep, records: Sequence[JobRecord]) -> list[JobRecord]:
+    """Return the jobs of this call, each once, and those that earlier calls left.
+
+    Jobs of other data or code are not to be compared with these: they are left out, with a note.
+    """
+    jobs = {record.place: record for record in records}
+    # Where other data are what is varied, only code has to be the same.
+    skipped = 1 if DATA & {key.partition(".")[0] for key in sweep.first} else 0
+    trained_by = {r.trained_by[skipped:] for r in records if r.value is not None}
+    others = []
+    for file in sorted(sweep.folder.rglob(RECORD)):
+        place = str(file.parent)
+        if place in jobs:
+            continue
+        try:
+            record = replace(_read(file), place=place)
+        except (ValueError, TypeError):
+            log.note(f"{file} is damaged: that job is not in the table")
+            continue
+        if record.sweep != sweep.name:  # with hydra.sweep.dir= several may share a folder
+            continue
+        if record.trained_by[skipped:] in trained_by:
+            jobs[place] = record
+        else:
+            others.append(file.parent.name)
+    if others:
+        log.note(
+            f"{', '.join(others)} of earlier calls have other data or code: they are not in the "
+            "table; sweep over their values again to have them in it"
+        )
+    return list(jobs.values())
+
+
+def _read(file: Path) -> JobRecord:
+    content = json.loads(file.read_text())
+    return JobRecord(**{**content, "trained_by": tuple(content["trained_by"])})
+
+
+def _trained_by(place: Path) -> tuple[str, ...]:
+    """Return data and code of the latest evaluation in the folder of a job."""
+    found = sorted(place.rglob("summary.json"), key=lambda file: file.stat().st_mtime_ns)
+    if not found:
+        return ()
+    identity = json.loads(found[-1].read_text())["identity"]
+    return (identity["data"], identity["code"])
+
+
 def best_of(records: Sequence[JobRecord]) -> JobRecord | None:
     """Return the job with the least value; None where none has one."""
     compared = [record for record in records if record.value is not None]
     return min(compared, key=lambda record: record.value or 0.0, default=None)
+
+
+def first_with_value(records: Sequence[JobRecord]) -> JobRecord | None:
+    """Return the first job that came to a value; None where none did."""
+    return next((record for record in records if record.value is not None), None)

@@ -5,38 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from insituml_pipelines.common.composition import composed, key_of
+from insituml_pipelines.common.composition import composed
 from insituml_pipelines.common.log import say
 from insituml_pipelines.sweeps.plan import Sweep
-from insituml_pipelines.sweeps.records import JobRecord, best_of
+from insituml_pipelines.sweeps.records import JobRecord, best_of, first_with_value, with_earlier
 
 TABLE, MARKDOWN, FIGURE = "sweep.csv", "sweep.md", "sweep.png"
 LABEL = "final average error"
 
 
-def conclude(sweep: Sweep, records: Sequence[JobRecord], overrides: Sequence[str]) -> None:
+def conclude(sweep: Sweep, records: Sequence[JobRecord]) -> None:
     """Write ``sweep.csv``, ``sweep.md`` and ``sweep.png``, print the table, and record all.
 
     Parameters
     ----------
     sweep, records
-        Which jobs ran, or were found done.
-    overrides
-        Of the command, which say where runs are recorded.
+        Which jobs ran in this call, or were found done. Those of earlier calls are added.
     """
     from insituml.atomic_file import write_atomically
     from insituml_pipelines.tracking.base import SweepJob
     from insituml_pipelines.tracking.opening import open_tracker
 
-    if best_of(records) is None:
+    if (compared := first_with_value(records)) is None:
         return
+    records = with_earlier(sweep, records)
     text = markdown(sweep, records)
     write_atomically(sweep.folder / TABLE, csv(sweep, records).encode())
     write_atomically(sweep.folder / MARKDOWN, text.encode())
     draw(sweep, records, sweep.folder / FIGURE)
     say(f"\n{text}\nsweep: {TABLE}, {MARKDOWN} and {FIGURE} are in {_shown(sweep.folder)}")
-    chosen = [o for o in overrides if key_of(o).partition(".")[0] == "tracking"]
-    section = composed(chosen).tracking
+    # As that job itself had it: an experiment, or a file of one's own, may say where to record.
+    section = composed([*sweep.search_path, *compared.overrides]).tracking
     from omegaconf import OmegaConf
 
     node = OmegaConf.to_container(section, resolve=True)
