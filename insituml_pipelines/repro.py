@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from insituml_pipelines.common import log
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import EXTERNAL
+from insituml_pipelines.common.stopping import WORDS, code_of, handled_by, interruptible
 
 DESCRIPTION = """Run what changed of the pipeline: data, training, evaluation, figures, stream.
 
@@ -62,7 +65,51 @@ def reproduce(arguments: Sequence[str]) -> int:
         raise UserError("DVC is not installed; pip install 'insituml[pipeline]'", EXTERNAL)
     quiet = ["--quiet"] if log.is_quiet() else []
     command = [sys.executable, "-m", "dvc", "repro", *quiet, *arguments]
-    return subprocess.run(command, env=environment(os.environ), check=False).returncode
+    return run_to_its_end(command, environment(os.environ))
+
+
+def run_to_its_end(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Run a command; return its exit code.
+
+    A signal lets it, and all that it started, end by themselves as on Ctrl-C; a second one kills
+    them.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        With the exit code as its argument, where a signal came, once the command has ended.
+    """
+    running: list[subprocess.Popen[bytes]] = []
+    came: list[int] = []
+
+    def pass_on() -> None:
+        # DVC waits for its stage on SIGINT; any other signal would end DVC alone.
+        number = signal.SIGINT if len(came) == 1 else signal.SIGKILL
+        for process in running:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, number)
+
+    def hear(number: int, frame: object) -> None:
+        came.append(128 + number)
+        pass_on()
+
+    with handled_by(hear):
+        # A session of its own: what a terminal sends to all would arrive a second time.
+        process = subprocess.Popen(
+            command, env=variables, start_new_session=True, preexec_fn=_heed_interruption
+        )
+        running.append(process)
+        if came:  # while it started
+            pass_on()
+        code = process.wait()
+    if came:
+        raise KeyboardInterrupt(came[0])
+    return code
+
+
+def _heed_interruption() -> None:
+    # A shell's background jobs ignore SIGINT, which is what is passed on.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def say_where_results_are(folder: Path) -> None:
@@ -78,9 +125,11 @@ def say_where_results_are(folder: Path) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks for; return the exit code."""
     if "--debug" in arguments:
+        from insituml_pipelines.common.ending import failing_in_one_line
         from insituml_pipelines.runs.debugging import walk_through
 
-        walk_through([argument for argument in arguments if argument != "--debug"])
+        with failing_in_one_line():
+            walk_through([argument for argument in arguments if argument != "--debug"])
         return 0
     code = reproduce(arguments)
     if code == 0 and "--dry" not in arguments:
@@ -90,8 +139,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def command() -> None:
     """Run from the command line."""
-    from insituml_pipelines.common.stopping import WORDS, code_of, interruptible
-
     given = log.without_quiet(sys.argv[1:])
     if {"-h", "--help"} & set(given):
         print(DESCRIPTION, end="")

@@ -56,12 +56,29 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, earlier)
 
 
+@contextmanager
+def handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Let ``handler(number, frame)`` hear the signals in the block, but for those that are ignored.
+
+    In another thread than the main one nothing can, and nothing does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = _set(handler)
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
 def code_of(stop: KeyboardInterrupt) -> int:
     """Return the exit code that an interruption stands for."""
     return int(stop.args[0]) if stop.args else STOPPED
 
 
-def _set(handler: Callable[[int, object], NoReturn]) -> dict[int, Any]:
+def _set(handler: Callable[[int, object], None]) -> dict[int, Any]:
     """Install a handler where the signal is not ignored; return those that were there."""
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     heeded = {n: old for n, old in before.items() if old not in (signal.SIG_IGN, None)}

@@ -9,11 +9,12 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 
 from insituml_pipelines.common import log
 from insituml_pipelines.common.arguments import Arguments
 from insituml_pipelines.common.composition import CONF, check_composition, composed, key_of
+from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.located import find_from_here
 
 FOLDER = "debug"
@@ -46,7 +47,7 @@ def walk_through(overrides: Sequence[str], folder: Path | None = None) -> None:
     given = [*_chosen(overrides), *PROFILE, *overrides]
     check_composition(Arguments(given))
     given += _paths_from_here(given)
-    methods = [str(method) for method in composed(given).pipeline.methods]
+    methods = _methods(given)
     find_from_here()  # modules of the user's own, which are not below the new folder
     folder = folder or Path.cwd() / FOLDER
     folder.mkdir(exist_ok=True)
@@ -69,7 +70,32 @@ def _chosen(overrides: Sequence[str]) -> list[str]:
     if "experiment" in keys:
         return []
     chosen: Any = OmegaConf.load(CONF / "pipeline.yaml")
-    return [f"{key}={chosen[key]}" for key in CHOICES if key not in keys]
+    wanted = [key for key in CHOICES if key not in keys]
+    for key in wanted:
+        if key not in chosen:
+            raise UserError(
+                f"{CONF / 'pipeline.yaml'} has no {key}; add the line `{key}: NAME`, of a file in "
+                f"conf/{key}"
+            )
+    return [f"{key}={chosen[key]}" for key in wanted]
+
+
+def _methods(given: Sequence[str]) -> list[str]:
+    """Return the methods to train, each of which there is."""
+    methods = composed(given).pipeline.get("methods")
+    if not isinstance(methods, ListConfig) or not methods:
+        raise UserError(
+            f"pipeline.methods is {methods!r}; expected a list, such as "
+            "pipeline.methods=[naive,ewc]"
+        )
+    known = sorted(file.stem for file in (CONF / "method").glob("*.yaml"))
+    for method in methods:
+        if method not in known:
+            raise UserError(
+                f"pipeline.methods has {method!r}, of which there is no file in conf/method; "
+                f"choose of: {', '.join(known)}"
+            )
+    return list(map(str, methods))
 
 
 def _paths_from_here(given: Sequence[str]) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,21 @@ from insituml_pipelines.common.composition import CONF, composed
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.runs import debugging
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def called(tmp_path, monkeypatch) -> list[tuple[list[str], dict[str, str]]]:
     """Work in an empty folder, and note what would be started."""
     calls = []
 
-    def run(command: list[str], *, env: dict[str, str], check: bool) -> Any:
-        calls.append((command, env))
-        return subprocess.CompletedProcess(command, 3 if "broken" in command else 0)
+    def run(command: list[str], variables: dict[str, str]) -> int:
+        calls.append((command, variables))
+        return 3 if "broken" in command else 0
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(log.QUIET, "")
-    monkeypatch.setattr(repro.subprocess, "run", run)
+    monkeypatch.setattr(repro, "run_to_its_end", run)
     return calls
 
 
@@ -75,6 +79,100 @@ def test_a_folder_that_is_no_project_costs_one_line(called) -> None:
     with pytest.raises(UserError, match=r"has no dvc\.yaml; change into .*insituml init"):
         repro.main([])
     assert called == []
+
+
+STAGE = """
+import time
+try:
+    print("runs", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.6)
+    print("stage cleaned up", flush=True)
+"""
+DVC = f"""
+import signal, subprocess, sys
+stage = subprocess.Popen([sys.executable, "-c", {STAGE!r}])
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+stage.wait()
+print("DVC noted it", flush=True)
+"""
+CALL = """
+import signal, sys
+from insituml_pipelines import repro
+from insituml_pipelines.common.stopping import code_of
+signal.signal(signal.SIGINT, {handler})
+try:
+    repro.run_to_its_end([sys.executable, "-c", {dvc!r}], repro.environment({{}}))
+except KeyboardInterrupt as stop:
+    sys.exit(code_of(stop))
+"""
+
+
+def called_for(dvc: str, handler: str = "signal.default_int_handler") -> subprocess.Popen[str]:
+    script = CALL.format(dvc=dvc, handler=handler)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "runs\n"
+    return process
+
+
+@pytest.mark.parametrize(
+    "number, handler",
+    [
+        (signal.SIGINT, "signal.default_int_handler"),
+        (signal.SIGTERM, "signal.default_int_handler"),
+        (signal.SIGTERM, "signal.SIG_IGN"),  # as in the background of a shell
+    ],
+)
+def test_a_stage_and_dvc_end_by_themselves_when_they_are_stopped(number, handler) -> None:
+    process = called_for(DVC, handler)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=30)
+    assert said == "stage cleaned up\nDVC noted it\n"
+    assert process.returncode == 128 + number
+
+
+def test_a_second_signal_kills_what_does_not_end() -> None:
+    process = called_for(DVC.replace("0.6", "60"))
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    # Its end of the pipe is open until the stage is gone too.
+    said, _ = process.communicate(timeout=30)
+    assert (said, process.returncode) == ("", 128 + signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ("pipeline.methods=[naive,nave]", "pipeline.methods has 'nave', of which there is no file"),
+        ("pipeline.methods=naive", "pipeline.methods is 'naive'; expected a list"),
+        ("pipeline.methods=[]", "expected a list"),
+    ],
+)
+def test_methods_are_looked_at_before_anything_runs(
+    given, said, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        repro.main(["--debug", given])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_choice_that_is_missing_costs_one_line(tmp_path, monkeypatch) -> None:
+    (tmp_path / "pipeline.yaml").write_text("experiment: toy8\n")
+    monkeypatch.setattr(debugging, "CONF", tmp_path)
+    with pytest.raises(UserError, match="has no data; add the line `data: NAME`"):
+        debugging.walk_through([])
 
 
 def test_the_profile_overrides_what_experiments_ask_for() -> None:
