@@ -87,6 +87,7 @@ ui: $(READY) ## browse runs in the MLflow UI, on this machine only
 	@$(RUN) python -m insituml_pipelines.ui --port $(PORT)
 
 wheel: $(READY) ## build wheel and sdist into dist/
+	@test -z "$$(git status --porcelain conf .dvc dvc.yaml .gitignore 2>/dev/null)" || { echo "error: what a wheel gives to every project is changed here; commit or undo it first:" $$(git status --porcelain conf .dvc dvc.yaml .gitignore); exit 2; }
 	@$(RUN) python -m build --no-isolation --outdir dist
 
 constraints: ## write the installed versions to constraints.txt

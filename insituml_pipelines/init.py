@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.log import say
-from insituml_pipelines.common.project_folder import MARK, project_of
+from insituml_pipelines.common.project_folder import MARK, is_repository, project_of
 
 DESCRIPTION = """Set up a project of your own, in which insituml is an installed package.
 
@@ -28,7 +28,8 @@ In a project, after an upgrade of insituml:
   --diff       show what this version's files have that the project's have not, as a unified diff of
                each file that changed in insituml; files that you alone changed are only named
   --update     take over those that you have not changed; nothing of yours is written over
-  --record     note that the rest is merged, so that --diff shows it no more
+  --record     note that the rest is merged, so that --diff shows it no more; also makes a folder
+               with conf/ and dvc.yaml that lost its .insituml.json a project again
 """
 EMPTY_ALL_THE_SAME = {".git"}
 
@@ -106,7 +107,10 @@ def main(given: list[str]) -> None:
         set_up(options.folder)
         say(_next(options.folder))
         return
-    project = project_of(Path.cwd())
+    here = Path.cwd()
+    project = project_of(here)
+    if options.record and _lost_its_mark(here):
+        project = here
     if project is None:
         raise UserError(f"{Path.cwd()} is in no project that insituml init made; change into one")
     from insituml_pipelines.project import upgrading
@@ -117,6 +121,11 @@ def main(given: list[str]) -> None:
         upgrading.update(project)
     else:
         upgrading.record(project)
+
+
+def _lost_its_mark(folder: Path) -> bool:
+    """Return whether a folder is a project but for its mark; a clone is none."""
+    return is_repository(folder) and not (folder / "insituml_pipelines").is_dir()
 
 
 def _refuse(message: str) -> NoReturn:

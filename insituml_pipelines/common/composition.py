@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from insituml_pipelines.common.arguments import Arguments
 from insituml_pipelines.common.errors import UserError
-from insituml_pipelines.common.project_folder import configuration
+from insituml_pipelines.common.project_folder import check_counts, configuration
 
 CONF = configuration()
 """Of the project that the command is run in, or of this version of insituml."""
@@ -47,8 +47,10 @@ def check_composition(
     Raises
     ------
     UserError
-        Saying what cannot be composed, and what there is to choose from.
+        Saying what cannot be composed, and what there is to choose from; or that the folder has a
+        configuration which does not count.
     """
+    check_counts(CONF)
     options, overrides = arguments.options, arguments.overrides
     more = arguments.search_path
     parsed = [_parsed(override) for override in overrides]
@@ -152,6 +154,11 @@ def _first(group: str) -> str:
 def _choices(group: str) -> str:
     names = ", ".join(sorted(file.stem for file in (CONF / group).glob("*.yaml")))
     return f"choose {group}= one of: {names}"
+
+
+def first_job(overrides: Sequence[str]) -> list[str]:
+    """Return what the first job of a sweep is given; of a run, all that it is given."""
+    return next(_jobs([_parsed(override) for override in overrides]))
 
 
 def _jobs(overrides: Sequence[Override]) -> Iterator[list[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from insituml_pipelines.common.composition import CONF, composed
+from insituml_pipelines.common.composition import CONF, composed, first_job
 from insituml_pipelines.common.option_comments import read_options
 
 WIDTH = 100
@@ -41,8 +41,9 @@ def stage_help(
     sections
         Of the configuration that it reads.
     overrides
-        Of the command line: they choose whose options are shown.
+        Of the command line: they choose whose options are shown; of a sweep, its first job's.
     """
+    overrides = first_job(overrides)
     config = composed(overrides)
     chosen = _choices(overrides)
     groups = [s for s in sections if (CONF / s).is_dir()]

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.project_folder import project_of
 from insituml_pipelines.common.reasons import in_words
 
 SHOWN = 8
@@ -18,13 +19,17 @@ SHOWN = 8
 
 
 def find_from_here() -> None:
-    """Let modules of the working directory be imported, here and in worker processes.
+    """Let modules of the working directory, and of the project, be imported, here and by workers.
 
-    Python itself does so for ``python -m``, but not with ``-P`` or ``PYTHONSAFEPATH``.
+    Python itself does so for ``python -m``, but not with ``-P`` or ``PYTHONSAFEPATH``, and never
+    for the folder of a project from below it.
     """
-    here = str(Path.cwd())
-    if not {here, ""} & set(sys.path):
-        sys.path.append(here)
+    here = Path.cwd()
+    if not {str(here), ""} & set(sys.path):
+        sys.path.append(str(here))
+    project = project_of(here)
+    if project not in (None, here) and str(project) not in sys.path:
+        sys.path.append(str(project))
 
 
 def located(path: Any, name: str) -> Any:

@@ -31,15 +31,48 @@ def configuration() -> Path:
     return (project_of(Path.cwd()) or repository()) / "conf"
 
 
+def check_counts(conf: Path) -> None:
+    """Refuse a configuration in a folder that has one of its own, which would count for nothing.
+
+    So it is in a second clone while the first one's environment is active, and in a project that
+    has lost its mark.
+
+    Raises
+    ------
+    UserError
+        Naming both folders, and how to let the own one count.
+    """
+    here = Path.cwd()
+    own = next((folder for folder in (here, *here.parents) if _has_configuration(folder)), None)
+    if own is None or (own / MARK).is_file() or (own / "conf").resolve() == conf.resolve():
+        return
+    if (own / "insituml_pipelines").is_dir():
+        fix = "activate this clone's own environment, or call python -m insituml_pipelines.NAME"
+    else:
+        fix = "let it be a project again by, in it, insituml init --record"
+    raise UserError(f"{own / 'conf'} lies here, but {conf} would count; {fix}")
+
+
+def _has_configuration(folder: Path) -> bool:
+    return (folder / MARK).is_file() or is_repository(folder)
+
+
+def is_repository(folder: Path) -> bool:
+    """Return whether a folder looks like a clone, or like a project without its mark."""
+    return (folder / "dvc.yaml").is_file() and (folder / "conf/config.yaml").is_file()
+
+
 def check_own(conf: Path) -> None:
-    """Refuse to write into the configuration of an installed package.
+    """Refuse to write into a configuration that is not of the project here.
 
     Raises
     ------
     UserError
         Saying how to get one of one's own.
     """
-    if BUNDLED in conf.parents:
+    check_counts(conf)
+    here = Path.cwd().resolve()
+    if BUNDLED in conf.parents or conf.resolve().parent not in (here, *here.parents):
         raise UserError(
             f"{Path.cwd()} is in no project, whose conf/ this would be written into; change into "
             "yours, or make one: insituml init FOLDER"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from insituml_pipelines.common.project_folder import repository
@@ -11,7 +12,7 @@ FILES = Path(__file__).with_name("files")
 """What only a project has."""
 AS_THEY_ARE = ("conf", ".dvc/plots", ".dvc/config", ".dvc/.gitignore", ".dvcignore")
 """Files and folders of the repository that a project has too."""
-GRAPH = "dvc.yaml"
+GRAPH, DVC = "dvc.yaml", ".dvc/config"
 IGNORED = ".gitignore"
 BUNDLED_PARTS = (*AS_THEY_ARE, GRAPH, IGNORED)
 """What a wheel holds of the repository beside the packages: setup.py copies it."""
@@ -35,10 +36,17 @@ def template(name: str = "project") -> dict[str, bytes]:
         found |= {file.relative_to(above).as_posix(): file.read_bytes() for file in files}
     found[GRAPH] = graph_of_project((above / GRAPH).read_text(encoding="utf-8")).encode()
     found[IGNORED] = _ignored((above / IGNORED).read_text(encoding="utf-8")).encode()
+    found[DVC] = _without_scm(found[DVC].decode()).encode()
     for file in sorted(f for f in FILES.rglob("*") if f.is_file() and f.suffix != ".pyc"):
         content = file.read_bytes().replace(b"PROJECT_NAME", name.encode())
         found[file.relative_to(FILES).as_posix()] = content
     return dict(sorted(found.items()))
+
+
+def _without_scm(text: str) -> str:
+    """Let DVC ask for no repository, whatever whoever built this asked of theirs (a baseline)."""
+    replaced, count = re.subn(r"(?m)^(\s*no_scm\s*=).*$", r"\1 true", text)
+    return replaced if count else text.replace("[core]\n", "[core]\n    no_scm = true\n", 1)
 
 
 def _ignored(text: str) -> str:

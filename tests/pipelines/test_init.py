@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ import yaml
 
 from insituml_pipelines import init, new_experiment
 from insituml_pipelines.common import project_folder
+from insituml_pipelines.common.arguments import Arguments
+from insituml_pipelines.common.composition import check_composition
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.located import find_from_here
 from insituml_pipelines.common.project_folder import MARK, configuration, project_of
 from insituml_pipelines.project import upgrading
-from insituml_pipelines.project.template import template
+from insituml_pipelines.project.template import _without_scm, template
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,6 +134,56 @@ def test_elsewhere_that_of_the_clone_counts_or_the_bundled_one(tmp_path, monkeyp
     monkeypatch.setattr("insituml_pipelines.common.cli.CONF", bundled / "conf")
     with pytest.raises(UserError, match=r"is in no project.*insituml init FOLDER"):
         new_experiment.main(["mine", f"data.path={tmp_path}"])
+
+
+@pytest.mark.parametrize("is_clone", [True, False])
+def test_a_configuration_that_would_not_count_is_refused(is_clone, project, monkeypatch) -> None:
+    (project / MARK).unlink()
+    if is_clone:
+        (project / "insituml_pipelines").mkdir()
+    (project / "below").mkdir()
+    monkeypatch.chdir(project / "below")
+    fix = "own environment, or call python -m" if is_clone else "in it, insituml init --record"
+    said = f"{project / 'conf'} lies here, but {ROOT / 'conf'} would count; .*{fix}"
+    with pytest.raises(UserError, match=said):
+        check_composition(Arguments([]))
+    with pytest.raises(UserError, match=said):
+        new_experiment.main(["mine", f"data.path={project}"])
+
+
+def test_a_project_that_lost_its_mark_gets_it_back(project, monkeypatch, capsys) -> None:
+    (project / MARK).unlink()
+    with pytest.raises(UserError, match="is in no project"):
+        init.main(["--diff"])
+    init.main(["--record"])
+    assert configuration() == project / "conf"
+    (project / MARK).unlink()
+    (project / "insituml_pipelines").mkdir()  # a clone is no project
+    with pytest.raises(UserError, match="is in no project"):
+        init.main(["--record"])
+
+
+def test_nothing_is_written_into_a_clone_from_outside(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is in no project, whose conf/ this would be written into"):
+        project_folder.check_own(ROOT / "conf")
+    monkeypatch.chdir(ROOT / "docs")
+    project_folder.check_own(ROOT / "conf")
+
+
+def test_own_classes_are_found_from_below_the_project(project, monkeypatch) -> None:
+    (project / "below").mkdir()
+    monkeypatch.chdir(project / "below")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    find_from_here()
+    assert sys.path[-2:] == [str(project / "below"), str(project)]
+
+
+def test_a_project_has_no_baseline_whatever_the_clone_has() -> None:
+    for text in ("[core]\n    no_scm = false\n    autostage = false\n", "[core]\n[cache]\n"):
+        found = configparser.ConfigParser()
+        found.read_string(_without_scm(text))
+        assert found["core"]["no_scm"] == "true"
 
 
 # What a newer version changes

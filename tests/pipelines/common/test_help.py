@@ -92,3 +92,11 @@ def test_a_folder_of_ones_own_is_looked_into(tmp_path, monkeypatch, capsys) -> N
     monkeypatch.setattr(sys, "argv", ["train", f"--config-dir={tmp_path}", "method=mine", "--help"])
     run_stage(train.main, train.SECTIONS, "")
     assert rows_of(capsys.readouterr().out)["method.width"].split() == ["64", "of", "mine"]
+
+
+def test_of_a_sweep_the_first_job_is_shown(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "-m", "method=ewc,naive", "--help"])
+    run_stage(train.main, train.SECTIONS, "")
+    text = words(capsys.readouterr().out)
+    assert ", [ewc], ewc_replay" in text
+    assert "method.strength" in text
