@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from insituml_pipelines.common.log import error, without_quiet
 from insituml_pipelines.common.stopping import end_at_once
 
-WRONG = 2
-"""Exit code of a user's mistake."""
+WRONG, EXTERNAL = 2, 1
+"""Exit codes of a user's mistake, and of a machine that lacks what is needed."""
+OURS = ("", "insituml", "insituml_pipelines")
+"""Packages that cannot be missing but by a mistake of ours."""
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "the pipeline": {
         "repro": ("repro", "run what changed of the whole pipeline (dvc repro)"),
@@ -79,7 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error(_unknown(name))
         return WRONG
     sys.argv[1:] = rest
-    importlib.import_module(module).command()
+    try:
+        importlib.import_module(module).command()
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").partition(".")[0]
+        if package in OURS:
+            raise
+        error(f"{package} is not installed; pip install 'insituml[pipeline]'")
+        return EXTERNAL
     return 0
 
 

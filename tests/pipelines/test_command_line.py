@@ -89,3 +89,19 @@ def test_help_loads_nothing_heavy() -> None:
         "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("missing, ours", [("omegaconf", False), ("insituml.gone", True)])
+def test_what_is_not_installed_is_named(missing, ours, monkeypatch, capsys) -> None:
+    def load(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr("insituml_pipelines.command_line.importlib.import_module", load)
+    monkeypatch.setattr(sys, "argv", ["insituml", "train"])
+    if ours:  # which no installation mends
+        with pytest.raises(ModuleNotFoundError):
+            main()
+        return
+    assert main() == 1
+    said = "error: omegaconf is not installed; pip install 'insituml[pipeline]'\n"
+    assert capsys.readouterr().err == said
