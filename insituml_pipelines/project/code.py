@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
+import yaml
+
 from insituml_pipelines.common.project_folder import repository
 from insituml_pipelines.project.graph import code_of_stages
 
@@ -29,7 +31,8 @@ def code_digests() -> dict[str, str]:
 def own_digests(project: Path) -> dict[str, dict[str, str | None]]:
     """Return for each file of each group of ``conf/`` a digest of the own modules that it names.
 
-    What these modules import from the project's folder counts too. None: it names none.
+    Files of the group that it goes on from count, and what these modules import from the project's
+    folder. None: it names none.
     """
     return {
         group: {
@@ -41,7 +44,8 @@ def own_digests(project: Path) -> dict[str, dict[str, str | None]]:
 
 
 def _own(file: Path, project: Path) -> str | None:
-    targets = re.findall(r"_target_: *[\"']?([\w.]+)", file.read_text(encoding="utf-8"))
+    text = "\n".join(each.read_text(encoding="utf-8") for each in _with_bases(file))
+    targets = re.findall(r"_target_: *[\"']?([\w.]+)", text)
     modules: set[Path] = set()
     waiting = {target.rpartition(".")[0] for target in targets}
     while waiting:
@@ -49,7 +53,28 @@ def _own(file: Path, project: Path) -> str | None:
         if found is not None and found not in modules:
             modules.add(found)
             waiting |= _imported_by(found, project)
+            # Python runs the __init__.py of each package that holds a module.
+            parts = found.relative_to(project).parts[:-1]
+            waiting |= {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
     return _digest(project, modules) if modules else None
+
+
+def _with_bases(file: Path) -> list[Path]:
+    """Return a file and, by its ``defaults``, those of its group that it goes on from."""
+    found: list[Path] = []
+    waiting = [file]
+    while waiting:
+        each = waiting.pop()
+        if each in found or not each.is_file():
+            continue
+        found.append(each)
+        try:
+            loaded = yaml.safe_load(each.read_text(encoding="utf-8"))
+        except yaml.YAMLError:  # which the stage that reads it will say
+            continue
+        bases = (loaded.get("defaults") if isinstance(loaded, dict) else None) or ()
+        waiting += [file.with_name(f"{base}.yaml") for base in bases if isinstance(base, str)]
+    return found
 
 
 def _file_of(module: str, project: Path) -> Path | None:
@@ -57,7 +82,7 @@ def _file_of(module: str, project: Path) -> Path | None:
     parts = module.split(".")
     while parts and parts[0]:
         place = project.joinpath(*parts)
-        for file in (place.with_suffix(".py"), place / "__init__.py"):
+        for file in (place / "__init__.py", place.with_suffix(".py")):
             if file.is_file():
                 return file
         parts.pop()
@@ -74,7 +99,12 @@ def _imported_by(file: Path, project: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = file.parents[node.level - 1].relative_to(project).parts if node.level else ()
+            try:
+                above = (
+                    file.parents[node.level - 1].relative_to(project).parts if node.level else ()
+                )
+            except (ValueError, IndexError):  # above the project, which Python refuses too
+                continue
             base = [*above, node.module] if node.module else above
             names |= {".".join([*base, alias.name]) for alias in node.names}
     return names

@@ -95,14 +95,16 @@ def test_an_own_class_counts_with_what_it_imports(tmp_path) -> None:
         "parts/net.py": "import torch\nfrom . import blocks\nfrom .deep.layer import Layer\n",
         "parts/blocks.py": "",
         "parts/deep/layer.py": "def f():\n    import helpers.more\n",
-        "helpers.py": "",
+        "helpers.py": "from ..above import it\nfrom ...........far import it\n",
         "unused.py": "",
     }
     for path, text in files.items():
         (tmp_path / path).write_text(text)
+    (tmp_path / "conf/model/going_on.yaml").write_text("defaults:\n- mine\n- _self_\nwidth: 1\n")
     before = own_digests(tmp_path)["model"]
+    assert before["going_on"] == before["mine"]
     assert before["ours"] is None
-    for path in files.keys() - {"parts/__init__.py"}:
+    for path in files:
         (tmp_path / path).write_text(files[path] + "# changed\n")
         same = own_digests(tmp_path)["model"] == before
         assert same == (path == "unused.py"), path
