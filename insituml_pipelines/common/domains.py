@@ -49,6 +49,7 @@ DOMAINS: dict[str, Domain] = {
             *("memory_size", "replay_size", "reference_size", "candidates", "capacity_bytes"),
             *(
                 "total_tasks",
+                "rounds",
                 "patience",
                 "max_epochs",
                 "fewest_epochs",
@@ -64,7 +65,7 @@ DOMAINS: dict[str, Domain] = {
         ),
         COUNT,
     ),
-    **dict.fromkeys(("condition_size", "decays"), COUNT_OR_0),
+    "condition_size": COUNT_OR_0,
     "seed": SEED,
     **dict.fromkeys(
         (
@@ -81,7 +82,7 @@ DOMAINS: dict[str, Domain] = {
         ),
         AT_LEAST_0,
     ),
-    **dict.fromkeys(("threshold", "largest_share"), SHARE),
+    **dict.fromkeys(("threshold", "largest_share", "anneal_share"), SHARE),
     "gamma": RATE,
     **dict.fromkeys(("betas", "momentum", "decay", "min_improvement"), BELOW_1),
     **dict.fromkeys(("origin", "window_velocity", "focus"), FINITE),

@@ -74,6 +74,9 @@ class _Reader:
         for key, value in tree.value:
             name = f"{prefix}{key.value}"
             above = self.block_above(key.start_mark.line)
+            if isinstance(value, yaml.ScalarNode) and value.style in ("|", ">"):
+                yield Option(name, self.source(value), _joined(above, self.comment_of_block(value)))
+                continue
             if isinstance(value, yaml.ScalarNode) or value.flow_style:
                 end = value.end_mark.line
                 behind = self.comment_of(end, value.end_mark.column)
@@ -93,6 +96,8 @@ class _Reader:
         if isinstance(node, yaml.MappingNode) and not node.flow_style:
             pairs = (f"{self.source(key)}: {self.source(value)}" for key, value in node.value)
             return f"{{{', '.join(pairs)}}}"
+        if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+            return " ".join(node.value.split())
         return " ".join(self.text[node.start_mark.index : node.end_mark.index].split())
 
     def comment_of(self, line: int, column: int) -> str:
@@ -100,6 +105,12 @@ class _Reader:
         self.taken = line
         behind = self.lines[line][column:].partition("#")[2].strip()
         return f"{behind} {self.block_below(line)}".rstrip() if behind else ""
+
+    def comment_of_block(self, value: yaml.ScalarNode) -> str:
+        """Return the comment behind the ``>`` or ``|`` of a text, whose own lines have none."""
+        start, end = value.start_mark, value.end_mark
+        self.taken = end.line if end.column else end.line - 1  # it ends where the next line begins
+        return self.lines[start.line][start.column :].partition("#")[2].strip()
 
     def block_below(self, line: int) -> str:
         """Return the comment lines right below a line."""

@@ -76,3 +76,17 @@ def test_values_are_those_of_the_file_and_no_comment_is_lost(path) -> None:
 
 def _key(node: dict, part: str) -> object:
     return next(key for key in node if str(key) == part)
+
+
+@pytest.mark.parametrize("mark", [">-", "|"])
+@pytest.mark.parametrize("end", ["", "\n", "\n# Above it.\nlast: 1 # behind it\n"])
+def test_a_text_of_many_lines_has_the_comment_beside_its_key(mark, end, tmp_path) -> None:
+    text = f"first: 1\n# Above.\ntext: {mark} # beside it\n  some # words\n  # and more{end}"
+    (tmp_path / "file.yaml").write_text(text)
+    options = read_options(tmp_path / "file.yaml").options
+    expected = [
+        Option("first", "1", ""),
+        Option("text", "some # words # and more", "Above.; beside it"),
+    ]
+    expected += [Option("last", "1", "Above it.; behind it")] if "last" in end else []
+    assert list(options) == expected
