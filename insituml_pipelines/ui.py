@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from insituml_pipelines.common import log
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.project_folder import configuration
 from insituml_pipelines.repro import environment
 
 DESCRIPTION = """Browse runs in the MLflow UI, on this machine only; Ctrl-C ends it.
@@ -40,7 +42,9 @@ def command_for(arguments: Sequence[str]) -> list[str]:
         case [first, *_]:
             raise UserError(f"{first!r} is nothing that `insituml ui` takes; it takes --port PORT")
     if not Path(DATABASE).is_file():
-        raise UserError(f"{Path.cwd()} has no {DATABASE} yet; run `insituml repro` first")
+        raise UserError(
+            _elsewhere() or f"{Path.cwd()} has no {DATABASE} yet; run `insituml repro` first"
+        )
     tables = run_tables(Path(DATABASE), int(port))
     for name, address in tables.items():
         log.say(f"{name}: {address}")
@@ -48,6 +52,34 @@ def command_for(arguments: Sequence[str]) -> list[str]:
     # One worker: each takes seconds to start, and there is one reader.
     store = ["--backend-store-uri", f"sqlite:///{DATABASE}", "--workers", "1"]
     return [sys.executable, "-m", "mlflow", "ui", *store, "--host", HOST, "--port", port]
+
+
+def _elsewhere() -> str:
+    """Say where runs are recorded, where that is not here; empty: it is here."""
+    from insituml_pipelines.tracking.address import VARIABLE, address_of
+
+    own = _uri_of_project()
+    if own is None and not os.environ.get(VARIABLE):
+        return ""
+    try:
+        address = address_of(DATABASE, own)
+    except ValueError as error:
+        return str(error)
+    named = VARIABLE if own is None else "tracking.uri"
+    where = f"runs are recorded in {address.beside if address.is_file else address.label} ({named})"
+    if urlsplit(address.uri).scheme in ("http", "https"):
+        return f"{where}; open that address in a browser"
+    return f"{where}; serve them by mlflow ui --host {HOST} --backend-store-uri with its address"
+
+
+def _uri_of_project() -> str | None:
+    """Return ``tracking.uri`` as conf/ has it; what a command line said is not known."""
+    import yaml
+
+    file = configuration() / "tracking/mlflow.yaml"
+    loaded = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    uri = loaded.get("uri") if isinstance(loaded, dict) else None
+    return None if uri is None else str(uri)
 
 
 def run_tables(database: Path, port: int) -> dict[str, str]:

@@ -42,3 +42,30 @@ def test_what_cannot_be_shown_is_one_line(tmp_path, monkeypatch, capsys) -> None
         made.commit()
     with pytest.raises(UserError, match=r"mlflow\.db holds no runs yet"):
         ui.command_for([])
+
+
+@pytest.mark.parametrize(
+    "address, said",
+    [
+        ("http://somewhere:5000", r"in http://somewhere:5000 \(MLFLOW_.*\); open that address"),
+        ("postgresql://me:secret@somewhere/runs", "serve them by mlflow ui .*--backend-store-uri"),
+        ("sqlite:///others.db", r"recorded in \S+/others\.db \(MLFLOW_TRACKING_URI\); serve them"),
+        ("nowhere", "MLFLOW_TRACKING_URI is 'nowhere'; expected the address"),
+    ],
+)
+def test_where_runs_are_elsewhere_that_is_said(address, said, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(UserError, match=said) as refused:
+        ui.command_for([])
+    assert "secret" not in str(refused.value)
+
+
+def test_the_address_of_the_project_counts_first(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".insituml.json").touch()
+    (tmp_path / "conf/tracking").mkdir(parents=True)
+    (tmp_path / "conf/tracking/mlflow.yaml").write_text("uri: http://here:1\n")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:2")
+    with pytest.raises(UserError, match=r"in http://here:1 \(tracking\.uri\)"):
+        ui.command_for([])
