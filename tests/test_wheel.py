@@ -25,9 +25,10 @@ import yaml
 from insituml.version import __version__
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("insituml", "insituml_pipelines", "pipelines", "conf", ".dvc/plots")
+SOURCES = ("insituml", "insituml_pipelines", "pipelines", "conf", ".dvc/plots", ".github")
 FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "dvc.yaml")
 FILES += (".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "constraints.txt")
+FILES += ("mkdocs.yml", ".pre-commit-config.yaml")
 BUILD = """
 from setuptools import build_meta
 build_meta.build_sdist({folder!r})
@@ -135,7 +136,8 @@ def test_an_sdist_holds_what_the_wheel_is_built_of(built) -> None:
     with tarfile.open(file) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"setup.py", "pyproject.toml", "dvc.yaml", ".dvc/config", "constraints.txt"} <= names
-    for part in ("conf", ".dvc/plots", "insituml_pipelines/project/files"):
+    assert {"mkdocs.yml", ".pre-commit-config.yaml"} <= names
+    for part in ("conf", ".dvc/plots", ".github", "insituml_pipelines/project/files"):
         assert {path for path in of_clone(part) if "__pycache__" not in path} <= names
 
 
