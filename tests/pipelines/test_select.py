@@ -57,6 +57,7 @@ def test_the_command_writes_what_the_experiment_composes_to(
     file, tools, tmp_path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(module, "CONF", tmp_path)
+    monkeypatch.chdir(tmp_path)
     main(tools.invoke(tmp_path, SECTIONS, "experiment=toy8"))
     found = yaml.safe_load(file.read_text())
     assert found["experiment"] == found["data"] == "toy8"
@@ -69,6 +70,7 @@ def test_values_are_refused_since_dvc_would_not_see_them(
     file, tools, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(module, "CONF", tmp_path)
+    monkeypatch.chdir(tmp_path)
     before = file.read_text()
     for overrides in (["experiment=pic", "data.path=x"], ["experiment=toy8", "training.epochs=3"]):
         with pytest.raises(UserError, match=r"(data\.path|training\.epochs) is a value"):
@@ -110,5 +112,6 @@ def test_a_baseline_that_cannot_be_compared_is_left_out_until_it_can(file: Path)
 def test_the_command_says_what_it_leaves_out(file, tools, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(module, "incomparable", lambda target: [target.rpartition(".")[2]])
     monkeypatch.setattr(module, "CONF", tmp_path)
+    monkeypatch.chdir(tmp_path)
     main(tools.invoke(tmp_path, SECTIONS, "experiment=toy8_flow"))
     assert "without ConditionalFlow, which reconstructs" in capsys.readouterr().out
