@@ -125,8 +125,12 @@ def _say(file: Path) -> None:
 def main(call: Invocation) -> None:
     """Write the page about the working folder, and record it."""
     from insituml_pipelines.reporting.results_folder import ResultsFolder
+    from insituml_pipelines.reporting.sweep_folder import is_sweep
     from insituml_pipelines.tracking.opening import open_tracker
 
+    if is_sweep(call.root):  # its table is recorded with its parent run; it compares no methods
+        _say(write_report([call.root], call.output / FILE))
+        return
     tracker = open_tracker(call.section("tracking"))
     file = write_report([call.root], call.output / FILE)
     with TemporaryDirectory() as place:

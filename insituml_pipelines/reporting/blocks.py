@@ -27,6 +27,13 @@ class Cell:
     value: float | None = None
     strong: bool = False
 
+    @property
+    def sort_key(self) -> str:
+        """The value as JavaScript reads it; empty for a text."""
+        if self.value is None:
+            return ""
+        return repr(float(self.value)).replace("inf", "Infinity").replace("nan", "NaN")
+
 
 @dataclass(frozen=True)
 class Table:

@@ -10,7 +10,7 @@ from insituml_pipelines.reporting.blocks import Cell, Table
 _PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BYTES = {"B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40}
 UNITS = _PREFIXES | _BYTES
-_NUMBER = re.compile(r"(?:< )?([+-]?(?:\d+(?:\.\d+)?(?:e-?\d+)?|∞))(?: (?:±|to) .*| (\w+))?")
+_NUMBER = re.compile(r"(?:< )?([+-]?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|∞))(?: (?:±|to) .*| (\w+))?")
 
 
 def number_of(text: str) -> float | None:

@@ -6,10 +6,10 @@
     return "sort" in cell.dataset ? Number(cell.dataset.sort) : cell.textContent.trim();
   };
   const compare = (a, b) => {
-    if (typeof a === "number" && typeof b === "number") return a - b;
+    if (typeof a === "number" && typeof b === "number") return (a > b) - (a < b); // of infinite ones, too
     return String(a).localeCompare(String(b), "en", { numeric: true });
   };
-  const known = (value, numeric) => (numeric ? typeof value === "number" : value !== "–");
+  const known = (value, numeric) => (numeric ? typeof value === "number" && value === value : value !== "–");
   for (const table of document.querySelectorAll("table")) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {

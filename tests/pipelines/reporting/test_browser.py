@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from insituml_pipelines.report import write_report
+from insituml_pipelines.reporting.blocks import Cell, Page, Section, Table
+from insituml_pipelines.reporting.render import render
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 OPTIONS = (
@@ -86,6 +89,20 @@ def test_tables_are_sorted_by_mouse_and_by_keyboard(opened) -> None:
     opened.page.keyboard.press("Enter")  # by name: E, j, n
     assert opened.column(board) == ["EWC", "joint converged", "naive"]
     assert head.get_attribute("aria-sort") == "none"
+
+
+def test_a_method_that_diverged_is_sorted_behind_the_others(browser, tmp_path) -> None:
+    errors = {"a": math.inf, "b": 0.3, "c": -math.inf, "d": math.inf, "e": 0.1}
+    rows = [[Cell(name), Cell(str(value), value)] for name, value in errors.items()]
+    table = Table("T", ["method", "error"], rows)
+    file = tmp_path / "page.html"
+    file.write_text(render(Page("x", [], [], [Section("t", "T", [table])])))
+    shown = Opened(browser, file)
+    button = shown.page.get_by_role("button", name="error")
+    for expected in ("cebad", "adbec"):
+        button.click()
+        assert "".join(shown.column("#t")) == expected
+    shown.page.close()
 
 
 def test_the_reader_chooses_light_or_dark(opened) -> None:

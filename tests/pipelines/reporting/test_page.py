@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,7 @@ import pytest
 
 from insituml_pipelines import report
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.reporting.blocks import Cell, Page, Section
 from insituml_pipelines.reporting.markdown_table import number_of, table_of
 from insituml_pipelines.reporting.one_folder import page_of
 from insituml_pipelines.reporting.render import render
@@ -31,6 +33,7 @@ from insituml_pipelines.tracking.base import Tracker
         ("1.5 MiB", 1.5 * 1024**2),
         ("0 B", 0.0),
         ("8.4 k", 8400.0),
+        ("1.234e+04", 12340.0),
         ("1.65 T", 1.65e12),
         ("< 0.001", 0.001),
         ("∞", math.inf),
@@ -57,6 +60,17 @@ def test_a_markdown_table_keeps_what_stands_out_and_its_caption() -> None:
     assert [table.is_numeric(c) for c in range(3)] == [False, True, False]
     assert table.caption == "Said."
     assert table_of("Only one method.", "T") is None
+
+
+def test_infinite_values_are_written_as_javascript_reads_them() -> None:
+    """A method that diverged is sorted last; elsewhere numbers are as exact as they were."""
+    values = [0.1, math.inf, -math.inf, 1e-300, math.nan, None]
+    keys = [Cell("x", value).sort_key for value in values]
+    assert keys == ["0.1", "Infinity", "-Infinity", "1e-300", "NaN", ""]
+    table = table_of("| m | e |\n|:--|--:|\n| a | ∞ |\n| b | 0.5 |\n", "T")
+    assert table is not None
+    text = render(Page("x", [], [], [Section("t", "T", [table])]))
+    assert re.findall('data-sort="(.*?)"', text) == ["Infinity", "0.5"]
 
 
 def test_seeds_lie_on_one_scale_from_the_lowest_to_the_highest_error() -> None:
@@ -206,3 +220,13 @@ def test_the_page_of_the_working_folder_is_recorded_with_its_comparison(
     report.main(tools.invoke(tmp_path, report.SECTIONS, "experiment=toy8", "data=toy8"))
     assert Heard.folders == [["report", "report.html"]]
     assert Heard.setups == [ResultsFolder(tmp_path).summaries["ewc"].identity.setup]
+
+
+def test_the_page_of_a_sweep_in_the_working_folder_is_written_alone(
+    tools, tmp_path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "sweep.md").write_text("| lr | e |\n|---|---|\n| 0.1 | **0.5** |\n")
+    monkeypatch.setattr("insituml_pipelines.tracking.opening.open_tracker", None)
+    report.main(tools.invoke(tmp_path, report.SECTIONS, "experiment=toy8", "data=toy8"))
+    assert "lr = 0.1" in (tmp_path / "report.html").read_text()
+    assert "report.html" in capsys.readouterr().out
