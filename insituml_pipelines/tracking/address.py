@@ -41,6 +41,11 @@ class Address:
     beside: Path
     is_file: bool
 
+    def without_password(self, text: str) -> str:
+        """Return a message of others, which may name the whole address, without the password."""
+        given = self.uri.partition("://")[2].rpartition("@")[0]
+        return text.replace(f"{given}@", "") if given else text
+
     def check_reachable(self) -> None:
         """Try whether a server listens.
 
@@ -114,6 +119,10 @@ def _scheme(uri: str) -> str:
 
 
 def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    place = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{place}{parts.path}" if parts.scheme and place else uri.split("?")[0]
+    """Return an address without user, password and options, also one that is none."""
+    scheme, there, rest = uri.partition("://") if "://" in uri else ("", "", uri)
+    plain = re.split(r"[?#]", rest)[0]
+    place = plain.rpartition("@")[2]
+    if plain == place and "@" in rest:  # a password with ? or # in it, written as it is
+        place = re.sub(r"^([^/:\[]*):(?!\d+(/|$)).*", r"\1", place)
+    return f"{scheme}{there}{place}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
@@ -10,6 +12,8 @@ from typing import Any
 
 from insituml_pipelines.runs.identity import Identity
 
+LONGEST_NAME = 120
+"""Characters of a folder's name; what is longer ends in a digest."""
 FILES, TRANSIT = "files", "transit"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Opens an experiment on its runs; MLflow would look for traces of language models."""
@@ -41,6 +45,16 @@ def child_name(identity: Identity, facts: Mapping[str, Any]) -> str:
     return " ".join([identity.method_name, *said, f"seed {identity.seed}"])
 
 
+def job_name(identity: Identity, sweep: Mapping[str, Any]) -> str:
+    """Return the name of a job's folder, such as ``transit.memory=4,last_seed=2``."""
+    said = {**sweep["varied"], "last_seed": identity.seed}  # seeds are not among what is varied
+    full = ",".join(f"{key}={value}" for key, value in said.items())
+    plain = re.sub(r"[^\w.=,+-]", "_", full)
+    if plain == full and len(full) <= LONGEST_NAME:
+        return full
+    return f"{plain[:LONGEST_NAME]}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+
+
 def shared_tags(identity: Identity, facts: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags that a parent and its children have in common."""
     data, code = facts.get("data", {}), facts.get("code", {})
@@ -54,7 +68,7 @@ def shared_tags(identity: Identity, facts: Mapping[str, Any]) -> dict[str, str]:
         "mlflow.source.git.commit": code.get("git_commit", ""),
         "mlflow.source.name": "insituml stream" if in_transit(identity) else "insituml train",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": _user(),
+        "mlflow.user": user(),
     }
     return {key: value for key, value in tags.items() if value}
 
@@ -98,7 +112,8 @@ def _model(identity: Identity) -> str:
     return str(identity.model.get("_target_", "model")).rpartition(".")[2]
 
 
-def _user() -> str:
+def user() -> str:
+    """Return who records; empty for a process without an account."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a process without an account, as in a container

@@ -18,18 +18,17 @@ from typing import TYPE_CHECKING, Any
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.git_state import git_state
 from insituml_pipelines.common.log import say
-from insituml_pipelines.runs.identity import Identity
+from insituml_pipelines.runs.identity import Identity, fingerprint
+from insituml_pipelines.tracking import labels
 from insituml_pipelines.tracking.address import address_of
 from insituml_pipelines.tracking.base import SweepJob, Tracker
-from insituml_pipelines.tracking.model_folder import FOLDER, ModelError, write_model
-from insituml_pipelines.tracking.pending import Pending
+from insituml_pipelines.tracking.last_state import UNREADABLE, facts_of, last_state
+from insituml_pipelines.tracking.pending import Kept, Pending
 from insituml_pipelines.tracking.recorder import Recorder, now
 from insituml_pipelines.tracking.store import StoreError
 from insituml_pipelines.tracking.system_metrics import SystemMetrics
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from insituml_pipelines.runs.run import Run
 
 
@@ -89,24 +88,27 @@ class MlflowTracker(Tracker):
         self._system = SystemMetrics(self.address.uri, system_metrics) if system_metrics else None
         self._sweep: dict[str, Any] | None = None
         self._broken_off: set[str] = set()
+        self._refused: set[Path] = set()  # kept records that the store does not take
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._failed = self._opened = False
         self._away_until = 0.0
 
     def in_sweep(self, job: SweepJob) -> None:
-        self._sweep = asdict(job)
+        self._sweep = _sweep_of(job)
 
     def swept(self, job: SweepJob, files: Sequence[Path]) -> None:
         with TemporaryDirectory(prefix="insituml-sweep-") as folder:
             for file in files:
                 shutil.copy2(file, folder)
-            self._submit(self._record, "sweep", {"sweep": asdict(job)}, Path(folder))
+            self._submit(self._record, "sweep", {"sweep": _sweep_of(job)}, Path(folder))
             self.close()
 
     @contextmanager
     def training(self, runs: Sequence[Run]) -> Iterator[None]:
-        for run in runs:
-            self._later(self._start, self._facts(run))
+        # Now: other data may lie in data/tasks when the runs end.
+        facts = [self._facts(run) for run in runs]
+        for known in facts:
+            self._later(self._start, known)
         status = "FAILED"
         try:
             yield
@@ -117,9 +119,9 @@ class MlflowTracker(Tracker):
         finally:
             if self._system is not None:
                 self._submit(self._system.stop)
-            for run in runs:
+            for run, known in zip(runs, facts, strict=True):
                 broken = run.recipe.name in self._broken_off
-                self._submit(self._end_run, run, "FAILED" if broken else status)
+                self._submit(self._end_run, run, known, "FAILED" if broken else status)
             self.close()
 
     def losses(self, run: Run, first_step: int, losses: Sequence[float]) -> None:
@@ -150,7 +152,7 @@ class MlflowTracker(Tracker):
         return git_state(Path.cwd())
 
     def _facts(self, run: Run) -> dict[str, Any]:
-        return {**_facts(run), "code": self._code, "sweep": self._sweep}
+        return {**facts_of(run), "code": self._code, "sweep": self._sweep}
 
     # Everything below runs on the one thread.
 
@@ -167,42 +169,54 @@ class MlflowTracker(Tracker):
             print(f"tracking: a record of {kind} is lost: {error}", file=sys.stderr)
 
     def _write_pending(self) -> None:
-        """Record what earlier commands could not."""
+        """Record what earlier commands could not; what the store refuses stays where it is."""
         with self._recorder.lock:
-            count = 0
-            for name, kind, values, files in self._pending.records():
-                self._recorder.write(kind, values, files, name)
-                count += 1
+            count = sum(self._write_kept(record) for record in self._pending.records())
         if count:
             say(f"tracking: {count} records that were kept are in {self.address.label} now")
+
+    def _write_kept(self, record: Kept) -> bool:
+        """Return whether a record was recorded, and is deleted; say once why not.
+
+        Raises
+        ------
+        Exception
+            If it is not the record: nothing is taken now.
+        """
+        from mlflow.exceptions import MlflowException
+
+        if record.place in self._refused:
+            return False
+        try:
+            self._recorder.write(record.kind, record.values, record.files, record.place.name)
+        except (MlflowException, StoreError, AttributeError, *UNREADABLE) as error:
+            self._recorder.check_answers()
+            self._refused.add(record.place)
+            print(
+                f"tracking: the {record.kind} kept in {record.place} cannot be recorded "
+                f"({self._reason(error)}) and stays there; delete that folder to give it up",
+                file=sys.stderr,
+            )
+            return False
+        self._pending.done(record)
+        return True
 
     def _start(self, facts: dict[str, Any]) -> None:
         child = self._recorder.start(facts)
         if self._system is not None:
             self._system.watch(child)
 
-    def _end_run(self, run: Run, status: str) -> None:
-        """Record the end of a run with all its losses, or keep both for later."""
-        from insituml.checkpoint_file import read_checkpoint_file
+    def _end_run(self, run: Run, facts: dict[str, Any], status: str) -> None:
+        """Record the end of a run with all its losses, or keep both for later.
 
-        values = {**self._facts(run), "status": status, "losses": []}
-        last = _last_checkpoint(run) if status == "FINISHED" else None
-        if last is None:
-            self._record("run", values)
-            return
-        values["losses"] = read_checkpoint_file(last).metadata["loss_history"]
+        That is done whatever becomes of its model.
+        """
+        values = {**facts, "status": status, "losses": []}
         with TemporaryDirectory(prefix="insituml-model-") as folder:
-            made = Path(folder) / FOLDER
-            made.mkdir()
-            try:
-                write_model(made, last, _sample(run))
-            except ModelError as error:
-                print(
-                    f"tracking: {run.recipe.name} is kept as a checkpoint, which MLflow cannot "
-                    f"call as a model: {' '.join(str(error).split())[:300]}",
-                    file=sys.stderr,
-                )
-            self._record("run", values, made)
+            model = None
+            if status == "FINISHED":
+                values["losses"], model = last_state(run, Path(folder))
+            self._record("run", values, model)
 
     def _later(self, call: Callable[..., None], *arguments: Any) -> None:
         """Do what the end of the run does again, where it fails."""
@@ -238,48 +252,24 @@ class MlflowTracker(Tracker):
         """Say once why tracking fails; results on disk do not depend on it."""
         if not self._failed:
             self._failed = True
-            known = isinstance(error, StoreError)
-            reason = " ".join(str(error if known else f"{type(error).__name__}: {error}").split())
             print(
-                f"tracking: {self.address.label} cannot be written ({reason[:300]}); the results "
-                f"on disk are complete, and what was to be recorded is kept in "
+                f"tracking: {self.address.label} cannot be written ({self._reason(error)}); the "
+                f"results on disk are complete, and what was to be recorded is kept in "
                 f"{self.database.name}.pending until a later command can. tracking=none switches "
                 "it off.",
                 file=sys.stderr,
             )
 
-
-def _facts(run: Run) -> dict[str, Any]:
-    """Return what is recorded of a run before it begins, plain values."""
-    from insituml_pipelines.common.task_files import read_tasks
-
-    files = read_tasks(run.tasks)
-    manifest = files.manifest
-    return {
-        "name": run.recipe.name,
-        "identity": asdict(run.recipe.identity()),
-        "experiment": run.recipe.experiment or manifest.name,
-        "data": {
-            "name": manifest.title,
-            "digest": manifest.fingerprint[:16],
-            "folder": files.folder.name,
-            "profile": {
-                t.name: {"train": t.train, "test": t.test, "validation": t.validation}
-                for t in manifest.tasks
-            },
-        },
-    }
+    def _reason(self, error: BaseException) -> str:
+        """Return in a line what an error says."""
+        known = isinstance(error, StoreError)
+        text = " ".join(str(error if known else f"{type(error).__name__}: {error}").split())
+        return self.address.without_password(text)[:300]
 
 
-def _last_checkpoint(run: Run) -> Path | None:
-    """Return what is kept of a run beside its numbers: its last checkpoint, which holds all."""
-    done = run.finished_tasks()
-    return run.checkpoint(done - 1) if done else None
+def _sweep_of(job: SweepJob) -> dict[str, Any]:
+    """Return a job and what tells its sweep from one of that name in another folder.
 
-
-def _sample(run: Run) -> np.ndarray | None:
-    """Return a sample that was trained on; None where they are gone, as in transit."""
-    from insituml_pipelines.common.task_files import read_tasks
-
-    files = read_tasks(run.tasks)
-    return None if files.manifest.in_transit else files.array(0, "train_inputs")[0]
+    Without the machine's name: jobs may run on several that share the folder.
+    """
+    return {**asdict(job), "place": fingerprint([labels.user(), str(Path.cwd())])}

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,24 @@ from insituml.atomic_file import write_json
 from insituml_pipelines.common.output import new_folder, remove
 
 RECORD, FILES = "record.json", "files"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A record that waits.
+
+    Parameters
+    ----------
+    place
+        Its folder.
+    kind, values, files
+        As they were kept.
+    """
+
+    place: Path
+    kind: str
+    values: dict[str, Any]
+    files: Path | None
 
 
 class Pending:
@@ -52,8 +71,8 @@ class Pending:
             return folder
         raise PermissionError(f"neither {' nor '.join(map(str, self.folders))} can be written")
 
-    def records(self) -> Iterator[tuple[str, str, dict[str, Any], Path | None]]:
-        """Yield name, kind, values and files of each record; it is deleted when the next is asked.
+    def records(self) -> Iterator[Kept]:
+        """Yield each record; it stays until :meth:`done` deletes it.
 
         What is damaged is left out, and stays.
         """
@@ -64,7 +83,11 @@ class Pending:
                     kind, values = content["kind"], content["values"]
                 except (OSError, ValueError, KeyError, TypeError):
                     continue
-                yield place.name, kind, values, next((place / FILES).glob("*"), None)
-                remove(place)
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+                yield Kept(place, kind, values, next((place / FILES).glob("*"), None))
+
+    def done(self, record: Kept) -> None:
+        """Delete a record that was recorded, and the folder with the last of them."""
+        remove(record.place)
+        folder = record.place.parent
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -2,26 +2,26 @@
 
 One parent run holds everything trained on the same data with the same model, optimizer and
 training settings, or all jobs of a sweep; below it stands one child run for each method and seed.
-Results on disk carry no run ids: runs are found again by tags made of fingerprints.
+Runs are found again by tags made of fingerprints.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.runs.identity import Identity
-from insituml_pipelines.tracking import labels
+from insituml_pipelines.tracking import keys, labels
 from insituml_pipelines.tracking.address import Address
+from insituml_pipelines.tracking.comparison_files import log_files
+from insituml_pipelines.tracking.keys import KEPT, PARENT, RUN
 from insituml_pipelines.tracking.model_folder import FOLDER
 from insituml_pipelines.tracking.registry import register
-from insituml_pipelines.tracking.store import StoreError, open_remote, open_store
+from insituml_pipelines.tracking.store import StoreError, check_store, open_remote, open_store
 from insituml_pipelines.tracking.values import dataset_of, flat
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BATCH, PARAMS = 1000, 100  # metrics and parameters in one request, the most that MLflow takes
-SETUP, RUN, KEPT = "insituml.setup", "insituml.run", "insituml.kept"
-SWEEP = "insituml.sweep"
-PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 """What MLflow shows of a run as its description, in Markdown."""
 LEADERBOARD = "leaderboard.md"
@@ -87,6 +84,13 @@ class Recorder:
         """
         self.address.check_reachable()
         self.experiment_id()
+
+    def check_answers(self) -> None:
+        """See whether the store takes anything now; what is raised says why not."""
+        self.address.check_reachable()
+        if self.address.is_file:
+            check_store(self.address.beside)
+        self.client.search_experiments(max_results=1)
 
     def experiment_id(self, name: str | None = None) -> str:
         """Return the id of an experiment, which is made where there is none."""
@@ -204,10 +208,11 @@ class Recorder:
     def _log_evaluation(self, values: dict[str, Any]) -> None:
         identity = Identity(**values["identity"])
         place, key = self._place(identity), {RUN: identity.fingerprint}
-        if sweep := values.get("sweep"):
-            parent = self._find(place, {SWEEP: sweep["name"]})
-            key |= {PARENT: parent} if parent else {}
-        child = self._find(place, key)
+        sweep = values.get("sweep")
+        parent = self._find(place, keys.of_parent(identity, sweep))
+        child = self._find(place, {**key, PARENT: parent}) if parent else None
+        if child is None and not (sweep and parent):
+            child = self._find(place, key)
         if child is None:
             print(
                 f"tracking: no run of {identity.method_name} seed {identity.seed} in "
@@ -219,14 +224,12 @@ class Recorder:
         self._log_metrics(child, named)
 
     def _log_comparison(self, values: dict[str, Any], folder: Path) -> None:
-        parent = self._parent(Identity(**values["identity"]), values)
+        identity, sweep = Identity(**values["identity"]), values.get("sweep")
+        parent = self._parent(identity, values)
+        below = Path("jobs", labels.job_name(identity, sweep)) if sweep else Path()
         methods = {name.rpartition(".")[2] for name in values["numbers"]}
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            place = file.relative_to(folder)
-            if file.suffix == ".png" and place.parent == Path():
-                place = Path(labels.figure_place(place, methods))
-            self._log_file(parent, file, Path(folder.name) / place)
-        if (folder / LEADERBOARD).is_file():
+        log_files(self.client, parent, folder, below / folder.name, methods)
+        if (folder / LEADERBOARD).is_file() and not sweep:  # its note is the table of all jobs
             text = (folder / LEADERBOARD).read_text()
             self.client.set_tag(parent, NOTE, text[:LONGEST])
         self.client.set_terminated(parent)
@@ -235,26 +238,16 @@ class Recorder:
         names = (self.experiment, f"{self.experiment} in transit")
         there = [found for name in names if (found := self.client.get_experiment_by_name(name))]
         for experiment in there:
-            if parent := self._find(experiment.experiment_id, {SWEEP: sweep["name"]}):
+            for parent in self._find_all(experiment.experiment_id, keys.of_sweep(sweep)):
                 self.client.log_artifacts(parent, str(folder), "sweep")
                 for table in folder.glob("*.md"):
                     self.client.set_tag(parent, NOTE, table.read_text()[:LONGEST])
                 self.client.set_terminated(parent)
 
-    def _log_file(self, run_id: str, file: Path, place: Path) -> None:
-        """Record a file under a name of its own."""
-        if file.name == place.name:
-            self.client.log_artifact(run_id, str(file), place.parent.as_posix())
-            return
-        with TemporaryDirectory() as folder:
-            named = Path(shutil.copy2(file, Path(folder) / place.name))
-            self.client.log_artifact(run_id, str(named), place.parent.as_posix())
-
     def _parent(self, identity: Identity, facts: Mapping[str, Any]) -> str:
         """Find or make the parent run of comparable runs, or of a sweep."""
         sweep = facts.get("sweep")
-        key = {SWEEP: sweep["name"]} if sweep else {SETUP: identity.setup}
-        place = self._place(identity)
+        key, place = keys.of_parent(identity, sweep), self._place(identity)
         tags = {**labels.shared_tags(identity, facts), **key}
         with self.lock:
             parent = self._find(place, key)
@@ -270,12 +263,18 @@ class Recorder:
 
     def _find(self, experiment: str, tags: dict[str, str], condition: str = "") -> str | None:
         """Return the id of the newest run with these tags."""
+        return next(iter(self._find_all(experiment, tags, condition, at_most=1)), None)
+
+    def _find_all(
+        self, experiment: str, tags: dict[str, str], condition: str = "", at_most: int = 1000
+    ) -> list[str]:
+        """Return the ids of the runs with these tags, the newest first."""
         clauses = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
         query = " and ".join([*clauses, *([condition] if condition else [])])
         runs = self.client.search_runs(
-            [experiment], query, max_results=1, order_by=["attributes.start_time DESC"]
+            [experiment], query, max_results=at_most, order_by=["attributes.start_time DESC"]
         )
-        return runs[0].info.run_id if runs else None
+        return [run.info.run_id for run in runs]
 
     def _log_params(self, run_id: str, params: dict[str, Any]) -> None:
         from mlflow.entities import Param

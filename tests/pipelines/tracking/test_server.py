@@ -138,6 +138,11 @@ def test_a_server_that_comes_and_goes_gets_all_of_it_once(
     [
         ("http://me:secret@host:5000/x", "http://host:5000/x", "mlflow_host_5000_x"),
         ("postgresql+psycopg2://me:p@db/runs", "postgresql+psycopg2://db/runs", "mlflow_db_runs"),
+        (
+            "postgresql://me:secret@/runs?host=/var/run/postgresql",
+            "postgresql:///runs",
+            "mlflow_runs",
+        ),
         ("sqlite:////tmp/a.db", "a.db", "a.db"),
     ],
 )
@@ -145,6 +150,23 @@ def test_addresses_are_named_without_passwords(uri, label, beside) -> None:
     found = address_of("mlflow.db", uri)
     assert (found.label, found.beside.name) == (label, beside)
     assert found.is_file == uri.startswith("sqlite")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["me:secret@host", "http://me:sec/ret@host", "http://me:sec?ret@host", "ftp://me:secret@"],
+)
+def test_what_is_refused_shows_no_password(uri) -> None:
+    with pytest.raises(ValueError, match=r"tracking\.uri is ") as caught:
+        address_of("mlflow.db", uri)
+    assert "sec" not in str(caught.value).partition("; expected")[0]
+
+
+def test_what_others_say_of_an_address_shows_no_password() -> None:
+    said = address_of("mlflow.db", "http://me:secret@host:1/x").without_password(
+        "API request to http://me:secret@host:1/x/api failed"
+    )
+    assert said == "API request to http://host:1/x/api failed"
 
 
 @pytest.mark.parametrize(
