@@ -108,7 +108,8 @@ def _paths_from_here(given: Sequence[str]) -> list[str]:
 
 def _ending_soon(method: str) -> list[str]:
     options = OmegaConf.load(CONF / "method" / f"{method}.yaml")
-    return [f"method.max_epochs={FEW_EPOCHS}"] if "max_epochs" in options else []
+    few = {"max_epochs": FEW_EPOCHS, "cumulative_start": "false"}  # it would train as usual
+    return [f"method.{key}={value}" for key, value in few.items() if key in options]
 
 
 def _call(name: str, command: Callable[[], None], arguments: list[str]) -> None:
