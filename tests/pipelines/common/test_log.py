@@ -13,7 +13,7 @@ import pytest
 
 from insituml_pipelines import select
 from insituml_pipelines.common import log
-from insituml_pipelines.common.cli import run_stage
+from insituml_pipelines.common.cli import CONF, run_stage
 
 
 class Terminal(io.StringIO):
@@ -85,10 +85,10 @@ def test_without_the_flag_nothing_is_taken_away() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_stage_takes_the_flag_anywhere(place, tmp_path, monkeypatch, capsys) -> None:
+def test_a_stage_takes_the_flag_anywhere(place, monkeypatch, capsys) -> None:
     arguments = ["training.epochs=3"]
     arguments.insert(place, "-q")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(CONF.parent)
     monkeypatch.setattr(sys, "argv", ["select", *arguments])
     with pytest.raises(SystemExit):
         run_stage(select.main, select.SECTIONS, "")
