@@ -208,7 +208,8 @@ def test_every_stage_is_called_below_debug_and_nothing_else_is_touched(
         assert f'data.path="{tmp_path / "mine"}"' in given
     trained = [given for name, _, given in calls if name == "train"]
     assert "method=naive" in trained[0]
-    assert trained[1][-2:] == ["method=joint_converged", "method.max_epochs=2"]
+    ending = ["method.max_epochs=2", "method.cumulative_start=false"]
+    assert trained[1][-3:] == ["method=joint_converged", *ending]
 
 
 def test_what_cannot_be_composed_costs_one_line_and_leaves_no_folder(tmp_path, monkeypatch) -> None:
