@@ -81,7 +81,9 @@ class Growing(ContinualLearner):
 
     def widen(self) -> None:
         old, count = self.head, self.head.out_features
-        self.head = nn.Linear(8, count + 2)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(count)
+            self.head = nn.Linear(8, count + 2)
         with torch.no_grad():
             self.head.weight[:count] = old.weight
             self.head.bias[:count] = old.bias
