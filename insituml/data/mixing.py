@@ -92,6 +92,40 @@ class IterationMixing:
         after = (count - 1 - rows).div(size, rounding_mode="floor")
         return rows + size * torch.minimum(torch.maximum(offsets, -before), after), weights
 
+    def draw_stored(
+        self, rows: Tensor, numbers: Tensor, *, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draw as :meth:`draw` does, of samples of which only some are at hand, in any order.
+
+        Each of those in reach that are at hand is as likely as the others. One that has none is
+        mixed with itself, which leaves it as it is.
+
+        Parameters
+        ----------
+        rows
+            ``(n,)``, which of those at hand are to be mixed.
+        numbers
+            ``(m,)``, the place of each of those at hand in the stream, from 0.
+        generator
+            Decides, on the CPU.
+
+        Returns
+        -------
+        partners, weights
+            As of :meth:`draw`.
+        """
+        steps = torch.arange(-self.reach, self.reach + 1)
+        wanted = numbers[rows, None] + self.samples_per_iteration * steps[steps != 0]
+        ascending = numbers.argsort()
+        nearest = torch.searchsorted(numbers[ascending], wanted).clamp(max=len(numbers) - 1)
+        found = ascending[nearest]
+        likeliness = torch.rand(wanted.shape, generator=generator)
+        weights = torch.rand(rows.shape, generator=generator)
+        is_there = numbers[found] == wanted
+        chosen = likeliness.masked_fill(~is_there, -1).argmax(1, keepdim=True)
+        partners = torch.where(is_there.any(1), found.gather(1, chosen).squeeze(1), rows)
+        return partners, weights
+
     def randomly(
         self,
         batch: Batch,
@@ -112,8 +146,23 @@ class IterationMixing:
         read
             Returns the inputs of rows, on any device.
         """
-        inputs = batch[0]
         partners, weights = self.draw(rows, count, generator=generator)
-        shape = (-1, *(1,) * (inputs.dim() - 1))
-        mixed = torch.lerp(inputs, read(partners).to(inputs.device), weights.to(inputs).view(shape))
-        return (mixed, *batch[1:])
+        return mixed(batch, read(partners), weights)
+
+
+def mixed(batch: Batch, partners: Tensor, weights: Tensor) -> Batch:
+    """Return a batch with inputs ``(1 − λ) x + λ x'``; what belongs to them stays their own.
+
+    Parameters
+    ----------
+    batch
+        The inputs x, then whatever belongs to them; not changed.
+    partners
+        x', of the shape of the inputs, on any device.
+    weights
+        ``(n,)``, λ.
+    """
+    inputs = batch[0]
+    shape = (-1, *(1,) * (inputs.dim() - 1))
+    between = torch.lerp(inputs, partners.to(inputs.device), weights.to(inputs).view(shape))
+    return (between, *batch[1:])

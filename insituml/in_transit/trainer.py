@@ -56,8 +56,8 @@ class InTransitTrainer:
     schedule
         Of the learning rate; one with an end needs to be told how many arrivals a task will have.
     mix
-        Mixes drawn samples with others of the buffer, before ``augment``; what :meth:`learn` gets
-        must then be whole iterations. None: nothing does.
+        Mixes drawn samples with others of the buffer, before ``augment``, and replayed ones where
+        the method can; what :meth:`learn` gets must then be whole iterations. None: nothing does.
     max_gradient_norm, average, augment, report, progress
         As in :func:`insituml.training.train`; an :class:`EpochRecord` is reported after each
         arrival and each call of :meth:`train_again`, its ``epoch`` counting the task's arrivals.
@@ -103,6 +103,8 @@ class InTransitTrainer:
         self.accumulate = accumulate
         self.generator = generator
         self.mix = mix
+        if mix is not None:
+            method.mix_replayed(mix)
         self.report = report
         self.progress = progress
         self.task: int | None = None

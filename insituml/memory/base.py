@@ -92,17 +92,22 @@ class Memory:
         ValueError
             If nothing was ever stored.
         """
-        task_of_row = self._task_of_row[: len(self)]
+        return self._read(self._drawn(size, of_task, without_task))
+
+    def _drawn(
+        self, size: int | None, of_task: int | None = None, without_task: int | None = None
+    ) -> Tensor:
+        """Return the rows that :meth:`sample` draws."""
         if of_task is not None:
             rows = self._rows_of(of_task)
         elif without_task is not None:
-            rows = (task_of_row != without_task).nonzero().flatten()
+            rows = (self._task_of_row[: len(self)] != without_task).nonzero().flatten()
         else:
             rows = torch.arange(len(self))
         if size is not None:
             rows = rows[draw_without_replacement(len(rows), size, self.generator)]
         self.samples_drawn += len(rows)
-        return self._read(rows)
+        return rows
 
     def all(self) -> Batch:
         """Return a copy of every stored sample; :meth:`tasks` tells the task of each."""

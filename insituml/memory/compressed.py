@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml.data.mixing import IterationMixing, mixed
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
 from insituml.memory.compressed_storage import CompressedStorage
@@ -60,8 +61,8 @@ class CompressedReservoir(Memory):
     takes d bytes more than another is stored more seldom by d / capacity_bytes at most. Among
     samples of one size all are equal.
 
-    Bytes are those of the state: besides the samples, their keys, tasks and lengths, 24 bytes
-    each. The interpreter's own of about 50 a sample are not among them.
+    Bytes are those of the state: besides the samples, their keys, tasks, numbers and lengths, 32
+    bytes each. The interpreter's own of about 50 a sample are not among them.
 
     References
     ----------
@@ -69,7 +70,7 @@ class CompressedReservoir(Memory):
     size, Vitter, "Random sampling with a reservoir", ACM TOMS 1985.
     """
 
-    row_overhead = 24
+    row_overhead = 32
 
     def __init__(
         self,
@@ -102,6 +103,7 @@ class CompressedReservoir(Memory):
         """What is stored has a key below it: the share of the stream that is."""
         self._keys: list[float] = []  # ascending, as the samples stored and their tasks are
         self._tasks: list[int] = []
+        self._numbers: list[int] = []  # how many samples were offered before each
 
     @property
     def bytes(self) -> int:
@@ -123,9 +125,32 @@ class CompressedReservoir(Memory):
                 self._samples.insert(place, tuple(column[number] for column in samples))
                 self._keys.insert(place, key)
                 self._tasks.insert(place, task)
+                self._numbers.insert(place, self.samples_seen + number)
                 self._make_room()
         self.samples_seen += count
         self._tell_tasks()
+
+    def sample_mixed(self, size: int | None, mix: IterationMixing) -> Batch:
+        """Draw as :meth:`sample` does, and mix each with another that is stored.
+
+        Parameters
+        ----------
+        size
+            Samples to draw; None: all there are.
+        mix
+            Says which ones can be mixed. Whole iterations must have been offered, in order.
+
+        Raises
+        ------
+        ValueError
+            If nothing was ever stored.
+        """
+        rows = self._drawn(size)
+        if len(rows) == 0:
+            return self._read(rows)
+        numbers = torch.tensor(self._numbers)
+        partners, weights = mix.draw_stored(rows, numbers, generator=self.generator)
+        return mixed(self._read(rows), self._read(partners)[0], weights)
 
     def revise(self, task: int, revised: Callable[[Batch], Batch], batch_size: int = 256) -> None:
         """Replace the stored samples of a task, as :meth:`Memory.revise` does.
@@ -149,6 +174,7 @@ class CompressedReservoir(Memory):
             "samples": self._samples.state_dict(),
             "keys": torch.tensor(self._keys, dtype=torch.float64),
             "tasks": self.tasks(),
+            "numbers": torch.tensor(self._numbers, dtype=torch.int64),
             "threshold": self.threshold,
             "samples_seen": self.samples_seen,
         }
@@ -156,10 +182,12 @@ class CompressedReservoir(Memory):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._samples.load_state_dict(state["samples"])
         self._keys, self._tasks = state["keys"].tolist(), state["tasks"].tolist()
-        if not len(self._keys) == len(self._tasks) == len(self._samples):
+        self._numbers = state["numbers"].tolist()
+        counts = [len(part) for part in (self._samples, self._keys, self._tasks, self._numbers)]
+        if len(set(counts)) > 1:
             raise ValueError(
-                f"the stored memory has {len(self._samples)} samples, {len(self._keys)} keys and "
-                f"{len(self._tasks)} tasks; it is damaged"
+                "the stored memory has {} samples, {} keys, {} tasks and {} numbers; it is "
+                "damaged".format(*counts)
             )
         self.threshold = state["threshold"]
         self.samples_seen = state["samples_seen"]
@@ -171,6 +199,7 @@ class CompressedReservoir(Memory):
         while self._samples.bytes > bound:
             self._samples.pop()
             self._tasks.pop()
+            self._numbers.pop()
             self.threshold = self._keys.pop()
 
     def _tell_tasks(self) -> None:

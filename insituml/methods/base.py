@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 
@@ -103,6 +104,13 @@ class Method:
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
         """Yield what to train on and for how many epochs; one checkpoint is kept after each."""
         return ((task, epochs) for task in tasks)
+
+    def mix_replayed(self, mix: IterationMixing) -> None:
+        """Learn how samples may be mixed, where whole iterations will be observed in order.
+
+        Whoever trains in transit says so before the first task; a method whose memory knows the
+        places of its samples mixes those that it replays.
+        """
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         """Prepare for a task, before its first batch."""

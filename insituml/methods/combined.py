@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method, NextEpoch
@@ -73,6 +74,10 @@ class Combined(Method):
 
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
         return self.scheduler.schedule(tasks, epochs)
+
+    def mix_replayed(self, mix: IterationMixing) -> None:
+        for method in self.methods:
+            method.mix_replayed(mix)
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         for method in self.methods:

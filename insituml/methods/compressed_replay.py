@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from insituml.data.mixing import IterationMixing
+from insituml.data.task import Batch
 from insituml.memory import CompressedReservoir, Memory
 from insituml.methods.experience_replay import ExperienceReplay
 
@@ -49,3 +51,12 @@ class CompressedReplay(ExperienceReplay):
         generator: torch.Generator,
     ) -> None:
         super().__init__(memory_size, replay_size, memory, generator=generator)
+        self._mix: IterationMixing | None = None
+
+    def mix_replayed(self, mix: IterationMixing) -> None:
+        self._mix = mix
+
+    def _drawn(self, batch: Batch) -> Batch:
+        if self._mix is None or not isinstance(self.memory, CompressedReservoir):
+            return super()._drawn(batch)
+        return self.memory.sample_mixed(self.replay_size or len(batch[0]), self._mix)
