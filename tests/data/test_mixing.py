@@ -76,6 +76,29 @@ def test_a_batch_is_what_a_plain_loop_makes_of_the_same_draws() -> None:
     assert torch.equal(inputs, before)
 
 
+@pytest.mark.parametrize("reach", [1, 2])
+def test_of_samples_stored_each_in_reach_is_as_likely_as_the_others(reach: int) -> None:
+    mix, draws = IterationMixing(reach, PLACES), 3000
+    stored = torch.tensor([4, 13, 0, 7, 10, 1, 3, 12])  # in no order; places 1, 1, 0, 1, 1, 1, 0, 0
+    rows = torch.arange(len(stored)).repeat(draws)
+    partners, weights = mix.draw_stored(rows, stored, generator=seeded(0))
+    for row, number in enumerate(stored.tolist()):
+        in_reach = [
+            other
+            for other, candidate in enumerate(stored.tolist())
+            if candidate % PLACES == number % PLACES
+            and 0 < abs(candidate // PLACES - number // PLACES) <= reach
+        ]
+        found = partners[rows == row]
+        expected = in_reach or [row]
+        assert set(found.tolist()) == set(expected)
+        for other in expected:
+            share = float((found == other).double().mean())
+            # Five standard deviations of a share at most.
+            assert share == pytest.approx(1 / len(expected), abs=5 * 0.5 / draws**0.5)
+    assert 0 <= float(weights.min()) < 0.01 < 0.99 < float(weights.max()) < 1
+
+
 class Watching(Naive):
     """Notes what is trained on, and what it is shown."""
 

@@ -20,7 +20,7 @@ from insituml.data.task import Batch
 from insituml.data.windows import TaskWindows
 from insituml.in_transit.trainer import InTransitTrainer
 from insituml.learner import ContinualLearner
-from insituml.methods import EWC, ExperienceReplay, Method, Naive
+from insituml.methods import EWC, Combined, ExperienceReplay, Method, Naive
 from insituml.models import MLP
 from insituml.stream import FieldStream, Finished, RingSource, Source
 from insituml.training import DivergedError, EpochRecord, TaskRecord
@@ -168,6 +168,20 @@ def test_a_live_producer_and_a_file_give_the_same_weights(kind: str, tmp_path: P
         assert not torch.equal(a, before)
     assert trainer.buffer_bytes == (12 + 10) * 3 * 4 * 32 * 4 * 4
     assert trainer.steps == 3 * 7
+
+
+def test_a_method_that_replays_is_told_how_samples_may_be_mixed() -> None:
+    mix, told = IterationMixing(1, 3), []
+
+    class Told(Naive):
+        def mix_replayed(self, mix: IterationMixing) -> None:
+            told.append(mix)
+
+    both = [lambda generator: Told(generator=generator)] * 2
+    for method in (Told(generator=seeded(0)), Combined(both, generator=seeded(0))):
+        make_trainer(method)
+        make_trainer(method, mix=mix)
+    assert told == [mix] * 3
 
 
 def test_mistakes_are_named() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from insituml.data.mixing import IterationMixing
 from insituml.memory import CompressedReservoir
 from insituml.memory.columns import BoundedColumn, column_of
 
@@ -144,6 +145,33 @@ def test_what_is_stored_has_the_keys_below_the_threshold(batch: int) -> None:
     assert memory.samples_seen == 120
 
 
+def test_samples_are_mixed_with_those_of_their_place_that_are_stored() -> None:
+    places, mix = 3, IterationMixing(1, 3)
+    memory = CompressedReservoir(capacity_bytes=60_000, rms_error=1e-4, generator=seeded(3))
+    flat = torch.arange(60.0).view(-1, 1, 1, 1, 1).expand(-1, *FIELD)  # each says its number
+    noise = 1e-2 * torch.randn(60, *FIELD, generator=seeded(1))
+    for first in range(0, 60, 8):  # no whole iterations: batches of a buffer may end anywhere
+        part = slice(first, first + 8)
+        memory.add(((flat + noise)[part], torch.arange(60)[part]), first // 30)
+    stored = memory.all()[1].tolist()
+    assert 8 < len(stored) < 50
+    again = CompressedReservoir(capacity_bytes=60_000, rms_error=1e-4, generator=seeded(9))
+    again.load_state_dict(memory.state_dict())
+    memory.generator = seeded(9)
+    moved = 0
+    for _ in range(20):
+        (drawn, numbers), resumed = memory.sample_mixed(6, mix), again.sample_mixed(6, mix)
+        assert torch.equal(drawn, resumed[0])
+        for value, number in zip(drawn.flatten(1).mean(1).tolist(), numbers.tolist(), strict=True):
+            others = [n for n in (number - places, number + places) if n in stored]
+            low, high = min([number, *others]), max([number, *others])
+            assert low - 0.01 < value < high + 0.01
+            assert others or value == pytest.approx(number, abs=0.01)
+            moved += abs(value - number) > 0.05
+    assert moved > 20
+    assert memory.samples_drawn == len(stored) + 120
+
+
 @pytest.mark.parametrize("large", [1, 4])
 def test_all_are_stored_equally_often(large: int, monkeypatch) -> None:
     # Where not each one is noise, the others take a twentieth of its bytes.
@@ -274,7 +302,7 @@ def test_values_that_are_not_finite_are_refused_in_one_line(value: float) -> Non
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    one = 4 * 1440 + 3 * 4 + 8 + 24  # values, scale and lengths, label; task, key and length
+    one = 4 * 1440 + 3 * 4 + 8 + 32  # values, scale and lengths, label; task, key, number, length
     offer(CompressedReservoir(capacity_bytes=one), 40)
     memory = CompressedReservoir(capacity_bytes=one - 1)
     with pytest.raises(ValueError, match=f"has {one - 1} bytes, .* takes {one}; give at least"):
