@@ -17,6 +17,7 @@ from insituml.plots.notes import finish, spread_notes
 from insituml.plots.panel_rows import say_on_panel
 from insituml.plots.style import (
     MAX_WIDTH,
+    MOST_BANDS,
     height_for_labels,
     label_line_ends,
     look,
@@ -55,8 +56,9 @@ def memory_curves(
 ) -> Figure:
     """Draw error against memory, both logarithmic, and what needs no memory as levels.
 
-    A line is the mean over seeds, its band one standard deviation to either side. Where a method
-    cannot be made smaller, a bar stands to the left of its first point.
+    A line is the mean over seeds, its band one standard deviation to either side; more than a few
+    methods have no bands. Where a method cannot be made smaller, a bar stands to the left of its
+    first point.
 
     Parameters
     ----------
@@ -89,8 +91,9 @@ def memory_curves(
         plain_log_numbers(axes.yaxis)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_major_formatter("{x:g}")
+    with_bands = len(styles) <= MOST_BANDS
     for name, (shares, errors) in points.items():
-        _draw_curve(axes, styles[name], 100 * shares, errors, curves[name].smallest)
+        _draw_curve(axes, styles[name], 100 * shares, errors, curves[name].smallest, with_bands)
     low, high = axes.get_xlim()
     axes.set_xlim(low, high)
     ends = []
@@ -99,7 +102,8 @@ def memory_curves(
         if not np.isfinite(level):
             continue
         style = styles[name]
-        axes.axhspan(below, above, color=style.color, alpha=0.08, linewidth=0)
+        if with_bands:
+            axes.axhspan(below, above, color=style.color, alpha=0.08, linewidth=0)
         axes.axhline(level, color=style.color, linestyle=style.linestyle, linewidth=1.0)
         ends.append((high, level, style))
     for name, (shares, errors) in points.items():
@@ -127,10 +131,16 @@ def memory_curves(
 
 
 def _draw_curve(
-    axes: Axes, style: MethodStyle, percent: np.ndarray, errors: np.ndarray, smallest: float | None
+    axes: Axes,
+    style: MethodStyle,
+    percent: np.ndarray,
+    errors: np.ndarray,
+    smallest: float | None,
+    with_band: bool,
 ) -> None:
     mean, low, high = mean_and_band(errors.T)
-    axes.fill_between(percent, low, high, color=style.color, alpha=0.15, linewidth=0)
+    if with_band:
+        axes.fill_between(percent, low, high, color=style.color, alpha=0.15, linewidth=0)
     axes.plot(percent, mean, color=style.color, marker=style.marker, linestyle=style.linestyle)
     if smallest is not None and np.isfinite(mean[0]):
         edge = 100 * smallest

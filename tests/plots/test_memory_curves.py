@@ -62,6 +62,16 @@ def test_notes_say_what_bars_bands_and_levels_are() -> None:
     assert "Levels" not in plain
 
 
+@pytest.mark.parametrize("count, bands", [(5, True), (12, False)])
+def test_bands_are_drawn_where_the_note_says_so(count: int, bands: bool) -> None:
+    curves = {f"method {k}": CURVES["experience_replay"] for k in range(count)}
+    figure = memory_curves(curves, {"naive": [1.0, 1.2]})
+    drawn = [*figure.axes[0].collections, *figure.axes[0].patches]
+    assert len(drawn) == (count + 1 if bands else 0)
+    assert ("bands ± one standard deviation" in words(figure)) == bands
+    assert ("no spread is drawn" in words(figure)) != bands
+
+
 def test_without_a_finite_value_the_figure_says_so(tmp_path) -> None:
     figure = memory_curves({"gpm": MemoryCurve([0.1], [[float("nan")]])})
     assert "no finite value" in words(figure)
