@@ -54,6 +54,12 @@ class Arguments:
         return bool(self.options.multirun) or "hydra.mode=MULTIRUN" in self.overrides
 
     @property
+    def is_plain_run(self) -> bool:
+        """Whether a stage is to be run once, on the configuration of the project."""
+        elsewhere = self.options.config_dir or self.options.config_name
+        return self.is_run and not self.is_sweep and not elsewhere
+
+    @property
     def asks_for_help(self) -> bool:
         return bool(self.options.help or self.options.hydra_help)
 

@@ -26,6 +26,7 @@ from insituml_pipelines.common.help import stage_help
 from insituml_pipelines.common.invocation import Invocation, reads_only
 from insituml_pipelines.common.jobs import Jobs
 from insituml_pipelines.common.located import find_from_here
+from insituml_pipelines.common.single_run import run_once
 from insituml_pipelines.sweeps.globs import without_globs
 from insituml_pipelines.sweeps.plan import Sweep, sweep_of
 
@@ -75,13 +76,17 @@ def run_stage(
         given = log.without_quiet(sys.argv[1:])
         arguments = Arguments(open_to_new_keys([_renamed(argument) for argument in given]))
         sweep = _sweep_of(function, arguments)
-        check_composition(arguments, sweep.untaken if sweep else lambda overrides: [])
+        config = check_composition(arguments, sweep.untaken if sweep else lambda overrides: [])
         if arguments.options.help:
             name = Path(function.__code__.co_filename).stem
             given = [*arguments.search_path, *arguments.overrides]
             print(stage_help(name, description, sections, given), end="")
             return
         jobs = Jobs(function, sections, sweep, tuple(arguments.overrides))
+        if arguments.is_plain_run:
+            run_once(jobs.run, config)
+            jobs.conclude()
+            return
         if sweep is not None:
             arguments.overrides[:] = _for_hydra(sweep, arguments.overrides)
         sys.argv[1:] = arguments.in_order()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -24,17 +25,30 @@ MOVES_NOTHING = ("hydra.run.dir", "hydra.job.chdir", "hydra.output_subdir")
 """Options of Hydra that would scatter results: DVC has to find them."""
 
 
-def composed(overrides: Sequence[str], name: str = "config") -> DictConfig:
-    """Compose the configuration, within a stage that Hydra called or outside."""
+def composed(
+    overrides: Sequence[str], name: str = "config", *, for_hydra: bool = False
+) -> DictConfig:
+    """Compose the configuration, within a stage that Hydra called or outside.
+
+    Parameters
+    ----------
+    overrides
+        As on the command line.
+    name
+        Of the main file.
+    for_hydra
+        Keep section ``hydra``, which says how Hydra runs a job.
+    """
+    given: Any = {"overrides": list(overrides), "return_hydra_config": for_hydra}
     if GlobalHydra.instance().is_initialized():
-        return compose(name, overrides=list(overrides))
+        return compose(name, **given)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(name, overrides=list(overrides))
+        return compose(name, **given)
 
 
 def check_composition(
     arguments: Arguments, untaken: Callable[[Sequence[str]], list[str]] = lambda overrides: []
-) -> None:
+) -> DictConfig:
     """Compose what a command asks for; in a sweep each value of it.
 
     Parameters
@@ -43,6 +57,11 @@ def check_composition(
         Of the command.
     untaken
         Returns the overrides of a job of a sweep that are left out of it.
+
+    Returns
+    -------
+    DictConfig
+        What was asked for, of a sweep the last value; section ``hydra`` included.
 
     Raises
     ------
@@ -59,7 +78,8 @@ def check_composition(
     for chosen in _jobs(parsed) if arguments.is_sweep else [overrides]:
         left_out = untaken(chosen)
         kept = [override for override in chosen if override not in left_out]
-        _check([*more, *kept], options.config_name or "config")
+        config = _checked([*more, *kept], options.config_name or "config")
+    return config
 
 
 def _parsed(override: str) -> Override:
@@ -102,13 +122,13 @@ def _check_places(overrides: Sequence[Override]) -> None:
             raise UserError(f"{key} is {value!r}: jobs of a sweep need a folder of their own")
 
 
-def _check(overrides: Sequence[str], name: str) -> None:
+def _checked(overrides: Sequence[str], name: str) -> DictConfig:
     for override in overrides:
         group, _, value = override.partition("=")
         if (CONF / group).is_dir() and (value[:1] in "[/" or ".." in value.split("/")) and value:
             raise UserError(f"{override} names no file of conf/{group}; {_choices(group)}")
     try:
-        config = composed(overrides, name)
+        config = composed(overrides, name, for_hydra=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_with_accepted_keys(error, overrides)) from error
     except (ValueError, AssertionError) as error:  # a group that is given a number, or null
@@ -117,6 +137,7 @@ def _check(overrides: Sequence[str], name: str) -> None:
         raise UserError(f"{culprit} names no file; {_choices(key_of(culprit))}") from error
     if name == "config":
         _check_sections(config)
+    return config
 
 
 @cache
@@ -129,7 +150,7 @@ def _check_sections(config: DictConfig) -> None:
     """Refuse keys that nothing reads, and sections that are none."""
     with_all = _usual(CONF)
     accepted = ", ".join(map(str, with_all))
-    for key in sorted(map(str, config.keys() - with_all.keys())):
+    for key in sorted(map(str, config.keys() - with_all.keys() - {"hydra"})):
         raise UserError(f"{key} is not a section of the configuration; there are: {accepted}")
     for key in map(str, with_all):
         if key not in config:

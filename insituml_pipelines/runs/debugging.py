@@ -9,7 +9,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from omegaconf import ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from insituml_pipelines.common import log
 from insituml_pipelines.common.arguments import Arguments
@@ -20,6 +20,8 @@ from insituml_pipelines.common.located import find_from_here
 FOLDER = "debug"
 PROFILE = ["training=debug", "tracking=none"]
 CHOICES = ("experiment", "data", "model", "optimizer")
+FEW_TASKS = 2
+"""Of data that can be cut into any number: enough to forget."""
 FEW_EPOCHS = 2
 """Of a method that trains until it gets no better, whatever the budget."""
 
@@ -46,8 +48,9 @@ def walk_through(overrides: Sequence[str], folder: Path | None = None) -> None:
     began = time.monotonic()
     given = [*_chosen(overrides), *PROFILE, *overrides]
     check_composition(Arguments(given))
-    given += _paths_from_here(given)
-    methods = _methods(given)
+    config = composed(given)
+    given += [*_paths_from_here(config), *_fewer_tasks(config, overrides)]
+    methods = _methods(config)
     find_from_here()  # modules of the user's own, which are not below the new folder
     folder = folder or Path.cwd() / FOLDER
     folder.mkdir(exist_ok=True)
@@ -80,9 +83,9 @@ def _chosen(overrides: Sequence[str]) -> list[str]:
     return [f"{key}={chosen[key]}" for key in wanted]
 
 
-def _methods(given: Sequence[str]) -> list[str]:
+def _methods(config: DictConfig) -> list[str]:
     """Return the methods to train, each of which there is."""
-    methods = composed(given).pipeline.get("methods")
+    methods = config.pipeline.get("methods")
     if not isinstance(methods, ListConfig) or not methods:
         raise UserError(
             f"pipeline.methods is {methods!r}; expected a list, such as "
@@ -98,9 +101,16 @@ def _methods(given: Sequence[str]) -> list[str]:
     return list(map(str, methods))
 
 
-def _paths_from_here(given: Sequence[str]) -> list[str]:
+def _fewer_tasks(config: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """Return how many tasks there are, if they may be as few as one likes and nobody chose."""
+    tasks = OmegaConf.select(config, "data.split.tasks")
+    chosen = "data.split.tasks" in map(key_of, overrides)
+    return [] if chosen or not isinstance(tasks, int) else [f"data.split.tasks={FEW_TASKS}"]
+
+
+def _paths_from_here(config: DictConfig) -> list[str]:
     """Return the path of outside data as it is seen from the folder of the results."""
-    path = composed(given).data.get("path")
+    path = config.data.get("path")
     if not path or Path(path).is_absolute():
         return []
     return [f'data.path="{Path.cwd() / path}"']

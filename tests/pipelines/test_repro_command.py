@@ -204,8 +204,8 @@ def test_every_stage_is_called_below_debug_and_nothing_else_is_touched(
     chosen = yaml.safe_load((CONF / "pipeline.yaml").read_text())
     for _, _, given in calls:
         assert {f"experiment={chosen['experiment']}", "training=debug", "tracking=none"} <= {*given}
-        assert given[-1].startswith(("data.path=", "method"))
         assert f'data.path="{tmp_path / "mine"}"' in given
+        assert "data.split.tasks=2" in given
     trained = [given for name, _, given in calls if name == "train"]
     assert "method=naive" in trained[0]
     ending = ["method.max_epochs=2", "method.cumulative_start=false"]
@@ -223,8 +223,11 @@ def test_another_experiment_brings_its_own_choices(tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(debugging, "_call", lambda name, command, given: seen.append(given))
     monkeypatch.chdir(tmp_path)
     seen: list[list[str]] = []
-    debugging.walk_through(["experiment=toy8"])
-    assert seen[0] == ["training=debug", "tracking=none", "experiment=toy8"]
+    debugging.walk_through(["experiment=toy8", "data.split.tasks=4"])
+    profile = ["training=debug", "tracking=none"]
+    assert seen[0] == [*profile, "experiment=toy8", "data.split.tasks=4"]
+    debugging.walk_through(["experiment=digits"])  # its tasks are groups of labels
+    assert seen[-1] == [*profile, "experiment=digits"]
 
 
 @pytest.mark.parametrize(
