@@ -147,6 +147,16 @@ class ContinualLearner(OriginalInterface):
         state = self.state_dict()
         return {name: state[name] for name in self.decoder_entries()}
 
+    # What a subclass may say of itself
+
+    def segments(self) -> list[nn.Module]:
+        """Return the modules of which each may keep its inputs alone until the backward pass.
+
+        Such as blocks that are called one after the other; none lies within another. By default
+        there are none, and activation checkpointing is refused.
+        """
+        return []
+
     # What a subclass may do beside learning by gradients
 
     def observe(self, batch: Batch) -> None:

@@ -25,7 +25,7 @@ LEVELS = [
     ["data", "gradients", "memory", "metrics", "plots", "significance", "stream", "toy_data"],
     ["field_energy", "original_interface", "physical_errors"],
     ["learner", "mean_errors", "methods", "models"],
-    ["model_class", "progress", "records", "trainable", "unseen"],
+    ["execution", "model_class", "progress", "records", "trainable", "unseen"],
     ["optimisation"],
     ["checkpoint", "evaluation", "training"],
     ["archive", "in_transit"],

@@ -76,6 +76,10 @@ class _AutoEncoder(EncoderDecoder):
 
         super().__init__(build, loss=loss, generator=generator)
 
+    def segments(self) -> list[nn.Module]:
+        """Return the blocks."""
+        return [*self.encoder.blocks, *self.decoder.blocks]  # type: ignore[misc]
+
 
 class AutoEncoder1D(_AutoEncoder):
     __doc__ = (_AutoEncoder.__doc__ or "").replace("*grid", "points")

@@ -99,6 +99,10 @@ class ConditionalFlow(ContinualLearner):
         for layer in layers:
             layer.start_as_identity()
 
+    def segments(self) -> list[nn.Module]:
+        """Return the networks of the couplings."""
+        return [coupling.hidden for coupling in self.couplings]  # type: ignore[misc]
+
     def output(self, batch: Batch) -> Tensor:
         """Return ``[z, log|det ∂z/∂x|]``, ``(n, features + 1)``: together, the density."""
         condition = self._scaled_condition(batch[1:])

@@ -90,6 +90,10 @@ class ConvolutionalAutoEncoder(EncoderDecoder):
         encoded, _ = self._encode(x)
         return encoded, cropped(self._decode(encoded, None), x.shape[2:]), None
 
+    def segments(self) -> list[nn.Module]:
+        """Return the residual blocks: the most is kept in them."""
+        return [part for part in self.modules() if isinstance(part, ResidualBlock)]
+
     def _encode(self, x: Tensor) -> tuple[Tensor, None]:
         return super()._encode(padded(x, self.multiple))[0], None
 

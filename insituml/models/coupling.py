@@ -100,7 +100,7 @@ class Coupling(nn.Module):
     ) -> tuple[MonotonicAffineTransform, MonotonicRQSTransform]:
         from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 
-        said = self.last(self.hidden(torch.cat([kept, condition], dim=-1)))
+        said = self.last(self.hidden(torch.cat([kept, condition], dim=-1))).to(kept.dtype)
         shift, scale, *knots = said.unflatten(-1, (self.moved, -1)).split(self.parts, dim=-1)
         affine = MonotonicAffineTransform(shift.squeeze(-1), scale.squeeze(-1))
         return affine, MonotonicRQSTransform(*knots)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from insituml.data.task import Batch
 from insituml.learner import ContinualLearner
@@ -13,6 +13,7 @@ from insituml.models.convolutional_autoencoder import check_field
 from insituml.models.layers import initialise
 from insituml.models.linear_path import LinearPath
 from insituml.models.refinement import Refinement
+from insituml.models.residual import ResidualBlock
 from insituml.models.symmetry import MirrorSymmetry
 
 ENCODERS = ("linear", "corrected")
@@ -140,6 +141,10 @@ class HybridAutoEncoder(ContinualLearner):
         basis = state["linear.basis"].clone()
         basis[len(self.linear.rotation) :] = 0
         return {**state, "linear.basis": basis}
+
+    def segments(self) -> list[nn.Module]:
+        """Return the residual blocks: the most is kept in them."""
+        return [part for part in self.modules() if isinstance(part, ResidualBlock)]
 
     def linear_reconstruction(self, x: Tensor) -> Tensor:
         """Return what the principal components alone make of inputs ``(n, ...)``."""

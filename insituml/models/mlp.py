@@ -53,6 +53,10 @@ class MLP(EncoderDecoder):
             generator=generator,
         )
 
+    def segments(self) -> list[nn.Module]:
+        """Return encoder and decoder."""
+        return [self.encoder, self.decoder]
+
 
 class _Encoder(nn.Module):
     def __init__(self, widths: Sequence[int], activation: str) -> None:

@@ -63,6 +63,11 @@ class Training(Section):
     mirror: Annotated[list[Text], EachOnce]
     mirror_kinds: dict[str, Literal["polar", "axial", "scalar"]] | None
     mix_iterations: CountOrZero
+    activation_checkpointing: Annotated[bool, Field(strict=True)]
+    precision: Literal["float32", "bfloat16"]
+    channels_last: Annotated[bool, Field(strict=True)]
+    compile: Annotated[bool, Field(strict=True)]
+    decoder_device: Text | None
 
 
 class Transit(Section):

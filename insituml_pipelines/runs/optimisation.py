@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.node import Node
 
 if TYPE_CHECKING:
+    from insituml.execution import Execution
     from insituml.optimisation import Amount, AveragedWeights, Schedule
 
 SCHEDULE = {
@@ -42,6 +44,23 @@ def average_of(settings: Node) -> AveragedWeights | None:
 
     decay = settings.get("averaging")
     return None if decay is None else AveragedWeights(decay)
+
+
+def execution_of(settings: Node) -> Execution:
+    """Return how the arithmetic of a step is done; plainly where nothing is said.
+
+    Raises
+    ------
+    UserError
+        If two options exclude each other.
+    """
+    from insituml.execution import Execution
+
+    names = [field.name for field in fields(Execution)]
+    try:
+        return Execution(**{name: settings[name] for name in names if name in settings})
+    except ValueError as error:
+        raise UserError(f"training: {error}") from error
 
 
 def amount_of(settings: Node) -> Amount:

@@ -15,6 +15,7 @@ from insituml_pipelines.common.reasons import reason
 from insituml_pipelines.common.versions import versions
 from insituml_pipelines.runs.ambient import ambient_seed
 from insituml_pipelines.runs.identity import Identity
+from insituml_pipelines.runs.optimisation import execution_of
 from insituml_pipelines.runs.own_learner import PLACE, own_learner
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class Recipe:
             method = _built("method", self.method, Method, generator=choices)
         learner = self._learner_of(method)
         check_learner(learner, method)
+        if method.learns_by_gradient:
+            self._execute(learner)
         parameters = learner.parameters()
         optimizer = _built("optimizer", self.optimizer, torch.optim.Optimizer, parameters)
         return learner, method, optimizer, order
@@ -127,6 +130,12 @@ class Recipe:
                 return self._placed(method.make_learner())
         except Exception as error:  # whatever a user's own constructor may raise
             raise UserError(f"{PLACE}: {reason(error)}") from error
+
+    def _execute(self, learner: ContinualLearner) -> None:
+        try:
+            execution_of(self.training).apply(learner)
+        except ValueError as error:
+            raise UserError(f"training: {reason(error)}") from error
 
     def _placed(self, learner: ContinualLearner) -> ContinualLearner:
         check_built(learner)
