@@ -61,6 +61,15 @@ class NowBuffer:
             If more samples arrive than there is room for at all, with other shapes than before, or
             with values that the dtype of those before does not hold.
         """
+        count = self._checked(samples)
+        leaving = self._pop(max(0, self._count + count - self.capacity))
+        rows = (self._oldest + self._count + torch.arange(count)) % self.capacity
+        self._write(rows, samples)
+        self._count += count
+        return leaving
+
+    def _checked(self, samples: Batch) -> int:
+        """Return how many samples arrive, once there is room for so many such ones at all."""
         count = len(samples[0])
         if count > self.capacity:
             raise ValueError(
@@ -74,12 +83,11 @@ class NowBuffer:
                 f"samples of shapes {[tuple(c.shape[1:]) for c in samples]} arrived; expected "
                 f"{[tuple(c.shape[1:]) for c in self._columns]} as before"
             )
-        leaving = self._pop(max(0, self._count + count - self.capacity))
-        rows = (self._oldest + self._count + torch.arange(count)) % self.capacity
+        return count
+
+    def _write(self, rows: torch.Tensor, samples: Batch) -> None:
         for column, new in zip(self._columns, samples, strict=True):
             column[rows] = exactly(new, column.dtype)
-        self._count += count
-        return leaving
 
     def release(self, count: int) -> Batch:
         """Return the oldest ``count`` samples, or as many as there are, and forget them."""

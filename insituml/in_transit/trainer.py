@@ -15,6 +15,7 @@ from insituml.data.task import Batch, Task
 from insituml.in_transit.now_buffer import NowBuffer
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
+from insituml.memory.rows import RowMemory
 from insituml.methods.base import Method
 from insituml.optimisation import CONSTANT, Augment, AveragedWeights, Schedule, Stepper
 from insituml.progress import Pace, Progress
@@ -67,6 +68,9 @@ class InTransitTrainer:
     ValueError
         If a number is below 1, or the method cannot learn in transit.
     """
+
+    _buffer_kind: type[NowBuffer] = NowBuffer
+    _sample_kind: type[RowMemory] = ReservoirMemory
 
     def __init__(
         self,
@@ -123,8 +127,8 @@ class InTransitTrainer:
             average=average,
         )
         self._name = ""
-        self._now = NowBuffer(now_samples)
-        self._task_sample = ReservoirMemory(task_samples, generator=generator)
+        self._now = self._buffer_kind(now_samples)
+        self._task_sample = self._sample_kind(task_samples, generator=generator)
         self._arrivals = 0
         self._first_step = 0
         self._seconds = 0.0
@@ -163,7 +167,8 @@ class InTransitTrainer:
         self._stepper.count_anew()
         steps = -(-self.batches_per_arrival // self.accumulate)
         self._stepper.rate.begin(None if arrivals is None else arrivals * steps)
-        self._task_sample = ReservoirMemory(self._task_sample.capacity, generator=self.generator)
+        capacity = self._task_sample.capacity
+        self._task_sample = self._sample_kind(capacity, generator=self.generator)
         self.learner.train()
         with self._working():
             self._stepper.begin_task(Task(task, name, first, ()))

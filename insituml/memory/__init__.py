@@ -1,6 +1,7 @@
 """Memories: stored samples of past tasks, in preallocated tensors or compressed."""
 
 from insituml.memory.base import Memory
+from insituml.memory.by_simulation import SimulationMemory
 from insituml.memory.compressed import CompressedReservoir
 from insituml.memory.episodic import EpisodicMemory, EpisodicMemoryDataset
 from insituml.memory.herding import HerdingMemory
@@ -20,5 +21,6 @@ __all__ = [
     "QuotaMemory",
     "ReservoirMemory",
     "RingMemory",
+    "SimulationMemory",
     "Sketch",
 ]

@@ -51,6 +51,12 @@ class Memory:
             ``(n,)``: the loss of each sample, where :attr:`needs_losses` is true.
         """
 
+    def of_simulation(self, simulation: int) -> None:
+        """Hear which of several simulations the samples are of that are offered next.
+
+        Nothing follows from it here; :class:`~insituml.memory.SimulationMemory` gives each a share.
+        """
+
     def finish_task(self, samples: Batch, task: int, features: Tensor | None = None) -> None:
         """Offer all samples of a task just learned.
 

@@ -31,21 +31,26 @@ class EqualShares(RowMemory):
 
     def _share_of(self, task: int, samples: Batch) -> int:
         """Return how many rows a task may have; a new task first takes its part from the others."""
-        capacity = self._allocate(samples)
-        if task not in self._seen:
-            self._seen[task] = 0
+        capacity, sharer = self._allocate(samples), self._sharer(task)
+        if sharer not in self._seen:
+            self._seen[sharer] = 0
             shares = equal_shares(capacity, len(self._seen))
             kept = []
             for earlier, share in zip(self._seen, shares, strict=True):
-                rows = self._rows_of(earlier)
+                rows = self._rows_of_sharer(earlier)
                 kept.append(rows if len(rows) <= share else self._shortened(rows, share))
             remaining = torch.cat(kept)
             if len(remaining) < len(self):
                 self._keep(remaining)
-        return equal_shares(capacity, len(self._seen))[list(self._seen).index(task)]
+        return equal_shares(capacity, len(self._seen))[list(self._seen).index(sharer)]
 
-    def _rows_of(self, task: int) -> Tensor:
-        return (self._task_of_row[: len(self)] == task).nonzero().flatten()
+    def _sharer(self, task: int) -> int:
+        """Return who has a share: here, the task of the samples that are offered."""
+        return task
+
+    def _rows_of_sharer(self, sharer: int) -> Tensor:
+        """Return which rows lie in a share, in order."""
+        return self._rows_of(sharer)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "seen": [[t, count] for t, count in self._seen.items()]}

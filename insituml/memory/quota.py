@@ -27,10 +27,11 @@ class QuotaMemory(EqualShares):
 
     def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
         share, count = self._share_of(task, samples), len(samples[0])
-        slots, chosen = reservoir_slots(self._seen[task], count, share, self.generator)
-        self._seen[task] += count
-        rows = self._rows_of(task)
-        new = min(self._seen[task], share) - len(rows)
+        sharer = self._sharer(task)
+        slots, chosen = reservoir_slots(self._seen[sharer], count, share, self.generator)
+        self._seen[sharer] += count
+        rows = self._rows_of_sharer(sharer)
+        new = min(self._seen[sharer], share) - len(rows)
         rows = torch.cat([rows, torch.arange(len(self), len(self) + new)])
         self._write(rows[slots], samples, chosen, task)
 

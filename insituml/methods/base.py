@@ -85,6 +85,9 @@ class Method:
     needs_output = False
     """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""
 
+    replays_first_task = False
+    """Whether replay begins within the first task, not after it: where one task is all there is."""
+
     ties_parameters = False
     """Whether :meth:`penalty` is one of the parameters themselves, not of what they compute."""
 
@@ -162,6 +165,9 @@ class Method:
 
     def after_step(self, learner: ContinualLearner) -> None:
         """Look at the parameters, or change them, after each step of the optimizer."""
+
+    def of_simulation(self, simulation: int) -> None:
+        """Hear which of several simulations the samples are of that are observed next."""
 
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:
         """Look at a batch after the step on it; called for the first epoch of a task only.

@@ -124,6 +124,11 @@ class Combined(Method):
         for method in self.methods:
             method.after_step(learner)
 
+    def of_simulation(self, simulation: int) -> None:
+        for method in self.methods:
+            method.replays_first_task = self.replays_first_task
+            method.of_simulation(simulation)
+
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:
         for method in self.methods:
             method.observe(learner, batch)

@@ -74,12 +74,13 @@ class Remembering(Method):
         return (encoded(learner, samples[0]),) if self.store == "latent" else samples
 
     def remembers(self) -> bool:
-        """Tell whether something of past tasks may be stored; nothing is in the first task."""
-        return self.task > 0 and len(self.memory) > 0
+        """Tell whether something may be replayed; nothing is in the first task, as a rule."""
+        return (self.task > 0 or self.replays_first_task) and len(self.memory) > 0
 
     def past(self, size: int | None) -> Batch:
         """Return a draw from the samples of past tasks, as :meth:`Memory.sample` does."""
-        return self.memory.sample(size, without_task=self.task)
+        own = None if self.replays_first_task else self.task
+        return self.memory.sample(size, without_task=own)
 
     def past_tasks(self) -> list[int]:
         """Return the past tasks of which samples are stored, in order."""
@@ -98,6 +99,9 @@ class Remembering(Method):
         before = copied(learner)
         yield
         follow(self.memory, before, learner)
+
+    def of_simulation(self, simulation: int) -> None:
+        self.memory.of_simulation(simulation)
 
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:
         if not self.waits:

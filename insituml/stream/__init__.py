@@ -12,6 +12,8 @@ from insituml.lazy_names import loader
 
 if TYPE_CHECKING:
     from insituml.stream.checks import checked, with_gaps
+    from insituml.stream.ensemble import EnsembleStream
+    from insituml.stream.ensemble_events import Change, Lost
     from insituml.stream.events import (
         Ending,
         Event,
@@ -22,18 +24,23 @@ if TYPE_CHECKING:
         Rejected,
         Stalled,
     )
+    from insituml.stream.recruits import Found, Started
     from insituml.stream.ring import RingSource
     from insituml.stream.source import Description, FieldStream, SampleLayout, SampleStream, Source
     from insituml.stream.sst import SSTSource
     from insituml.stream.sst_writer import write_sst
 
 __all__ = [
+    "Change",
     "Description",
     "Ending",
+    "EnsembleStream",
     "Event",
     "FieldStream",
     "Finished",
+    "Found",
     "Gap",
+    "Lost",
     "NoProducerError",
     "ProducerDied",
     "Rejected",
@@ -43,12 +50,18 @@ __all__ = [
     "SampleStream",
     "Source",
     "Stalled",
+    "Started",
     "checked",
     "with_gaps",
     "write_sst",
 ]
 
 _MODULES = {
+    "Change": "insituml.stream.ensemble_events",
+    "EnsembleStream": "insituml.stream.ensemble",
+    "Found": "insituml.stream.recruits",
+    "Lost": "insituml.stream.ensemble_events",
+    "Started": "insituml.stream.recruits",
     "Description": "insituml.stream.source",
     "Ending": "insituml.stream.events",
     "Event": "insituml.stream.events",

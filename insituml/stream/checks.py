@@ -16,6 +16,9 @@ from insituml.data.windows import LARGEST_ITERATION
 from insituml.stream.events import Event, Finished, Gap, Rejected
 from insituml.stream.source import Description
 
+MISSING = "missing: the source neither delivered nor reported them"
+"""Why they are a gap."""
+
 
 def checked(events: Iterable[Event], description: Description) -> Iterator[Event]:
     """Turn steps that cannot be learned from into :class:`Rejected`, and the others into float32.
@@ -159,15 +162,32 @@ def with_gaps(
         raise ValueError(f"the period is {expected}; it must be at least 1 iteration")
     seen = after
     for event in events:
-        bounds = _bounds(event)
-        if bounds is not None:
-            missing = _between(expected, seen, bounds[0])
+        missing = missing_before(event, expected, seen)
+        if (bounds := _bounds(event)) is not None:
             seen = bounds[1] if seen is None else max(seen, bounds[1])
-        else:
-            missing = _between(expected, seen, None) if isinstance(event, Finished) else None
         if missing is not None:
-            yield Gap(*missing, reason="missing: the source neither delivered nor reported them")
+            yield Gap(*missing, reason=MISSING)
         yield event
+
+
+def missing_before(
+    event: Event, expected: Sequence[int] | int, seen: int | None
+) -> tuple[int, int] | None:
+    """Return the first and last iteration that should have come before an event; None: none.
+
+    Parameters
+    ----------
+    event
+        Any.
+    expected
+        As :func:`with_gaps` takes it.
+    seen
+        The last iteration that came or is known not to come; None: none is.
+    """
+    bounds = _bounds(event)
+    if bounds is not None:
+        return _between(expected, seen, bounds[0])
+    return _between(expected, seen, None) if isinstance(event, Finished) else None
 
 
 def _bounds(event: Event) -> tuple[int, int] | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from insituml.data.step import Step
-from insituml.stream.child import PATIENCE, Child
+from insituml.stream.child import PATIENCE, Child, those_heard_of
 from insituml.stream.events import (
     Ending,
     Event,
@@ -86,6 +86,7 @@ class RingSource:
         self._description: Description | None = None
         self._child: Child | None = None
         self._slots: Slots | None = None
+        self._held: int | None = None  # slot of the newest step, which its consumer looks at
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +128,11 @@ class RingSource:
         """Return whether the next event is there: asking for it would not wait."""
         return self._child is None or self._child.has_spoken()
 
+    @property
+    def process(self) -> int | None:
+        """Number of the producer's process; None while there is none."""
+        return None if self._child is None else self._child.process.pid
+
     def events(self, after: int | None = None) -> Iterator[Event]:
         """Yield what the producer gives, then one ending; stopping early ends the producer.
 
@@ -144,6 +150,29 @@ class RingSource:
         RuntimeError
             If the stream is being read already.
         """
+        self.begin(after)
+        try:
+            while self._child is not None:
+                event = self.take(self.stall_timeout)
+                if event is None:
+                    self.kill()
+                    event = Stalled(self.stall_timeout)
+                yield event
+                if isinstance(event, Ending):
+                    return
+                del event
+        finally:
+            self.close()
+
+    # For who listens to several rings at once, in place of events()
+
+    def start(self) -> None:
+        """Start the producer, unless it was, without waiting for what it says."""
+        if self._child is None:
+            self._child = Child(produce, self.factory, self.slots, self.policy)
+
+    def begin(self, after: int | None = None) -> None:
+        """Let the producer begin, as :meth:`events` does, for :meth:`take`."""
         if self._slots is not None:
             raise RuntimeError("this stream is being read already; close() it to start anew")
         if self._child is None:
@@ -153,9 +182,29 @@ class RingSource:
             self._slots = Slots(self.slots, self.describe().columns)
             logger.info("the ring holds at most %d steps, %d bytes", self.slots, self.bound_bytes)
             self._child.tell((self._slots.name, after))
-            yield from self._listen(self._child, self._slots)
-        finally:
+        except BaseException:
             self.close()
+            raise
+
+    def take(self, timeout: float) -> Event | None:
+        """Return the next event, or None if nothing comes for ``timeout`` seconds.
+
+        The values of the step before are valid no longer. With an ending, the producer has ended.
+        """
+        child, slots = self._child, self._slots
+        assert child is not None
+        assert slots is not None
+        held, self._held = self._held, None
+        if held is not None:
+            child.tell(held)
+        event, self._held = self._next(child, slots, timeout)
+        if isinstance(event, Ending):
+            self._close(grace=PATIENCE if isinstance(event, Finished) else 0.0)
+        return event
+
+    def kill(self) -> None:
+        """End the producer at once, as one that has stalled."""
+        self._close(force=True)
 
     def close(self) -> None:
         """End the producer and remove the shared memory. May be called at any time, repeatedly."""
@@ -164,13 +213,16 @@ class RingSource:
     def _close(self, **how: Any) -> None:
         child, self._child = self._child, None
         slots, self._slots = self._slots, None
+        self._held = None
         if child is not None:
             child.end(**how)
         if slots is not None:  # after the child: nobody writes into it any more
             slots.close()
 
     def _start(self) -> Description:
-        self._child = child = Child(produce, self.factory, self.slots, self.policy)
+        self.start()
+        child = self._child
+        assert child is not None
         try:
             message = child.hear(self.open_timeout)
             if message is None:
@@ -189,30 +241,17 @@ class RingSource:
         self._close(force=True)
         raise NoProducerError(f"the producer {problem}")
 
-    def _listen(self, child: Child, slots: Slots) -> Iterator[Event]:
-        while not child.ended:
-            event, slot = self._next(child, slots)
-            if isinstance(event, Ending):
-                grace = PATIENCE if isinstance(event, Finished) else 0.0
-                self._close(grace=grace, force=isinstance(event, Stalled))
-                yield event
-                return
-            yield event
-            if slot is not None and not child.ended:
-                del event
-                child.tell(slot)
-
-    def _next(self, child: Child, slots: Slots) -> tuple[Event, int | None]:
-        """Return the next event, with its slot if it is a step."""
+    def _next(self, child: Child, slots: Slots, timeout: float) -> tuple[Event | None, int | None]:
+        """Return the next event, or None if it is too late; with its slot if it is a step."""
         try:
-            message = child.hear(self.stall_timeout)
+            message = child.hear(timeout)
+            if message is not None and message[0] == "attached":
+                slots.forget_name()
+                message = child.hear(timeout)
         except EOFError:
             return ProducerDied(child.how_it_ended()), None
         if message is None:
-            return Stalled(self.stall_timeout), None
-        if message[0] == "attached":
-            slots.forget_name()
-            return self._next(child, slots)
+            return None, None
         if message[0] == "step":
             _, slot, rows, iteration, physical_time, metadata, written = message
             self.lag = time.monotonic() - written
@@ -221,3 +260,11 @@ class RingSource:
         if message[0] == "dropped":
             self.dropped_steps += message[2]
         return message[1], None
+
+
+def heard_of(rings: Sequence[RingSource], timeout: float) -> bool:
+    """Wait until one of the producers has something to say; return whether one has."""
+    children = [ring._child for ring in rings if ring._child is not None]
+    if any(child.has_spoken() for child in children):
+        return True
+    return bool(those_heard_of(children, timeout))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -58,6 +58,8 @@ class Description:
         Of a stream of samples; None for a field.
     units
         Of each component; none given: all have ``unit``.
+    parameters
+        What the simulation was run with, as far as it says so: numbers by name.
     """
 
     components: tuple[str, ...]
@@ -66,6 +68,7 @@ class Description:
     iterations: tuple[int, ...] | None = None
     samples: SampleLayout | None = None
     units: tuple[str, ...] = ()
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Fill in the unit of each component."""
@@ -138,6 +141,7 @@ class FieldStream:
             grid=self.source.grid,
             iterations=tuple(self.source.iteration_numbers),
             units=units,
+            parameters=_numbers(getattr(self.source, "parameters", None)),
         )
 
     def events(self, after: int | None = None) -> Iterator[Event]:
@@ -240,6 +244,13 @@ class SampleStream:
             yield Step(
                 number, float(number), self.samples.inputs[rows], labels=self.samples.labels[rows]
             )
+
+
+def _numbers(announced: object) -> dict[str, float]:
+    """Return the numbers among what a source says that it was run with."""
+    if not isinstance(announced, Mapping):
+        return {}
+    return {str(k): float(v) for k, v in announced.items() if type(v) in (int, float)}
 
 
 def _blocks(rows: np.ndarray, size: int | None) -> list[np.ndarray]:

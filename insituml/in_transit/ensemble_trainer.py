@@ -1,0 +1,59 @@
+"""Learn from several simulations at once, fair by simulation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from insituml.data.task import Batch
+from insituml.in_transit.shared_buffer import SharedBuffer
+from insituml.in_transit.trainer import InTransitTrainer
+from insituml.memory import SimulationMemory
+from insituml.memory.by_simulation import SEVERAL
+
+
+class EnsembleTrainer(InTransitTrainer):
+    """Trains one learner on samples of several simulations, as they arrive.
+
+    Simulations share the buffer of recent samples and the sample of the task equally, however much
+    each sends, within the bounds that hold for one; and so they do the memory of a method whose
+    ``memory`` is :class:`~insituml.memory.SimulationMemory`.
+
+    Parameters
+    ----------
+    one_task
+        Whether one task is all there is: methods then replay what has left the buffer, from the
+        beginning on.
+    arguments, options
+        As in :class:`~insituml.in_transit.InTransitTrainer`; ``now_samples`` and ``task_samples``
+        are of all simulations together.
+    """
+
+    _buffer_kind = SharedBuffer
+    _sample_kind = SimulationMemory
+    _now: SharedBuffer
+
+    def __init__(self, *arguments: Any, one_task: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.method.replays_first_task = one_task
+
+    def learn(self, samples: Batch, simulation: int = 0) -> None:
+        """Take in new samples of a simulation, and train on what is recent of all.
+
+        Parameters
+        ----------
+        samples
+            Columns ``(n, ...)``, copied.
+        simulation
+            The number of their simulation.
+        """
+        self._now.simulation = simulation
+        self._task_sample.of_simulation(simulation)
+        super().learn(samples)
+
+    def _observe(self, samples: Batch) -> None:
+        start = 0
+        for simulation, count in self._now.left:
+            self.method.of_simulation(simulation)
+            super()._observe(tuple(column[start : start + count] for column in samples))
+            start += count
+        self.method.of_simulation(SEVERAL)

@@ -1,0 +1,35 @@
+"""One number for each iteration of each simulation, and the tasks made of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from insituml.data.ensemble import ensemble_windows, numbered
+from insituml.data.windows import TaskWindows
+
+ITERATIONS = range(0, 100, 10)
+
+
+@pytest.mark.parametrize("tasks, count", [("time", 2), ("none", 1), ("simulation", 3)])
+def test_every_iteration_has_its_task_and_is_held_out_with_all_others(tasks, count) -> None:
+    one = TaskWindows.in_time(ITERATIONS, 2 if tasks == "time" else 1, 0.3, 0.2)
+    ensemble = numbered(3, one.last, tasks)
+    windows = ensemble_windows(one, ensemble, 3, ["low"])
+    assert len(windows) == count
+    assert len(windows.iterations) == 3 * len(ITERATIONS)
+    for simulation in range(3):
+        for iteration in ITERATIONS:
+            number = ensemble.number(simulation, iteration)
+            assert ensemble.place(number) == (simulation, iteration)
+            task = simulation if tasks == "simulation" else one.task_of(iteration)
+            assert windows.task_of(number) == task
+            assert (number in windows.held_out) == (iteration in one.held_out)
+            assert (number in windows.validation) == (iteration in one.validation)
+    if tasks == "simulation":
+        assert [windows.name(k) for k in range(3)] == ["low", "simulation 1", "simulation 2"]
+
+
+@pytest.mark.parametrize("tasks, place", [("time", (3, 10)), ("simulation", (0, 100))])
+def test_numbers_outside_are_refused(tasks, place) -> None:
+    with pytest.raises(ValueError, match="is outside the ensemble"):
+        numbered(3, 90, tasks).number(*place)
