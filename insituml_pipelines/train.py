@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from insituml_pipelines.runs.optimisation import amount_of, schedule_of
 from insituml_pipelines.runs.planning import PARTIAL, check_device, recipes_of
 from insituml_pipelines.runs.worker import settings_of
 from insituml_pipelines.sweeps.job import job_of
+from insituml_pipelines.sweeps.trial import PrunedError
 
 if TYPE_CHECKING:
     from insituml_pipelines.runs.run import Run
@@ -85,7 +86,12 @@ def _warn_of_few_steps(training: Training, samples: Sequence[int]) -> None:
 
 
 def train_method(
-    runs: list[Run], workers: int, threads: int, output: Path, tracker: Tracker
+    runs: list[Run],
+    workers: int,
+    threads: int,
+    output: Path,
+    tracker: Tracker,
+    look: Callable[[Run], None] = lambda run: None,
 ) -> None:
     """Train the seeds of one method; they come to ``output/runs/<method>`` when all are whole.
 
@@ -99,6 +105,8 @@ def train_method(
         Gets ``runs/<method>/seed_<n>/task_<k>.pt`` and ``timings/<method>.json``.
     tracker
         Hears of every loss.
+    look
+        Called with a run each time that it says something; what it raises ends the training.
     """
     from insituml_pipelines.common.locking import held
 
@@ -108,7 +116,7 @@ def train_method(
             lock = run.folder.with_name(f"{run.folder.name}.lock")
             stack.enter_context(held(lock, f"{run.recipe.name} in {run.folder}"))
             clear_place(run.folder)
-        _train_locked(runs, workers, threads, output, tracker)
+        _train_locked(runs, workers, threads, output, tracker, look)
     # Seeds of an earlier, interrupted call may still lie there: their work is kept.
     with suppress(OSError):
         runs[0].folder.parent.rmdir()
@@ -122,6 +130,7 @@ def train_unless_there(
     tracker: Tracker,
     *,
     in_sweep: bool = False,
+    look: Callable[[Run], None] = lambda run: None,
 ) -> None:
     """Train a method; where it was trained in the same way before, it may stay.
 
@@ -137,11 +146,16 @@ def train_unless_there(
         name = runs[0].recipe.method_name
         say(f"train: {name} was trained on the same data in the same way before: it stays")
         return
-    train_method(runs, workers, threads, output, tracker)
+    train_method(runs, workers, threads, output, tracker, look)
 
 
 def _train_locked(
-    runs: list[Run], workers: int, threads: int, output: Path, tracker: Tracker
+    runs: list[Run],
+    workers: int,
+    threads: int,
+    output: Path,
+    tracker: Tracker,
+    look: Callable[[Run], None],
 ) -> None:
     from insituml_pipelines.runs.listener import Listener
     from insituml_pipelines.runs.pool import train_all
@@ -161,6 +175,7 @@ def _train_locked(
     def listen(run: Run, record: Any) -> None:
         listener(run, record)
         steps.hear(run, record)
+        look(run)
 
     with steps.bar, tracker.training(runs):
         train_all(runs, workers, threads, listen, steps.move)
@@ -195,6 +210,10 @@ def main(call: Invocation) -> float | None:
     from insituml.training import DivergedError
     from insituml_pipelines.common.workers import WorkerDiedError
 
+    def look(run: Run) -> None:
+        if call.trial is not None and run.recipe.seed == runs[0].recipe.seed:
+            call.trial.look(run, files, part)
+
     try:
         train_unless_there(
             runs,
@@ -203,7 +222,13 @@ def main(call: Invocation) -> float | None:
             call.output,
             tracker,
             in_sweep=call.is_sweep,
+            look=look,
         )
+    except PrunedError:  # never gone on with
+        for run in runs:
+            discard(run.folder)
+            _leave_nothing_empty(run.folder)
+        raise
     except (DivergedError, ValueError, ImportError) as error:
         raise UserError(f"method={name}: {error}") from error
     except OSError:

@@ -17,7 +17,9 @@ from insituml_pipelines.common.arguments import Arguments
 from insituml_pipelines.common.composition import (
     CONF,
     check_composition,
+    composed,
     key_of,
+    plain,
 )
 from insituml_pipelines.common.ending import fail, failing_in_one_line
 from insituml_pipelines.common.errors import UserError
@@ -28,9 +30,12 @@ from insituml_pipelines.common.jobs import Jobs
 from insituml_pipelines.common.located import find_from_here
 from insituml_pipelines.common.single_run import run_once
 from insituml_pipelines.sweeps.globs import without_globs
-from insituml_pipelines.sweeps.plan import Sweep, sweep_of
+from insituml_pipelines.sweeps.plan import SWEEPER, Sweep, sweep_of
+from insituml_pipelines.sweeps.study import check_search
+from insituml_pipelines.sweeps.sweeper import NAME, register
 
 __all__ = ["CONF", "Invocation", "fail", "reads_only", "run_stage"]
+HYDRA = "hydra"
 RENAMED = {
     f"transit.{name.replace('iteration', 'step')}": f"transit.{name}"
     for name in (
@@ -82,6 +87,8 @@ def run_stage(
             given = [*arguments.search_path, *arguments.overrides]
             print(stage_help(name, description, sections, given), end="")
             return
+        if sweep is not None and sweep.space:
+            register(sweep)
         jobs = Jobs(function, sections, sweep, tuple(arguments.overrides))
         if arguments.is_plain_run:
             run_once(jobs.run, config)
@@ -119,10 +126,26 @@ def _sweep_of(function: Callable[..., Any], arguments: Arguments) -> Sweep | Non
     own = [o for o in arguments.overrides if key_of(o) == "hydra.searchpath"]
     search_path = own or arguments.search_path
     try:
+        _add_search(arguments, search_path)
         arguments.overrides[:] = without_globs(arguments.overrides, arguments.options.config_dir)
         return sweep_of(stage, arguments.overrides, folder, search_path)
     except HydraException:  # what is wrong is said when it is composed
         return None
+
+
+def _add_search(arguments: Arguments, search_path: Sequence[str]) -> None:
+    """Put before the overrides what the file of a search holds, if one is asked for."""
+    given = {key_of(override) for override in arguments.overrides}
+    if SWEEPER not in given:
+        return
+    own = [o for o in arguments.overrides if key_of(o).partition("/")[0].partition(".")[0] == HYDRA]
+    own = [override for override in own if key_of(override) != "hydra.searchpath"]
+    sweeper = plain(composed([*search_path, *own], for_hydra=True).hydra.sweeper)
+    if sweeper.get("_target_") != NAME:  # another's
+        return
+    check_search(sweeper)
+    params = (sweeper.get("params") or {}).items()
+    arguments.overrides[:0] = [f"{key}={value}" for key, value in params if key not in given]
 
 
 def _for_hydra(sweep: Sweep, overrides: Sequence[str]) -> list[str]:

@@ -10,13 +10,14 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from insituml_pipelines.common.arguments import Arguments
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.project_folder import check_counts, configuration
 
 CONF = configuration()
@@ -44,6 +45,13 @@ def composed(
         return compose(name, **given)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, **given)
+
+
+def plain(node: Any) -> Node:
+    """Return a section as plain values, references as they stand."""
+    found = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def check_composition(
@@ -197,8 +205,9 @@ def _values(override: Override, own_sweeper: bool) -> list[str]:
     if not override.is_sweep_override():
         return [given]
     if not override.is_discrete_sweep():
-        if own_sweeper:
-            return []
+        interval = override.value()
+        if own_sweeper and isinstance(interval, IntervalSweep):  # its first value stands for all
+            return [f"{override.get_key_element()}={interval.start}"]
         raise UserError(
             f"{given} is for a sweeper that searches (hydra/sweeper=...); the basic one takes "
             f"values: {override.key_or_group}=1,2"

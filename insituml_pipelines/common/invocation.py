@@ -16,6 +16,7 @@ from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.task_files import IDENTIFYING
 from insituml_pipelines.sweeps.plan import Sweep
+from insituml_pipelines.sweeps.trial import JobTrial
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Invocation:
         The class that ``model._target_`` names, which files may name too; empty: none.
     sweep
         What it is a job of, if of anything.
+    trial
+        To report to on the way, where a search may end it early.
     """
 
     config: DictConfig
@@ -50,6 +53,7 @@ class Invocation:
     asked_data: Node = field(default_factory=dict)
     model_target: str = ""
     sweep: Sweep | None = None
+    trial: JobTrial | None = None
 
     @property
     def is_sweep(self) -> bool:

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from insituml_pipelines.common import log
-from insituml_pipelines.common.composition import key_of
+from insituml_pipelines.common.composition import key_of, plain
 from insituml_pipelines.common.ending import explained
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import EXTERNAL
@@ -22,6 +22,8 @@ from insituml_pipelines.common.invocation import Invocation, asked_data, reads_o
 from insituml_pipelines.sweeps.missing import REASON, missing_jobs
 from insituml_pipelines.sweeps.plan import Sweep
 from insituml_pipelines.sweeps.records import JobRecord, collect, leave
+from insituml_pipelines.sweeps.sweeper import NAME
+from insituml_pipelines.sweeps.trial import JobTrial, PrunedError, prunes
 
 HYDRAS_RECORD = "multirun.yaml"
 """What Hydra itself leaves in the folder of a sweep."""
@@ -76,7 +78,13 @@ class Jobs:
         output = Path(info.runtime.output_dir) if own else sweep.place(given)
         record = JobRecord(info.job.num, list(given), sweep.varied(given), str(output))
         try:
-            value = self.function(self._call(config, given, output))
+            trial = self._trial(sweep, info)
+            value = self.function(replace(self._call(config, given, output), trial=trial))
+        except PrunedError as pruned:
+            log.note(f"job {info.job.num}: {pruned}")
+            output.mkdir(parents=True, exist_ok=True)  # later tables have it, too
+            leave(sweep, replace(record, message=str(pruned), pruned=True))
+            return math.nan
         except (Exception, SystemExit) as error:
             message, code = explained(error)
             log.error(f"job {info.job.num} ({' '.join(given)}): {message}")
@@ -87,6 +95,13 @@ class Jobs:
         finite = isinstance(value, float) and math.isfinite(value)
         leave(sweep, replace(record, value=value if finite else None))
         return value
+
+    def _trial(self, sweep: Sweep, info: Any) -> JobTrial | None:
+        """Return the trial of a job that may end early; None: it goes to its end."""
+        options = plain(info.sweeper)
+        if not (sweep.space and options.get("_target_") == NAME and prunes(options)):
+            return None
+        return JobTrial(sweep, options, info.job.num)
 
     def _call(self, config: DictConfig, given: tuple[str, ...], output: Path) -> Invocation:
         info = HydraConfig.get()

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from insituml_pipelines.common.composition import key_of
 from insituml_pipelines.common.failures import EXTERNAL
-from insituml_pipelines.sweeps.plan import Sweep
+from insituml_pipelines.sweeps.plan import SWEEPER, Sweep
 from insituml_pipelines.sweeps.records import JobRecord
 
 REASON = "did not end: its process was killed, ran out of time, or had not ended when another broke"
@@ -27,7 +27,7 @@ def missing_jobs(
     records
         Of the jobs that ended.
     """
-    if any(key_of(override) == "hydra/sweeper" for override in overrides):
+    if any(key_of(override) == SWEEPER for override in overrides):
         return []
     own = [o for o in overrides if key_of(o).partition("/")[0].partition(".")[0] != "hydra"]
     parsed = OverridesParser.create().parse_overrides(own)

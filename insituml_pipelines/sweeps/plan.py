@@ -20,6 +20,8 @@ LONGEST = 120
 """Characters of a folder's name; what is longer ends in a digest."""
 ASIDE = ("tracking", "hydra")
 """Sections that change no job."""
+SWEEPER = "hydra/sweeper"
+"""Chooses one that searches; the usual one tries all combinations."""
 BY_NAME = ("method", "training.seeds")
 """What a run's own name says."""
 
@@ -41,6 +43,8 @@ class Sweep:
         Keys that only some of the chosen files have, without the others' ``+``.
     search_path
         The override by which files of ``--config-dir`` are found; empty without it.
+    space
+        Of a search the overrides that vary, as given; empty for one that tries all values.
     started
         Tells this call from earlier ones of the same sweep.
     """
@@ -50,6 +54,7 @@ class Sweep:
     first: dict[str, str]
     loose: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ()
+    space: tuple[str, ...] = ()
     started: str = field(default_factory=lambda: str(time.time_ns()))
 
     @property
@@ -135,20 +140,24 @@ def sweep_of(
     _check_tracking(overrides)
     own = [o for o in overrides if key_of(o).partition("/")[0].partition(".")[0] not in ASIDE]
     parsed = OverridesParser.create().parse_overrides(own)
-    first, fixed = {}, []
+    searched = any(key_of(override) == SWEEPER for override in overrides)
+    first, fixed, space = {}, [], []
     for given, override in zip(own, parsed, strict=True):
         if override.is_sweep_override():
             discrete = override.is_discrete_sweep()
             values = list(override.sweep_string_iterator()) if discrete else [""]
             if not values:
                 raise UserError(f"{given} holds no value; a range ends before its second number")
-            first[key_of(given)] = str(values[0])
+            # A search learns from each trial: none is left out as the same as another.
+            first[key_of(given)] = "" if searched else str(values[0])
+            space += [given] if searched else []
         else:
             fixed.append(given)
     names = "-".join(key.rpartition(".")[2] for key in first)[:60] or "job"
     name = f"{stage}-{names}-{_digest(json.dumps([sorted(first), sorted(fixed)]))}"
     folder = Path(sweep_folder) if sweep_folder else Path("multirun") / name
-    return Sweep(name, folder.absolute(), first, loose_keys(own, search_path), tuple(search_path))
+    loose = loose_keys(own, search_path)
+    return Sweep(name, folder.absolute(), first, loose, tuple(search_path), tuple(space))
 
 
 def loose_keys(overrides: Sequence[str], search_path: Sequence[str] = ()) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ class JobRecord:
         Name of the sweep.
     trained_by
         Data and code that its value stands for; empty where it was not evaluated.
+    pruned
+        Whether a search ended it early, for the reason in ``message``.
     """
 
     number: int
@@ -49,6 +51,7 @@ class JobRecord:
     message: str = ""
     sweep: str = ""
     trained_by: tuple[str, ...] = ()
+    pruned: bool = False
 
 
 def leave(sweep: Sweep, record: JobRecord) -> None:
@@ -58,9 +61,9 @@ def leave(sweep: Sweep, record: JobRecord) -> None:
     place = Path(record.place)
     trained_by = () if record.code else _trained_by(place)
     record = replace(record, sweep=sweep.name, trained_by=trained_by)
-    folder = sweep.folder / FOLDER / sweep.started
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{record.number:06}.json", asdict(record))
+    file = _file_of(sweep, record.number)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, asdict(record))
     if record.code:  # what an earlier call left there is no result of this configuration now
         (place / RECORD).unlink(missing_ok=True)
     elif place.is_dir():
@@ -82,6 +85,12 @@ def collect(sweep: Sweep) -> list[JobRecord]:
         with suppress(OSError):  # those of another call that runs now
             folder.parent.rmdir()
     return found
+
+
+def record_numbered(sweep: Sweep, number: int) -> JobRecord | None:
+    """Return the record of a job of this call; None: it left none."""
+    file = _file_of(sweep, number)
+    return _read(file) if file.is_file() else None
 
 
 def with_earlier(sweep: Sweep, records: Sequence[JobRecord]) -> list[JobRecord]:
@@ -115,6 +124,10 @@ def with_earlier(sweep: Sweep, records: Sequence[JobRecord]) -> list[JobRecord]:
             "table; sweep over their values again to have them in it"
         )
     return list(jobs.values())
+
+
+def _file_of(sweep: Sweep, number: int) -> Path:
+    return sweep.folder / FOLDER / sweep.started / f"{number:06}.json"
 
 
 def _read(file: Path) -> JobRecord:

@@ -70,9 +70,13 @@ def markdown(sweep: Sweep, records: Sequence[JobRecord]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for record in order:
         cells = [record.varied.get(key, "–") for key in sweep.first]
-        value = "failed" if record.value is None else f"{record.value:.4g}"
+        value = _failed(record) if record.value is None else f"{record.value:.4g}"
         lines.append(f"| {' | '.join([*cells, f'**{value}**' if record is best else value])} |")
     return "\n".join(lines) + "\n"
+
+
+def _failed(record: JobRecord) -> str:
+    return "pruned" if record.pruned else "failed"
 
 
 def draw(sweep: Sweep, records: Sequence[JobRecord], file: Path) -> None:
