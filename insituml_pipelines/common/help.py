@@ -21,8 +21,8 @@ FLAGS = {
     "what refers to other values is filled in",
     "-m, --multirun": "run once for each combination of values with commas, such as seeds=[0],[1]; "
     "each job below multirun/",
-    "-m hydra/sweeper=optuna": "search in place of that, where a value is 'tag(log,interval(1,1e5))': "
-    "hydra.sweeper.n_trials=30 trials, as conf/hydra/sweeper says",
+    "-m hydra/sweeper=optuna": "search in place of that, where a value is "
+    "'tag(log,interval(1,1e5))': hydra.sweeper.n_trials=30 trials, as conf/hydra/sweeper says",
     "--config-dir DIR": "look for files of conf/ in a folder of your own as well",
     "-q, --quiet": "say errors alone",
     "--hydra-help": "say what Hydra, which reads all this, takes besides",
