@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+import benchmarks.quality
 from benchmarks.quality import CANDIDATES, Quality, copy_for_selection
 from insituml.data import TaskFiles
 
@@ -16,7 +18,9 @@ SMALL = [
 ]
 
 
-def test_selection_reads_no_test_data_and_no_later_task(tmp_path: Path, monkeypatch) -> None:
+def test_selection_reads_no_test_data_and_no_later_task(
+    tmp_path: Path, monkeypatch, quality_here: None
+) -> None:
     """The test files are replaced by folders, which nobody can read, root neither."""
     monkeypatch.setitem(CANDIDATES, "lwf", {"method.strength": "1e9,1"})
     quality = Quality("toy8", tmp_path, [0], SMALL, selection_tasks=2)
@@ -45,7 +49,8 @@ def test_selection_reads_no_test_data_and_no_later_task(tmp_path: Path, monkeypa
         quality.train("naive", {})
 
 
-def test_selection_needs_validation_parts(tmp_path: Path) -> None:
+def test_selection_needs_validation_parts(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(benchmarks.quality, "subprocess", subprocess)  # as it is run
     quality = Quality("toy8", tmp_path, [0], [])
     quality.prepare()
     with pytest.raises(ValueError, match="to select on 99 each needs one"):

@@ -17,7 +17,7 @@ METHODS = ("naive", "lwf", "experience_replay")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory, quality_here: None) -> Path:
     """Three methods and a bound, as the quality benchmark leaves them."""
     quality = Quality("toy8", tmp_path_factory.mktemp("quality") / "toy8", [0], SMALL)
     quality.prepare()

@@ -157,7 +157,14 @@ def stage_in(monkeypatch: pytest.MonkeyPatch, drawn_here: None) -> Any:
     """Return a function that calls a stage in a project as ``python -m`` does, in this process."""
 
     def call_here(project: Path, name: str, *arguments: str) -> None:
-        for module in ("common.cli", "common.composition", "common.fitting", "plot", "select"):
+        for module in (
+            "common.cli",
+            "common.composition",
+            "common.fitting",
+            "common.single_run",
+            "plot",
+            "select",
+        ):
             found = importlib.import_module(f"insituml_pipelines.{module}")
             monkeypatch.setattr(found, "CONF", project / "conf")
         monkeypatch.chdir(project)
