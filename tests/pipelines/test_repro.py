@@ -125,8 +125,8 @@ def prepared(project: Path, experiment: str, tools: Any, published: Any) -> None
     shrink(project, experiment, **more)
 
 
-def check_results(project: Path) -> None:
-    for root in (project, project / "transit"):
+def check_results(project: Path, streams: bool = True) -> None:
+    for root in (project, project / "transit") if streams else (project,):
         metrics = json.loads((root / "results/metrics.json").read_text())
         assert set(metrics) >= {"naive", "joint"}
         assert (root / "figures/leaderboard.png").exists()
@@ -180,6 +180,7 @@ def test_every_stage_ends_well(experiment, tools, published, tmp_path, stage_in)
     """In the order and with the arguments that DVC takes from ``dvc.yaml``."""
     if experiment == "fbpic":
         pytest.importorskip("fbpic")
+    streams = experiment != "fbpic"  # which compiles its code anew in every process: 20 s
     project = tmp_path / "project"
     prepared(project, experiment, tools, published)
     stage_in(project, "insituml_pipelines.select", f"experiment={experiment}")
@@ -188,12 +189,14 @@ def test_every_stage_ends_well(experiment, tools, published, tmp_path, stage_in)
     for command, outputs in stages:
         python, option, name, *arguments = shlex.split(command)
         assert (python, option) == ("python", "-m")
+        if name == "insituml_pipelines.stream" and not streams:
+            continue
         if name == "insituml_pipelines.versions":  # which reads no configuration
             versions.main()
         else:
             stage_in(project, name, *arguments)
         assert [path for path in outputs if not (project / path).exists()] == []
-    check_results(project)
+    check_results(project, streams)
 
 
 def copied(project: Path) -> None:
