@@ -57,7 +57,7 @@ def evaluate_method(
         Gets ``evaluations/<name>``: ``loss_matrix.csv``, ``latent_drift.csv``, ``summary.json``,
         and of the first seed the reconstructions or samples as arrays, and of fields
         ``spectra.csv`` and ``energies.csv``; where there is such a part,
-        ``validation_loss_matrix.csv``.
+        ``validation_loss_matrix.csv``; of an ensemble, ``simulation_errors.csv``.
     tracker
         Hears of the results.
     part
@@ -121,10 +121,16 @@ def _evaluate_into(
     from insituml_pipelines.data.stored import digests_beside
     from insituml_pipelines.results.examples import examples
     from insituml_pipelines.results.matrices import loss_matrices
+    from insituml_pipelines.results.simulation_errors import (
+        SimulationRow,
+        simulation_errors,
+        write_simulation_errors,
+    )
     from insituml_pipelines.results.summary import Summary
     from insituml_pipelines.results.volumes import volume_tables
 
     losses, drifts, validation = [], [], []
+    by_simulation: list[SimulationRow] = []
     seeds: dict[str, dict[str, float | None]] = {}
     errors: dict[str, dict[str, float | None]] = {}
     notes: list[str] = []
@@ -137,6 +143,8 @@ def _evaluate_into(
         with ambient_seed(0):  # of models that draw numbers in evaluation too
             result = _evaluate_seed(untrained, learners, files, part, progress)
         metric, numbers = result.metric, result.numbers
+        if part == TEST and files.manifest.ensemble is not None:
+            by_simulation += simulation_errors(learners[-1], files, name, seed)
         losses += _long(result.matrices, name, seed, first_row=-1)
         drifts += _long({"latent_drift": result.drift}, name, seed, first_row=0)
         seeds[str(seed)] = {key: _or_none(value) for key, value in numbers.items()}
@@ -162,6 +170,8 @@ def _evaluate_into(
                 with ambient_seed(0):
                     volume_tables(learners[-1], files).write(target)
         say(f"evaluate {name} seed {seed}: {_in_words(numbers, metric)}{beside}")
+    if by_simulation:
+        write_simulation_errors(by_simulation, target)
     _write_csv(target / "loss_matrix.csv", losses)
     if validation:
         _write_csv(target / "validation_loss_matrix.csv", validation)

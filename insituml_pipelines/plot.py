@@ -34,7 +34,8 @@ def compare(
     output
         Gets ``results/metrics.json``, ``results/loss_matrix.csv``, ``results/leaderboard.csv``,
         ``results/leaderboard.md``, ``results/differences.csv``, ``results/differences.md``,
-        ``results/errors.md``, ``results/forgetting_curves.csv`` and ``figures/*.png``.
+        ``results/errors.md``, ``results/forgetting_curves.csv``, of an ensemble
+        ``results/simulation_errors.csv`` and ``.md``, and ``figures/*.png``.
     tracker
         Gets the figures and tables.
     workers
@@ -50,7 +51,7 @@ def compare(
     from insituml.atomic_file import write_atomically, write_json
     from insituml.metrics import headlines
     from insituml.plots import differences_markdown, leaderboard_markdown
-    from insituml_pipelines.results import significance, tables
+    from insituml_pipelines.results import significance, simulation_errors, tables
     from insituml_pipelines.results.error_table import errors_markdown
     from insituml_pipelines.results.figures import draw_figures
     from insituml_pipelines.results.labels import described, metric_label
@@ -94,6 +95,13 @@ def compare(
         write_atomically(made / "leaderboard.md", (markdown + "\n").encode())
         write_atomically(made / "differences.md", compared.encode())
         write_atomically(made / "errors.md", errors_markdown(rows, manifest).encode())
+        if manifest.ensemble is not None:
+            by_simulation = simulation_errors.gathered(root, methods)
+            words = simulation_errors.simulations_markdown(by_simulation)
+            write_atomically(
+                made / simulation_errors.FILE, by_simulation.to_csv(index=False).encode()
+            )
+            write_atomically(made / "simulation_errors.md", words.encode())
         draw_figures(summaries, rows, manifest, root, drawn, workers)
 
     identity = summaries[methods[0]].identity

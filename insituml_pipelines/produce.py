@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +135,10 @@ class _Heeded:
         self._tells = tells
 
     def describe(self) -> Description:
-        return self._stream.describe()
+        source = self._data.source
+        numbers = {k: float(v) for k, v in source.items() if type(v) in (int, float)}
+        described = self._stream.describe()
+        return replace(described, parameters={**numbers, **described.parameters})
 
     def events(self, after: int | None = None) -> Iterator[Event]:
         from insituml.stream import Rejected

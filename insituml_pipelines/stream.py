@@ -30,7 +30,7 @@ __all__ = ["DIED", "LOG", "STALLED", "finish", "learn", "main", "plan"]
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
     from insituml.in_transit import Arrivals
-    from insituml.stream import RingSource
+    from insituml.stream import EnsembleStream, RingSource
     from insituml_pipelines.results.summary import Summary
     from insituml_pipelines.runs.recipe import Recipe
     from insituml_pipelines.runs.run import Run
@@ -56,7 +56,7 @@ RESULT_KEYS = (
 class Plan:
     """What one call trains, and on what."""
 
-    ring: RingSource
+    ring: RingSource | EnsembleStream
     tasks: StreamedTasks
     arrivals: Arrivals
     transit: Transit
@@ -81,18 +81,25 @@ def plan(call: Invocation) -> Plan:
     from insituml.stream import NoProducerError
     from insituml_pipelines.runs.optimisation import schedule_of
     from insituml_pipelines.transit.announcing import in_words
+    from insituml_pipelines.transit.ensemble_plan import for_all_simulations
+    from insituml_pipelines.transit.ensemble_source import open_ensemble
     from insituml_pipelines.transit.folder import stream_folder
     from insituml_pipelines.transit.live import LiveFile
     from insituml_pipelines.transit.source import open_ring
 
-    data = data_of(call)
+    data = data_of(call, in_transit=True)
     transit = validate(Transit, call.section("transit"), "transit")
     folder = stream_folder(call.output, transit.folder)
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
     schedule_of(training.model_dump())
     calls = _calls(call, transit)
-    ring = open_ring(data, transit)
+    ring: RingSource | EnsembleStream
+    if data.ensemble is None:
+        ring = open_ring(data, transit)
+    else:
+        transit, calls = for_all_simulations(transit, calls, data)
+        ring = open_ensemble(data, transit)
     say(f"stream: waiting for {data.path or data.name}")
     try:
         description = ring.describe()
@@ -124,20 +131,20 @@ def _plan(
     data: Data,
     transit: Transit,
     training: Training,
-    ring: RingSource,
+    ring: RingSource | EnsembleStream,
 ) -> Plan:
     from insituml_pipelines.runs.identity import fingerprint
     from insituml_pipelines.runs.mirroring import mirrors_of
     from insituml_pipelines.runs.mixing import mixing_of
     from insituml_pipelines.runs.run import Run
     from insituml_pipelines.transit.announcing import say_how_much
-    from insituml_pipelines.transit.prepared import streamed_tasks
+    from insituml_pipelines.transit.ensemble_plan import tasks_of
 
     try:
         ring.check_room()
     except MemoryError as error:
         raise UserError(f"transit.slots is {transit.slots}: {error}") from error
-    tasks = streamed_tasks(data, transit, ring.describe())
+    tasks = tasks_of(calls, data, transit, ring)
     settings = settings_of(training.model_dump())
     mirrors_of(settings, tasks.cutter.description.components, tasks.cutter.description.grid)
     mixing_of(settings, tasks.cutter.description.grid, tasks.cutter.chunk)
@@ -181,8 +188,8 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     from insituml.data.task_files import write_manifest
     from insituml.stream import NoProducerError
     from insituml_pipelines.runs.worker import pin
+    from insituml_pipelines.transit.ensemble_loop import training_of
     from insituml_pipelines.transit.live import RUNNING
-    from insituml_pipelines.transit.loop import StreamTraining
 
     pin(plan.runs[0].recipe.training["threads"])
     if plan.live:
@@ -191,7 +198,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     write_manifest(plan.folder / TASKS, plan.manifest([], {}))  # for who looks at it meanwhile
     try:
         with plan.ring, tracker.training(plan.runs):
-            training = StreamTraining(
+            training = training_of(plan.tasks)(
                 plan.ring,
                 plan.arrivals,
                 plan.runs,

@@ -12,6 +12,7 @@ from insituml_pipelines.common.option_comments import Option, OptionsFile, read_
 
 GROUPS = {
     "data": "Where the data come from, and how they become tasks.",
+    "data/ensemble": "Several simulations, for `insituml stream` alone: `+data/ensemble=FILE`.",
     "experiment": "Data, model and training values that fit together. It stands above the files of "
     "the other groups, and the command line above it.",
     "method": "What keeps a learner from forgetting.",
@@ -50,7 +51,8 @@ def config_page(root: Path) -> str:
             lines += [f"### `{group}={file.stem}`"]
             if group == "method":
                 lines += [f"What it does, and its equation: [{file.stem}](methods.md#{file.stem})."]
-            lines += [read.description, table(root, "" if group == "experiment" else group, read)]
+            owner = "" if group == "experiment" else group.partition("/")[0]
+            lines += [read.description, table(root, owner, read)]
     others = {f.parent.name for f in (root / "conf").glob("*/*.yaml")} - {*GROUPS, "hydra"}
     for group in sorted(others):  # a group that this page does not know of yet
         lines += [f"## `{group}`"]

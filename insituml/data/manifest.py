@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from insituml.data.ensemble import Ensemble
 from insituml.data.normalisation import Normalisation
 from insituml.data.plain_values import typed
 from insituml.data.step import Grid
@@ -79,6 +80,8 @@ class Manifest:
         What the data were made by, plain values.
     units
         Of each component; none given: all have ``unit``.
+    ensemble
+        Of several simulations, who they are and how their iterations are numbered; None of one.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Manifest:
     fingerprint: str
     configuration: Mapping[str, Any] = field(default_factory=dict)
     units: tuple[str, ...] = ()
+    ensemble: Ensemble | None = None
 
     def __post_init__(self) -> None:
         """Fill in the unit of each component."""
@@ -125,6 +129,8 @@ class Manifest:
     def to_plain(self) -> dict[str, Any]:
         """Return nested dictionaries and lists of plain values."""
         plain = asdict(self) | {"format": FORMAT, "iterations": list(self.iterations)}
+        if self.ensemble is None:
+            del plain["ensemble"]
         # JSON knows only keys that are strings.
         for name in ("times", "origins"):
             plain[name] = {str(number): value for number, value in plain[name].items()}

@@ -28,6 +28,8 @@ class Cutter:
         Of the stream.
     chunk
         Points of a chunk along each axis of a field; None: the whole volume is one sample.
+    conditions
+        Parameters of the simulation that each sample of a field has as its label.
 
     Raises
     ------
@@ -35,8 +37,15 @@ class Cutter:
         If the chunk does not divide the grid, or the stream is of samples and there is a chunk.
     """
 
-    def __init__(self, description: Description, chunk: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        description: Description,
+        chunk: Sequence[int] | None = None,
+        *,
+        conditions: Sequence[str] = (),
+    ) -> None:
         self.description = description
+        self.conditions = tuple(conditions)
         self.chunk: tuple[int, ...] | None = None
         if description.grid is not None:
             self.chunk = tuple(chunk or description.grid.shape)
@@ -59,7 +68,8 @@ class Cutter:
     @property
     def bytes_per_sample(self) -> int:
         """Bytes of one sample with its place or its label."""
-        beside = 4 * self.condition_size if self.chunk is None else 8 * (1 + len(self.chunk))
+        beside = 4 * self.condition_size
+        beside += 0 if self.chunk is None else 8 * (1 + len(self.chunk))
         return 4 * math.prod(self.sample_shape) + beside
 
     @property
@@ -80,10 +90,14 @@ class Cutter:
             assert step.labels is not None
             return {"inputs": np.array(step.values), "labels": np.array(step.labels)}
         iteration = np.full(len(self.places), step.iteration)
-        return {
+        columns = {
             "inputs": chunk_volume(step.values, self.chunk),
             "places": np.column_stack([iteration, self.places]),
         }
+        if self.conditions:
+            values = [step.metadata["parameters"][name] for name in self.conditions]
+            columns["labels"] = np.tile(np.array(values, np.float32), (len(self.places), 1))
+        return columns
 
     def measure(self, columns: Columns) -> None:
         """Take samples into the statistics."""
@@ -97,7 +111,7 @@ class Cutter:
     def condition_size(self) -> int:
         """Numbers in the label of one sample; 0: there are no labels."""
         layout = self.description.samples
-        return 0 if layout is None else math.prod(layout.label_shape)
+        return len(self.conditions) if layout is None else math.prod(layout.label_shape)
 
     def task_arrays(self, task: int) -> dict[str, np.ndarray]:
         """Return what else belongs to a task, by name: the order of its pixels, where permuted."""
@@ -162,7 +176,7 @@ class Cutter:
             name=name,
             kind=kind,
             in_transit=in_transit,
-            columns=("inputs",) if layout is None else ("inputs", "labels"),
+            columns=("inputs", "labels") if layout or self.conditions else ("inputs",),
             sample_shape=self.sample_shape,
             condition_size=self.condition_size,
             components=self.description.components,

@@ -6,6 +6,7 @@ The standard: https://github.com/openPMD/openPMD-standard (version 1.1).
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -31,6 +32,10 @@ from insituml.stream.sst_contact import await_contact, check_stream_path
 
 ITERATIONS = "insitumlIterations"
 """Attribute of a series: the iterations to come, where its writer knows them."""
+PARAMETERS = "insitumlParameters"
+"""Attribute of a series: what its simulation was run with, a JSON object of numbers."""
+INTERFACE = "INSITUML_NETWORK_INTERFACE"
+"""Environment variable: the network by which writer and reader on different nodes meet."""
 MOST_ODD = 20
 """Iterations at the start that may lack what is asked for, until it counts as not there."""
 
@@ -173,6 +178,7 @@ class _OpenStream:
                 grid=self._reader.grid,
                 iterations=self._announced(),
                 units=units_of(self._reader),
+                parameters=self._parameters(),
             )
         except BaseException:
             self._series.close()
@@ -271,9 +277,21 @@ class _OpenStream:
             return None
         return tuple(int(n) for n in np.atleast_1d(self._series.get_attribute(ITERATIONS)))
 
+    def _parameters(self) -> dict[str, float]:
+        if not self._series.contains_attribute(PARAMETERS):
+            return {}
+        try:
+            said = json.loads(self._series.get_attribute(PARAMETERS))
+            return {str(name): float(value) for name, value in said.items()}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"attribute {PARAMETERS} of {self._path} is no JSON object of numbers: {error}"
+            ) from error
+
 
 def engine_config(**parameters: str) -> str:
-    """Return openPMD-api's configuration for SST over TCP on this machine."""
-    common = {"DataTransport": "WAN", "NetworkInterface": "lo"}
+    """Return openPMD-api's configuration for SST over TCP: on this machine, or as is set there."""
+    interface = os.environ.get(INTERFACE, "lo")
+    common = {"DataTransport": "WAN", "NetworkInterface": interface}
     engine = {"type": "sst", "parameters": {**common, **parameters}}
     return json.dumps({"adios2": {"engine": engine}})

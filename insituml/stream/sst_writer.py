@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from insituml.data.openpmd.mesh_writer import MeshWriter
 from insituml.data.step import Step
 from insituml.stream.events import ProducerDied, Stalled
 from insituml.stream.source import Source
-from insituml.stream.sst import ITERATIONS, engine_config
+from insituml.stream.sst import ITERATIONS, PARAMETERS, engine_config
 from insituml.stream.sst_contact import check_stream_path
 
 POLICIES = {"block": "Block", "drop": "Discard"}
@@ -30,9 +31,10 @@ def write_sst(
     """Stream a source to whoever reads it, such as :class:`insituml.stream.SSTSource`.
 
     The series is as :func:`insituml.data.openpmd.writer.write_series` writes it, one step of ADIOS2
-    each, variable-based. Its attribute ``insitumlIterations`` lists the iterations to come where
-    the source knows them. **For trusted networks only**: the writer listens on all network
-    interfaces, even where ``NetworkInterface`` is ``lo``, as here.
+    each, variable-based. Its attributes ``insitumlIterations`` and ``insitumlParameters`` tell the
+    iterations to come, and what the simulation is run with, where the source knows them. **For
+    trusted networks only**: the writer listens on all network interfaces, even where
+    ``NetworkInterface`` is ``lo``, as here.
 
     Whatever the policy, steps wait for nobody but a reader that is connected: those written while
     there is none, or none any more, are lost (see :class:`insituml.stream.SSTSource`). While it
@@ -84,6 +86,8 @@ def write_sst(
         writer.begin(series)
         if description.iterations is not None:
             series.set_attribute(ITERATIONS, list(description.iterations))
+        if description.parameters:
+            series.set_attribute(PARAMETERS, json.dumps(dict(description.parameters)))
         iterations = series.snapshots()
         for event in source.events():
             if isinstance(event, Step):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from insituml_pipelines.common.composition import CONF, key_of
+from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.located import located
 from insituml_pipelines.common.log import note
 from insituml_pipelines.common.node import Node
@@ -71,8 +72,15 @@ def fitting(call: Invocation, place: str, node: Node) -> Node:
     return {key: value for key, value in node.items() if key not in left_out}
 
 
-def data_of(call: Invocation) -> Data:
+def data_of(call: Invocation, *, in_transit: bool = False) -> Data:
     """Return the checked section ``data``, its source without values for another one.
+
+    Parameters
+    ----------
+    call
+        With such a section.
+    in_transit
+        Whether several simulations may be asked for.
 
     Raises
     ------
@@ -83,6 +91,8 @@ def data_of(call: Invocation) -> Data:
     if isinstance(section.get("source"), dict):
         section["source"] = fitting(call, "data.source", section["source"])
     data: Data = validate(Data, section, "data")
+    if data.ensemble is not None and not in_transit:
+        raise UserError("data.ensemble is for `insituml stream` alone; leave it out here")
     return data
 
 

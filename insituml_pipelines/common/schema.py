@@ -121,6 +121,20 @@ class LabelSplit(Split):
     chunk: None = None
 
 
+class Ensemble(Section):
+    """Several simulations that one trainer learns from; see conf/data/ensemble/."""
+
+    producers: Count | None = None
+    vary: dict[str, Annotated[list[float | int], Field(min_length=1)]] | None = None
+    streams: Text | None = None
+    simulations: Count | None = None
+    tasks: Literal["time", "simulation", "none"] = "time"
+    order: Literal["arrival", "fixed"] = "arrival"
+    parameters: Annotated[list[Text], EachOnce] | None = None
+    restarts: CountOrZero = 0
+    join_timeout: Seconds = 60.0
+
+
 class Data(Section):
     """Where the data come from and how they become tasks."""
 
@@ -132,6 +146,7 @@ class Data(Section):
     format: Literal["h5", "bp"] = "h5"
     source: Node
     split: Annotated[TimeSplit | LabelSplit, Field(discriminator="by")]
+    ensemble: Ensemble | None = None
 
 
 class Compared(Section):

@@ -23,6 +23,11 @@ def stream_facts(log: Mapping[str, Any], root: Path) -> Facts:
         ("lost", f"{log.get('lost', 0)} in {len(gaps)} gaps{_named(gaps)}"),
         ("rejected", f"{len(rejected)}{_named(rejected)}"),
     ]
+    items += [
+        ("simulation", " ".join(map(str, change)))
+        for change in log.get("changes") or []
+        if isinstance(change, list)
+    ]
     if diverged := log.get("diverged"):
         items.append(("diverged", ", ".join(map(str, diverged))))
     try:

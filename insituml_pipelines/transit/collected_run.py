@@ -89,7 +89,7 @@ class Collector:
     ) -> None:
         self.task, self.name = task, name
 
-    def learn(self, samples: Batch) -> None:
+    def learn(self, samples: Batch, simulation: int = 0) -> None:
         assert self.task is not None
         self.arrived.setdefault(self.task, []).append(tuple(column.clone() for column in samples))
 

@@ -57,6 +57,8 @@ class Live:
         Bytes of memory shared with the producer.
     gaps, rejected, diverged
         The newest, by name; runs that dropped out.
+    simulations
+        Of an ensemble, one each: name, state, last iteration, how many it was learned from, lag.
     """
 
     state: str = RUNNING
@@ -83,6 +85,7 @@ class Live:
     gaps: list[list[Any]] = field(default_factory=list)
     rejected: list[list[Any]] = field(default_factory=list)
     diverged: dict[str, str] = field(default_factory=dict)
+    simulations: list[dict[str, Any]] = field(default_factory=list)
 
 
 class LiveFile:

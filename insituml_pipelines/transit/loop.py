@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +100,7 @@ class StreamTraining:
             If every run diverges, or an iteration is bad and ``on_bad_iteration`` is ``fail``.
         """
         self._begin()
-        events = with_gaps(self.ring.events(self.seen), self.windows.iterations, self.seen)
-        for event in self.log.timed(events):
+        for event in self.log.timed(self._events()):
             if isinstance(event, Step | Rejected) and not self._inside(event.iteration):
                 self.log.outside += 1
                 if event.iteration > self.windows.last:
@@ -111,7 +110,7 @@ class StreamTraining:
             if isinstance(event, Rejected) and self.transit.on_bad_iteration == "fail":
                 self._save()  # up to the one before: the same command comes to this one again
                 raise UserError(
-                    f"iteration {event.iteration} cannot be learned from: {event.reason}; "
+                    f"{self._called(event.iteration)} cannot be learned from: {event.reason}; "
                     "transit.on_bad_iteration=skip leaves such iterations out"
                 )
             self.log.note(event, self.listener.say)
@@ -132,6 +131,13 @@ class StreamTraining:
         done = self.whole[0]
         return self.manifest_of(done.ended_tasks, done.trained_samples)
 
+    def _events(self) -> Iterator[Any]:
+        return with_gaps(self.ring.events(self.seen), self.windows.iterations, self.seen)
+
+    def _called(self, iteration: int) -> str:
+        """Return what messages call an iteration."""
+        return f"iteration {iteration}"
+
     def _inside(self, iteration: int) -> bool:
         return self.windows.first <= iteration <= self.windows.last
 
@@ -142,7 +148,7 @@ class StreamTraining:
                 run.begin()
             return
         self.seen = content["iteration"]
-        self.log = StreamLog(**content["log"])
+        self.log = type(self.log)(**content["log"])
         self.log.resumed_after.append(content["iteration"])
         self.arrivals.load_state_dict(content["arrivals"])
         for run in self.runs:
@@ -150,10 +156,20 @@ class StreamTraining:
                 self.tracker.broke_off(run.run)
             else:
                 run.resume(content["iteration"], content["timings"][run.name])
-        self.shown.come_to(self.windows.count_through(content["iteration"]), "")
-        self.listener.say(
-            f"goes on after iteration {self.seen}; to begin anew, delete {self.folder}"
-        )
+        self._go_on(content)
+        self.shown.come_to(self._count(), "")
+        self.listener.say(f"goes on after {self._behind()}; to begin anew, delete {self.folder}")
+
+    def _go_on(self, content: Node) -> None:
+        """Take what else stands in a resume point."""
+
+    def _behind(self) -> str:
+        """Return, in words, what is behind the runs."""
+        return self._called(self.seen or 0)
+
+    def _count(self) -> int:
+        """Return how many iterations of the tasks are behind the runs."""
+        return 0 if self.seen is None else self.windows.count_through(self.seen)
 
     def _step(self, step: Step) -> None:
         self.log.iterations += 1
@@ -169,13 +185,17 @@ class StreamTraining:
         for run in self.whole:
             if run.trainer.task not in (None, arrival.task):
                 self._end_task(run)
-            self._guarded(run, run.learn, arrival.task, arrival.batch)
+            self._guarded(run, run.learn, *self._lesson(arrival))
         most = self.transit.max_batches_per_iteration or 0
         extra = most - self.transit.batches_per_iteration
         while extra > 0 and not self.ring.ready():
             for run in self.whole:
                 self._guarded(run, run.trainer.train_again, 1)
             extra -= 1
+
+    def _lesson(self, arrival: Arrival) -> tuple[Any, ...]:
+        """Return what a run is given to learn."""
+        return arrival.task, arrival.batch
 
     def _guarded(self, run: TransitRun, function: Any, *arguments: Any) -> None:
         """Let a run that diverges drop out, and the others go on."""
@@ -208,7 +228,7 @@ class StreamTraining:
     def _passed(self, iteration: int) -> None:
         self.seen = iteration if self.seen is None else max(self.seen, iteration)
         words = f"loss {self.listener.loss:.4f}, waiting {self.log.wait_share:.0%}"
-        self.shown.come_to(self.windows.count_through(self.seen), words)
+        self.shown.come_to(self._count(), words)
         if self.live is not None:
             self.live.update(self._facts)
 
@@ -218,7 +238,7 @@ class StreamTraining:
         memory = {run.run.recipe.method_name: run.memory() for run in self.whole}
         return {
             "planned": len(self.windows.iterations),
-            "passed": 0 if self.seen is None else self.windows.count_through(self.seen),
+            "passed": self._count(),
             "iteration": self.seen,
             "learned": log.iterations,
             "lost": log.lost,
@@ -240,8 +260,11 @@ class StreamTraining:
         """Write a resume point of all runs: what names it is written last."""
         if self.seen is None or self.arrivals.pending:
             return
-        state = {"log": self.log.state_dict(), "arrivals": self.arrivals.state_dict()}
-        self.points.write(self.seen, state, list(self.log.diverged))
+        self.points.write(self.seen, self._state(), list(self.log.diverged))
+
+    def _state(self) -> dict[str, Any]:
+        """Return what a resume point holds beside the states of the runs."""
+        return {"log": self.log.state_dict(), "arrivals": self.arrivals.state_dict()}
 
     def _end(self) -> None:
         # What came before a death may be too little to normalise by: the next call begins anew.

@@ -60,7 +60,8 @@ class StreamedTasks:
         layout = self.cutter.description.samples
         inputs = torch.zeros(2, *self.cutter.sample_shape)
         if layout is None:
-            return (inputs,)
+            size = self.cutter.condition_size
+            return (inputs, torch.zeros(2, size)) if size else (inputs,)
         labels = torch.zeros(2, *layout.label_shape, dtype=getattr(torch, layout.label_dtype))
         return (inputs, labels)
 
@@ -116,8 +117,10 @@ class StreamedTasks:
         )
 
 
-def streamed_tasks(data: Data, transit: Transit, description: Description) -> StreamedTasks:
-    """Lay out the tasks of a stream.
+def streamed_tasks(
+    data: Data, transit: Transit, description: Description, conditions: Sequence[str] = ()
+) -> StreamedTasks:
+    """Lay out the tasks of a stream; samples of a field are given the parameters ``conditions``.
 
     Raises
     ------
@@ -141,10 +144,10 @@ def streamed_tasks(data: Data, transit: Transit, description: Description) -> St
         )
     try:
         windows = kind_of(data).windows(data, description, given)
-        cutter = Cutter(description, data.split.chunk)
+        cutter = Cutter(description, data.split.chunk, conditions=conditions)
     except ValueError as error:
         raise UserError(f"data={data.name}: {error}") from error
-    fingerprint = _digest(
+    fingerprint = digest_of(
         data.source,
         data.split.model_dump(),
         list(cutter.sample_shape),
@@ -178,5 +181,6 @@ def _iterations(transit: Transit) -> range | None:
     return range(first, last + 1, period)
 
 
-def _digest(*content: Any) -> str:
+def digest_of(*content: Any) -> str:
+    """Return the SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

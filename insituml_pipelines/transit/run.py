@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,7 @@ class TransitRun:
     def make_trainer(self) -> Any:
         """Return what takes in the samples."""
         settings = self.run.recipe.training
-        return InTransitTrainer(
+        return self.trainer_kind()(
             self.state.learner,
             self.state.method,
             self.state.optimizer,
@@ -86,6 +86,10 @@ class TransitRun:
             report=self.state.hear,
             progress=self.progress,
         )
+
+    def trainer_kind(self) -> Callable[..., InTransitTrainer]:
+        """Return what makes the trainer."""
+        return InTransitTrainer
 
     def augment(self) -> Augment | None:
         """Return what mirrors batches, as the stream is normalised once it is known how."""
@@ -111,13 +115,13 @@ class TransitRun:
         """Write the checkpoint of the untrained model."""
         self.state.save(self.run.initial)
 
-    def learn(self, task: int, batch: Batch) -> None:
-        """Train on the samples of one iteration."""
+    def learn(self, task: int, batch: Batch, *simulation: int) -> None:
+        """Train on the samples of one iteration; of an ensemble, say of which simulation."""
         if self.trainer.task is None:
             windows = self.arrivals.windows
             arrivals = len(windows.trained(task))
             self.trainer.begin_task(task, windows.name(task), batch, arrivals=arrivals)
-        self.trainer.learn(batch)
+        self.trainer.learn(batch, *simulation)
         self.sample_bytes = sum(column[0].nbytes for column in batch)
         self.trained_samples[task] = self.trained_samples.get(task, 0) + len(batch[0])
 

@@ -31,6 +31,8 @@ def view_of(seen: Seen | None, folder: str) -> RenderableType:
         bar = Table.grid(expand=True)  # a bar alone would not end its line
         bar.add_row(ProgressBar(total=seen.live.planned, completed=done))
         parts.insert(0, bar)
+    if seen.live.simulations:
+        parts.append(_simulations(seen.live))
     if seen.live.losses or seen.live.memory:
         parts.append(_methods(seen.live))
     parts += _named("gaps", seen.live.gaps, seen.live.gap_count)
@@ -56,6 +58,18 @@ def _facts(seen: Seen) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in rows:
         table.add_row(Text(name, style="dim"), Text(value))
+    return table
+
+
+def _simulations(live: Live) -> Table:
+    """Return one row a simulation: how far it is, and how long its last iteration waited."""
+    table = Table(expand=True)
+    for name in ("simulation", "state", "iteration", "learned", "lag"):
+        table.add_column(name, justify="left" if name in ("simulation", "state") else "right")
+    for one in live.simulations:
+        lag = "–" if one.get("lag") is None else f"{one['lag']:.2g} s"
+        cells = [str(one.get(key, "–")) for key in ("name", "state", "iteration", "learned")]
+        table.add_row(*map(Text, [*cells, lag]))
     return table
 
 

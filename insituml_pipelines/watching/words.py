@@ -42,6 +42,7 @@ def line_of(seen: Seen | None) -> str:
     if live.state == RUNNING and not seen.gone:
         parts += [rate_of(seen), f"lag {lag_of(seen)}"]
     parts.append(f"waiting {waiting_share(seen)}")
+    parts += [f"{s.get('name')} {s.get('state')} at {s.get('iteration')}" for s in live.simulations]
     parts += [f"{method} {loss:.4g}" for method, loss in live.losses.items()]
     parts += [f"{live.lost} lost", f"{live.rejected_count} rejected"]
     if seen.left is not None:

@@ -134,6 +134,8 @@ def known_elsewhere(words: list[str]) -> bool:
         return f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
     if name == "python" and words[1] == "-m":
         return (ROOT / f"{words[2].replace('.', '/')}.py").is_file()
+    if name == "sbatch":
+        return any((ROOT / word).is_file() for word in words[1:])
     if name == "dvc":
         stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
         return words[1] != "repro" or all(w in stages for w in words[2:] if not w.startswith("-"))
