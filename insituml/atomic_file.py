@@ -6,9 +6,10 @@ import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 UNFINISHED = ".insituml-unfinished"
 """Ends the names of files that are being written. Their writers hold a lock on them, so that what a
@@ -21,13 +22,22 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
     Parent folders are made when missing. What killed processes were writing in the same folder is
     cleared away.
     """
+
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    return write_atomically_by(path, write)
+
+
+def write_atomically_by(path: Path | str, write: Callable[[BinaryIO], None]) -> Path:
+    """Do as :func:`write_atomically` with what ``write`` writes into the file that it is given."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_unfinished(path.parent)
     descriptor, temporary = _locked_beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
             # mkstemp makes the file private; a result should be as readable as any other file.

@@ -10,11 +10,11 @@ import hashlib
 import io
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
-from insituml.atomic_file import write_atomically
+from insituml.atomic_file import write_atomically_by
 from insituml.plain_content import check_no_larger, check_plain
 from insituml.safe_reading import DamagedFileError, read_bytes
 
@@ -33,13 +33,47 @@ def write_verified(path: Path | str, state: dict[str, Any]) -> Path:
     TypeError
         If ``state`` holds anything else; the message says where.
     """
-    buffer = io.BytesIO()
-    torch.save(_canonical(state, "state"), buffer)
-    content = bytearray(buffer.getvalue())
-    # The last two bytes of a zip archive without comment are the comment's length.
-    content[-2:] = _DIGEST_LENGTH.to_bytes(2, "little")
-    digest = hashlib.sha256(content).hexdigest().encode()
-    return write_atomically(path, bytes(content) + digest)
+    canonical = _canonical(state, "state", set())
+
+    def write(file: BinaryIO) -> None:
+        sealed = _Sealed(file)
+        torch.save(canonical, cast("IO[bytes]", sealed))
+        sealed.end()
+
+    return write_atomically_by(path, write)
+
+
+class _Sealed(io.RawIOBase):
+    """Passes an archive on to a file as it is written, and ends it with its checksum."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._last = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        content = memoryview(content).cast("B")
+        count = len(content)
+        # The last two bytes of a zip archive without comment are the comment's length.
+        if len(content) < 2:
+            content = memoryview(self._last + content)
+        else:
+            self._pass_on(self._last)
+        self._pass_on(content[:-2])
+        self._last = bytes(content[-2:])
+        return count
+
+    def end(self) -> None:
+        """Write the length of the comment, and the comment: the checksum of all before it."""
+        self._pass_on(_DIGEST_LENGTH.to_bytes(2, "little"))
+        self._file.write(self._digest.hexdigest().encode())
+
+    def _pass_on(self, content: bytes | memoryview) -> None:
+        self._digest.update(content)
+        self._file.write(content)
 
 
 def read_verified(path: Path | str, map_location: torch.device | str = "cpu") -> dict[str, Any]:
@@ -54,8 +88,8 @@ def read_verified(path: Path | str, map_location: torch.device | str = "cpu") ->
         if it holds what insituml does not write, such as more than its size has room for.
     """
     content = read_bytes(path)
-    body, digest = content[:-_DIGEST_LENGTH], content[-_DIGEST_LENGTH:]
-    if hashlib.sha256(body).hexdigest().encode() != digest:
+    digest = content[-_DIGEST_LENGTH:]
+    if hashlib.sha256(memoryview(content)[:-_DIGEST_LENGTH]).hexdigest().encode() != digest:
         raise DamagedFileError(
             f"{path} ({len(content)} bytes) is damaged, or was not written by insituml: it does "
             "not end with the SHA-256 of its content. If insituml wrote it, delete it and run the "
@@ -71,14 +105,14 @@ def read_verified(path: Path | str, map_location: torch.device | str = "cpu") ->
     return state
 
 
-def _canonical(value: Any, where: str) -> Any:
-    """Copy ``value`` so that equal content pickles to equal bytes.
+def _canonical(value: Any, where: str, seen: set[int]) -> Any:
+    """Return ``value`` so that equal content pickles to equal bytes.
 
     Pickle stores a repeated string or a shared storage once, by identity; whether two equal
-    strings are one object depends on where they came from.
+    strings are one object depends on where they came from. ``seen`` are the storages so far.
     """
     if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True).contiguous()
+        return _alone(value.detach(), seen)
     if isinstance(value, str):
         return sys.intern(str(value))
     if value is None or isinstance(value, bool):
@@ -94,14 +128,35 @@ def _canonical(value: Any, where: str) -> Any:
         return torch.device(str(value))
     if isinstance(value, dict):
         return {
-            _canonical(key, where): _canonical(item, f"{where}[{key!r}]")
+            _canonical(key, where, seen): _canonical(item, f"{where}[{key!r}]", seen)
             for key, item in value.items()
         }
     if type(value) is tuple:
-        return tuple(_canonical(item, f"{where}[{index}]") for index, item in enumerate(value))
+        return tuple(_canonical(item, f"{where}[{index}]", seen) for index, item in enumerate(value))
     if isinstance(value, list | tuple):
-        return [_canonical(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [_canonical(item, f"{where}[{index}]", seen) for index, item in enumerate(value)]
     raise TypeError(
         f"{where} is a {type(value).__name__}; a verified file holds tensors, numbers, strings, "
         "None, and lists or dictionaries of these. Convert it first."
     )
+
+
+def _alone(tensor: torch.Tensor, seen: set[int]) -> torch.Tensor:
+    """Return a contiguous tensor on the CPU with a storage of its own: itself, if it is one.
+
+    A copy of everything would take as much memory again.
+    """
+    storage = tensor.untyped_storage() if tensor.layout == torch.strided else None
+    if (
+        storage is None
+        or tensor.device.type != "cpu"
+        or not tensor.is_contiguous()
+        or tensor.is_conj()
+        or tensor.is_neg()
+        or storage.nbytes() != tensor.nbytes
+        or storage.data_ptr() == 0
+        or storage.data_ptr() in seen
+    ):
+        return tensor.to("cpu", copy=True).contiguous()
+    seen.add(storage.data_ptr())
+    return tensor

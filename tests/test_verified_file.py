@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_no_code_in_a_file_is_ever_run(tmp_path: Path, monkeypatch) -> None:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "sprung"),)
 
-    monkeypatch.setattr(verified_file, "_canonical", lambda value, where: value)
+    monkeypatch.setattr(verified_file, "_canonical", lambda value, *_: value)
     path = write_verified(tmp_path / "file.pt", {"x": Trap()})
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
         read_verified(path)
@@ -120,6 +121,22 @@ def test_identity_and_layout_leave_no_trace(tmp_path: Path) -> None:
     right = write_verified(tmp_path / "2.pt", OrderedDict(apart))
     assert left.read_bytes() == right.read_bytes()
     assert left.stat().st_size < 4000  # a view is stored without the rest of its base
+
+
+def test_large_tensors_are_not_copied(tmp_path: Path) -> None:
+    large = torch.zeros(2**20)  # 4 MiB
+    tracemalloc.start()
+    try:
+        write_verified(tmp_path / "file.pt", {"x": large})
+        assert tracemalloc.get_traced_memory()[1] < large.nbytes / 4
+        tracemalloc.reset_peak()
+        read = read_verified(tmp_path / "file.pt")
+        assert tracemalloc.get_traced_memory()[1] < 1.25 * large.nbytes  # the file, once
+    finally:
+        tracemalloc.stop()
+    assert torch.equal(read["x"], large)
+    alone = verified_file._canonical({"x": large, "y": large}, "", set())
+    assert alone["x"].data_ptr() == large.data_ptr() != alone["y"].data_ptr()
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
