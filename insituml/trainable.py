@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml.data.task import Batch, Task
+from insituml.data.task import Batch, Task, sent
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
 
@@ -80,7 +80,7 @@ def check_samples(task: Task) -> None:
 def moved(samples: Batch, learner: ContinualLearner) -> Batch:
     """Return samples on the device of a learner."""
     device = next(learner.parameters()).device
-    return tuple(column.to(device) for column in samples)
+    return tuple(sent(column, device) for column in samples)
 
 
 def check_loss(loss: Any, learner: ContinualLearner) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from insituml.data.mixing import IterationMixing
-from insituml.data.task import Batch, Task
+from insituml.data.task import Batch, Task, sent
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
 from insituml.optimisation import (
@@ -226,7 +226,7 @@ def _batches(
 
     def read(column: Tensor, rows: Tensor) -> Tensor:
         # index_select copies whole rows: several times as fast as column[rows] for large samples.
-        return column.index_select(0, rows.to(column.device)).to(device)
+        return sent(column.index_select(0, rows.to(column.device)), device)
 
     def inputs(rows: Tensor) -> Tensor:
         return read(samples[0], rows)

@@ -132,7 +132,9 @@ def _canonical(value: Any, where: str, seen: set[int]) -> Any:
             for key, item in value.items()
         }
     if type(value) is tuple:
-        return tuple(_canonical(item, f"{where}[{index}]", seen) for index, item in enumerate(value))
+        return tuple(
+            _canonical(item, f"{where}[{index}]", seen) for index, item in enumerate(value)
+        )
     if isinstance(value, list | tuple):
         return [_canonical(item, f"{where}[{index}]", seen) for index, item in enumerate(value)]
     raise TypeError(

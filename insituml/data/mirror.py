@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from insituml.data.normalisation import Normalisation
-from insituml.data.task import Batch
+from insituml.data.task import Batch, sent
 
 POLAR, AXIAL, SCALAR = "polar", "axial", "scalar"
 KINDS: Mapping[str, str] = {"E": POLAR, "J": POLAR, "B": AXIAL, "rho": SCALAR}
@@ -49,13 +49,13 @@ class Plane:
             are in their own unit.
         """
         shape = (-1, *(1,) * (values.dim() - 2))
-        signs = torch.tensor(self.signs, dtype=values.dtype, device=values.device)
+        signs = sent(torch.tensor(self.signs, dtype=values.dtype), values.device)
         image = values.flip(2 + self.axis) * signs.view(shape)
         if normalisation is None:
             return image
         mean, std = (torch.from_numpy(v).double() for v in (normalisation.mean, normalisation.std))
         moved = (torch.tensor(self.signs) - 1) * mean / std
-        return image + moved.to(values).view(shape)
+        return image + sent(moved.to(values.dtype), values.device).view(shape)
 
 
 class Mirrors:
@@ -119,7 +119,7 @@ class Mirrors:
         inputs = batch[0].clone()
         for plane in self.planes:
             chosen = torch.randint(2, (len(inputs),), generator=generator).nonzero().flatten()
-            rows = chosen.to(inputs.device)
+            rows = sent(chosen, inputs.device)
             inputs[rows] = plane.reflect(inputs[rows], normalisation)
         return (inputs, *batch[1:])
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from insituml.data.task import Batch
+from insituml.data.task import Batch, sent
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class IterationMixing:
         places = torch.randint(2 * self.reach, rows.shape, generator=generator)
         weights = torch.rand(rows.shape, generator=generator)
         offsets = places - self.reach  # without 0: -2, -1, 1, 2
-        offsets = (offsets + (offsets >= 0)).to(rows.device)
+        offsets = sent(offsets + (offsets >= 0), rows.device)
         before = rows.div(size, rounding_mode="floor")
         after = (count - 1 - rows).div(size, rounding_mode="floor")
         return rows + size * torch.minimum(torch.maximum(offsets, -before), after), weights
@@ -164,5 +164,6 @@ def mixed(batch: Batch, partners: Tensor, weights: Tensor) -> Batch:
     """
     inputs = batch[0]
     shape = (-1, *(1,) * (inputs.dim() - 1))
-    between = torch.lerp(inputs, partners.to(inputs.device), weights.to(inputs).view(shape))
+    others, share = sent(partners, inputs.device), sent(weights, inputs.device)
+    between = torch.lerp(inputs, others, share.to(inputs.dtype).view(shape))
     return (between, *batch[1:])

@@ -40,6 +40,22 @@ class Task:
     validation: Batch = ()
 
 
+STAGED = 2**16
+"""Bytes up to which CUDA takes a copy of ordinary memory before the call returns."""
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return values on a device, without waiting for what it is busy with.
+
+    What is large passes through page-locked memory of the CPU, from which it is copied meanwhile.
+    """
+    if values.device.type != "cpu" or device.type == "cpu":
+        return values.to(device)
+    if device.type == "cuda" and values.nbytes > STAGED and not values.is_pinned():
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
 def joined(batch: Batch, more: Batch) -> Batch:
     """Return one batch of both, ``more`` at the end and taken to the first's device.
 
@@ -49,11 +65,7 @@ def joined(batch: Batch, more: Batch) -> Batch:
         If columns differ in number or shape, or no dtype holds the values of both exactly.
     """
     check_same_columns(batch, more)
-    # From page-locked memory the copy to a device need not wait.
-    moved = [
-        old.to(new.device, non_blocking=old.is_pinned())
-        for new, old in zip(batch, more, strict=True)
-    ]
+    moved = [sent(old, new.device) for new, old in zip(batch, more, strict=True)]
     return tuple(concatenated([new, old]) for new, old in zip(batch, moved, strict=True))
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from insituml.data.task import sent
+
 KINDS = ("transform", "gaussian")
 
 BLOCK = 1 << 20
@@ -106,7 +108,8 @@ class Sketch:
             generator = self._generator(number)
             signs[row].random_(0, 2, generator=generator)
             chosen[row] = torch.randperm(self.numbers, generator=generator)[: self.size]
-        return (2 * signs - 1).to(like), chosen.to(like.device)
+        signs = 2 * signs - 1
+        return sent(signs, like.device).to(like.dtype), sent(chosen, like.device)
 
     def _gaussian(self, values: Tensor, number: int) -> Tensor:
         def product(values: Tensor, first: int, rows: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml.data.task import Batch, exactly
+from insituml.data.task import Batch, exactly, sent
 
 Places = Tensor | slice
 
@@ -130,7 +130,7 @@ class SampleStorage:
             if isinstance(rows, slice):
                 column[rows] = stored  # several times as fast as by index
             else:
-                column.index_copy_(0, _on(rows, column.device), stored)
+                column.index_copy_(0, sent(rows, column.device), stored)
 
     def keep(self, rows: Tensor) -> None:
         """Move these rows to the front, in this order; those behind them may be written anew."""
@@ -267,11 +267,6 @@ def _usable(device: str | None) -> torch.device | None:
         ) from error
 
 
-def _on(rows: Tensor, device: torch.device) -> Tensor:
-    # CUDA stages pageable memory before the call returns: no wait, and no race.
-    return rows.to(device, non_blocking=device.type == "cuda")
-
-
 def _simplest(places: Places) -> Places:
     """Return consecutive places as a slice."""
     if isinstance(places, slice) or len(places) == 0:
@@ -286,7 +281,7 @@ def _taken(values: Tensor, places: Places) -> Tensor:
     if isinstance(places, slice):
         return values[places]
     # Copies whole rows at once; values[places] takes up to six times as long.
-    return values.index_select(0, _on(places, values.device))
+    return values.index_select(0, sent(places, values.device))
 
 
 def _check_range(values: Tensor, stored: Tensor) -> None:

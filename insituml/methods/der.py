@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml.data.task import Batch, Task
+from insituml.data.task import Batch, Task, sent
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
@@ -97,7 +97,7 @@ class DER(Remembering):
         """Return samples of past tasks, their outputs in the last column, on the batch's device."""
         # The outputs kept for the present task are those of a model that has yet to learn it.
         size = self.replay_size or len(batch[0])
-        return tuple(t.to(batch[0].device) for t in self.past(size))
+        return tuple(sent(t, batch[0].device) for t in self.past(size))
 
     def kept(self, learner: ContinualLearner, samples: Batch) -> Batch:
         """Return the samples with room for their outputs, known when their task is learned."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from insituml.data.task import Batch, joined
+from insituml.data.task import Batch, joined, sent
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.remembering import Remembering
@@ -82,8 +82,7 @@ class ExperienceReplay(Remembering):
             return None
         (latent,) = self._drawn(batch)
         device = next(learner.parameters()).device
-        latent = latent.to(device, non_blocking=latent.is_pinned())
-        return self.latent_weight * latent_loss(learner, latent, mse_loss)
+        return self.latent_weight * latent_loss(learner, sent(latent, device), mse_loss)
 
     def _drawn(self, batch: Batch) -> Batch:
         return self.memory.sample(self.replay_size or len(batch[0]))

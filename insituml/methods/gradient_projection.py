@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from insituml.data.task import Batch, Task
+from insituml.data.task import Batch, Task, sent
 from insituml.gradients import (
     dense_gradients,
     moving_parameters,
@@ -141,4 +141,4 @@ class GradientProjection(Remembering):
         if self.remembers():
             for data in self.reference_data():
                 if len(data[0]) > 0:  # a small memory may have dropped all of them
-                    yield tuple(t.to(device) for t in data)
+                    yield tuple(sent(t, device) for t in data)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from insituml.data.task import Batch, joined
+from insituml.data.task import Batch, joined, sent
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner, sample_losses
 from insituml.memory import Memory, ReservoirMemory
@@ -71,7 +71,7 @@ class MIR(ExperienceReplay):
             return batch
         size = self.replay_size or len(batch[0])
         drawn = self.memory.sample(max(self.candidates or 4 * size, size))
-        drawn = tuple(t.to(batch[0].device) for t in drawn)
+        drawn = tuple(sent(t, batch[0].device) for t in drawn)
         if len(drawn[0]) > size:
             most = self.interference(learner, batch, drawn).topk(size).indices
             drawn = tuple(t[most.to(t.device)] for t in drawn)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml.data.task import Batch, Task
+from insituml.data.task import Batch, Task, sent
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory, Sketch
 from insituml.memory.sketch import check_kind, numbers_of_sketch
@@ -129,9 +129,9 @@ class SketchedReplay(Remembering):
             return None
         z, sketches, maps = self.memory.sample(self.replay_size or len(batch[0]))
         device = next(learner.parameters()).device
-        z = z.to(device, non_blocking=z.is_pinned())
+        z = sent(z, device)
         decoded = learner.decode(z)
-        sketches = sketches.to(decoded.device, non_blocking=sketches.is_pinned())
+        sketches = sent(sketches, decoded.device)
         missed = self._sketch_of(batch[0])(decoded, maps) - sketches
         loss = self.alpha * missed.square().sum() / decoded.numel()
         if self.latent_weight:

@@ -163,14 +163,20 @@ def trained(method: str, **options: Any) -> dict[str, Tensor]:
     return learner.state_dict()
 
 
+FLATTEN = {"AGEM", "EWC", "GEM", "GPM", "KroneckerEWC", "MIR"}
+"""Methods of each kind that make vectors of weights or gradients, whatever their layout."""
+
+
 @pytest.mark.parametrize("method", [name for name in TRAINED if name != "GenerativeReplay"])
 def test_every_method_learns_the_same(method: str) -> None:
     expected = trained(method)
     same = trained(method, activation_checkpointing=True, decoder_device="cpu")
-    near = trained(method, channels_last=True)
     for name, value in expected.items():
         assert torch.equal(same[name], value), name
-        torch.testing.assert_close(near[name], value, rtol=1e-3, atol=1e-5)
+    if method in FLATTEN:
+        near = trained(method, channels_last=True)
+        for name, value in expected.items():
+            torch.testing.assert_close(near[name], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch itself
