@@ -49,6 +49,8 @@ from insituml.methods import ExperienceReplay
 from insituml.stream import EnsembleStream, Lost, RingSource, Source, Started
 
 SLOTS = 4
+PATIENCE = 600.0
+"""Seconds until a producer counts as missing, on a machine that others use too."""
 KILLED = 1
 """Which of the simulations is killed."""
 
@@ -80,8 +82,11 @@ class Run:
     @classmethod
     def of(cls, factory: partial[Source], count: int, iterations: int, slots: int = SLOTS) -> Run:
         simulations = [Simulation(f"simulation_{k}") for k in range(count)]
-        rings = [partial(RingSource, factory, slots=slots)] * count
-        stream = EnsembleStream(Started(simulations, rings), most=count, slots=slots)
+        patient = {"open_timeout": PATIENCE, "stall_timeout": PATIENCE}
+        rings = [partial(RingSource, factory, slots=slots, **patient)] * count
+        stream = EnsembleStream(
+            Started(simulations, rings), most=count, slots=slots, open_timeout=PATIENCE
+        )
         one = TaskWindows.in_time(range(iterations), 1, 0.2)
         ensemble = numbered(count, one.last, "none")
         windows = ensemble_windows(one, ensemble, count)

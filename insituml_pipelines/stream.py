@@ -94,12 +94,9 @@ def plan(call: Invocation) -> Plan:
     check_device(training.device)
     schedule_of(training.model_dump())
     calls = _calls(call, transit)
-    ring: RingSource | EnsembleStream
-    if data.ensemble is None:
-        ring = open_ring(data, transit)
-    else:
+    if data.ensemble is not None:
         transit, calls = for_all_simulations(transit, calls, data)
-        ring = open_ensemble(data, transit)
+    ring = open_ring(data, transit) if data.ensemble is None else open_ensemble(data, transit)
     say(f"stream: waiting for {data.path or data.name}")
     try:
         description = ring.describe()
