@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from insituml.data.windows import TaskWindows, Window
@@ -26,9 +26,9 @@ class Simulation:
     name: str
     parameters: Mapping[str, float] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        """Return the name, with the parameters."""
-        words = ", ".join(f"{name}={value:g}" for name, value in self.parameters.items())
+    def title(self, names: Collection[str]) -> str:
+        """Return the name, with these of the parameters."""
+        words = in_words({n: v for n, v in self.parameters.items() if n in names})
         return f"{self.name} ({words})" if words else self.name
 
 
@@ -56,6 +56,13 @@ class Ensemble:
     by_simulation: bool
     simulations: tuple[Simulation, ...] = ()
 
+    def titles(self) -> list[str]:
+        """Return what tables call each simulation: its name, with the parameters that differ."""
+        every = [simulation.parameters for simulation in self.simulations]
+        names = dict.fromkeys(name for parameters in every for name in parameters)
+        differ = [n for n in names if len({parameters.get(n) for parameters in every}) > 1]
+        return [simulation.title(differ) for simulation in self.simulations]
+
     def number(self, simulation: int, iteration: int) -> int:
         """Return the one number of an iteration of a simulation.
 
@@ -74,6 +81,11 @@ class Ensemble:
         """Return simulation and iteration of such a number."""
         outer, inner = divmod(number, self.stride)
         return (outer, inner) if self.by_simulation else (inner, outer)
+
+
+def in_words(parameters: Mapping[str, float]) -> str:
+    """Return parameters as ``a0=4, density=4e+24``."""
+    return ", ".join(f"{name}={value:g}" for name, value in parameters.items())
 
 
 def numbered(most: int, last: int, tasks: str) -> Ensemble:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from insituml.data.ensemble import Ensemble, Simulation
+from insituml.data.ensemble import Ensemble, Simulation, in_words
 from insituml.data.step import Step
 from insituml.data.windows import TaskWindows
 from insituml.stream.ensemble_events import (
@@ -248,7 +248,8 @@ class EnsembleStream:
                     self._changes.append(Change(-1, member.name, REFUSED, fault))
                 continue
             self._number(member)
-            kind, words = JOINED, str(Simulation("", member.parameters)).strip(" ()")
+            asked = self.required or tuple(member.parameters)
+            kind, words = JOINED, in_words({name: member.parameters[name] for name in asked})
             if member.has_joined:
                 kind, words = RESTARTED, f"it goes on after iteration {member.last}"
             member.begin(self._expected, from_last=self.recruits.goes_on)

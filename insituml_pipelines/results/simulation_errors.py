@@ -44,7 +44,7 @@ def simulation_errors(
     """
     ensemble = files.manifest.ensemble
     assert ensemble is not None
-    names = [str(simulation) for simulation in ensemble.simulations]
+    names = ensemble.titles()
     rebuilt = is_judged_by_reconstruction(learner)
     relative = [RelativeError(files.manifest.sample_shape[0]) for _ in names]
     sums: list[dict[str, float]] = [{} for _ in names]

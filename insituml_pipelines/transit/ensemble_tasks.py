@@ -77,7 +77,8 @@ def ensemble_tasks(
     numbers = numbered(most, one.last, ensemble.tasks)
     names: list[str] = []
     if ensemble.streams is None:
-        names = [str(simulation) for simulation, _ in started_here(data)]
+        members = [simulation for simulation, _ in started_here(data)]
+        names = replace(numbers, simulations=tuple(members)).titles()
     asked = ensemble.model_dump(exclude={"restarts", "join_timeout"})
     return EnsembleTasks(
         data,

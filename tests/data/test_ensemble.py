@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from insituml.data.ensemble import ensemble_windows, numbered
+from insituml.data.ensemble import Ensemble, Simulation, ensemble_windows, numbered
 from insituml.data.windows import TaskWindows
 
 ITERATIONS = range(0, 100, 10)
@@ -27,6 +27,14 @@ def test_every_iteration_has_its_task_and_is_held_out_with_all_others(tasks, cou
             assert (number in windows.validation) == (iteration in one.validation)
     if tasks == "simulation":
         assert [windows.name(k) for k in range(3)] == ["low", "simulation 1", "simulation 2"]
+
+
+def test_tables_name_the_parameters_that_differ() -> None:
+    two = [Simulation("a", {"a0": 1.0, "density": 4e24}), Simulation("b", {"a0": 2.5, "seed": 3.0})]
+    titles = ["a (a0=1, density=4e+24)", "b (a0=2.5, seed=3)"]
+    assert Ensemble(2, False, tuple(two)).titles() == titles
+    alike = [Simulation(name, {"a0": 1.0}) for name in "ab"]
+    assert Ensemble(2, False, tuple(alike)).titles() == ["a", "b"]
 
 
 @pytest.mark.parametrize("tasks, place", [("time", (3, 10)), ("simulation", (0, 100))])

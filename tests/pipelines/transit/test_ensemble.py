@@ -40,9 +40,6 @@ CHOSEN = [
     "data.split.validation=null",
     "data.split.chunk=[2,64,2]",
     "tracking=none",
-    "model=mlp",
-    "model.hidden_sizes=[6]",
-    "model.latent_size=2",
     "method=experience_replay",
     "training.batch_size=5",
     "training.schedule=constant",
@@ -54,6 +51,14 @@ CHOSEN = [
     "transit.batches_per_iteration=1",
     "transit.checkpoint_every=2",
     "transit.task_samples=8",
+]
+MODEL = ["model=mlp", "model.hidden_sizes=[6]", "model.latent_size=2"]
+FLOW = [
+    "model=conditional_flow",
+    "model.hidden_sizes=[3]",
+    "model.couplings=2",
+    "model.bins=2",
+    "data.split.chunk=[2,16,2]",
 ]
 FIXED = "data.ensemble.order=fixed"
 
@@ -108,6 +113,7 @@ def run(tools, tmp_path, monkeypatch) -> Run:
         silences: list[int] | None = None,
         dies: dict[int, int] | None = None,
         tracker: Tracker | None = None,
+        model: list[str] | None = None,
     ) -> Any:
         made: list[Here] = []
 
@@ -117,7 +123,7 @@ def run(tools, tmp_path, monkeypatch) -> Run:
             return made[-1]
 
         monkeypatch.setattr("insituml_pipelines.transit.ensemble_source.open_ring", ring)
-        prepared = plan(tools.invoke(tmp_path, SECTIONS, *CHOSEN, *more))
+        prepared = plan(tools.invoke(tmp_path, SECTIONS, *CHOSEN, *(model or MODEL), *more))
         training, code = learn(prepared, tracker or Tracker())
         assert code == 0
         finish(prepared, training, tmp_path / "transit")
@@ -195,7 +201,7 @@ def test_in_turn_weights_are_those_of_one_loop_however_fast_each_is(
     found = [weights(tmp_path, task) for task in range(count)]
     if tasks == "time":
         run(*asked, silences=[3, 0, 0])
-    expected = by_hand(plan(tools.invoke(tmp_path, SECTIONS, *CHOSEN, *asked)))
+    expected = by_hand(plan(tools.invoke(tmp_path, SECTIONS, *CHOSEN, *MODEL, *asked)))
     assert len(expected) == count
     for task in range(count):
         assert same(weights(tmp_path, task), found[task])
@@ -284,6 +290,26 @@ def test_errors_of_each_simulation_and_its_parameters_stand_in_the_results(
         assert found.loc[name, "mse"] == pytest.approx(np.mean(squares), rel=1e-5)
     words = (tmp_path / "transit/results/simulation_errors.md").read_text()
     assert words.count("simulation_") == 3
+
+
+def test_a_conditional_learner_is_given_the_parameters_of_each_simulation(
+    run, tmp_path, nothing_drawn
+) -> None:
+    training = run(FIXED, model=FLOW)
+    learner = training.runs[0].state.learner
+    assert learner.condition_size == 1
+    samples = training.runs[0].state.method.memory
+    _, conditions = samples.all()
+    whose = samples.simulations()
+    assert torch.equal(conditions[:, 0], torch.tensor(AMPLITUDES)[whose])
+    assert len(set(whose.tolist())) == 3
+    evaluate(["experience_replay"], training, tmp_path / "transit", Tracker())
+    files = read_tasks(tmp_path / "transit/data/tasks")
+    places = files.array(0, "test_places")[:, 0]
+    labels = files.array(0, "test_labels")[:, 0]
+    assert np.array_equal(labels, np.array(AMPLITUDES, np.float32)[places % 3])
+    table = pd.read_csv(tmp_path / "transit/results/simulation_errors.csv")
+    assert list(table["metric"]) == ["nll"] * 3
 
 
 @pytest.mark.parametrize(
