@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from insituml import ranks
 from insituml.checkpoint_file import (
     CheckpointFile,
     CheckpointFormatError,
@@ -41,6 +42,9 @@ def save_checkpoint(
 ) -> Path:
     """Write a learner with all state of its training, atomically and with a checksum.
 
+    On several ranks all call it, and the first one writes what all of them hold: the file can be
+    resumed on any number of ranks.
+
     Parameters
     ----------
     path
@@ -67,6 +71,8 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
     }
+    if ranks.rank() > 0:
+        return Path(path)
     model = learner.description()
     if average is not None:
         training |= {"weights": model["weights"], "average": average.state_dict()}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner
@@ -45,10 +46,24 @@ def typical_error(learner: ContinualLearner, parts: Sequence[Batch]) -> float:
     geometric mean, in which halving any part's error is worth the same; where an error is 0 or
     negative, as a likelihood's may be, the plain mean.
     """
-    values = [next(iter(mean_errors(learner, part).values())) for part in parts]
+    values = _main_errors(learner, parts)
     if all(0 < value < math.inf for value in values):
         return math.exp(math.fsum(map(math.log, values)) / len(values))
     return sum(values) / len(values)
+
+
+def _main_errors(learner: ContinualLearner, parts: Sequence[Batch]) -> list[float]:
+    """Return the main error of each part; of several ranks, each looks at its share of them."""
+    if ranks.size() == 1:
+        return [next(iter(mean_errors(learner, part).values())) for part in parts]
+    values = torch.zeros(len(parts), dtype=torch.float64)
+    for k, part in enumerate(parts):
+        own = tuple(column[ranks.share()] for column in part)
+        if len(own[0]):
+            values[k] = next(iter(mean_errors(learner, own).values())) * len(own[0])
+        values[k] /= len(part[0])
+    ranks.add_up([values])
+    return values.tolist()
 
 
 def batches_of(learner: ContinualLearner, samples: Batch, batch_size: int) -> Iterator[Batch]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch, Task, sent
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
@@ -49,6 +50,19 @@ def check_optimizer(optimizer: torch.optim.Optimizer, learner: ContinualLearner)
             f"{len(left)} trainable parameters, such as {left[0]}, are not in {name} and stay as "
             "they are; give them to it, or freeze them with requires_grad_(False)",
             stacklevel=3,
+        )
+
+
+def check_ranks(learner: ContinualLearner) -> None:
+    """Raise ValueError where several ranks would normalise by statistics of their own samples."""
+    kind, joint = torch.nn.modules.batchnorm._BatchNorm, torch.nn.SyncBatchNorm
+    own = [n for n, part in learner.named_modules() if isinstance(part, kind)]
+    own = [n for n in own if not isinstance(learner.get_submodule(n), joint)]
+    if ranks.size() > 1 and own:
+        raise ValueError(
+            f"{type(learner).__name__} has batch normalisation ({own[0]}), which on several ranks "
+            "would take the statistics of each one's samples; use layer or group normalisation, "
+            "torch.nn.SyncBatchNorm.convert_sync_batchnorm (on GPUs), or one rank"
         )
 
 

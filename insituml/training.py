@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, Task, sent
 from insituml.learner import ContinualLearner
@@ -27,7 +28,14 @@ from insituml.optimisation import (
 )
 from insituml.progress import Pace, Progress
 from insituml.records import DivergedError, EpochRecord, Report, TaskRecord, check_finite
-from insituml.trainable import check_optimizer, check_samples, moved, normalises_batches
+from insituml.trainable import (
+    check_optimizer,
+    check_ranks,
+    check_samples,
+    moved,
+    normalises_batches,
+)
+from insituml.unseen import observes
 
 __all__ = ["DivergedError", "EpochRecord", "Progress", "Report", "TaskRecord", "train"]
 
@@ -101,12 +109,17 @@ def train(
     before the first step; those that an earlier task has shown already (:class:`Joint`,
     :class:`Cumulative`) are not shown again.
 
+    Where ``torch.distributed`` is initialised, all ranks are called with the same arguments, and
+    each step is one on the whole of its batch, of which a rank reads its share
+    (:mod:`insituml.ranks`); but what a learner observes, all of them do.
+
     Raises
     ------
     ValueError
         If ``epochs``, ``batch_size``, ``budget`` or ``accumulate`` is below 1, there is no task, or
         one has no sample to train on, or with ``mix`` no whole iterations; if the optimizer needs a
-        closure or holds other parameters than the learner's; or if the loss is no scalar that
+        closure or holds other parameters than the learner's; if the learner normalises over a batch
+        of which several ranks have their parts; or if the loss is no scalar that
         depends on a trainable parameter.
     DivergedError
         At the end of an epoch in which a loss was not finite, naming the first such step.
@@ -116,6 +129,7 @@ def train(
     if not tasks:
         raise ValueError("tasks is empty; expected one task or more")
     check_optimizer(optimizer, learner)
+    check_ranks(learner)
     if mix is not None:
         for task in tasks:
             check_samples(task)
@@ -158,7 +172,8 @@ def train(
         count, lone = len(task.train[0]), normalises_batches(learner)
         task_epochs, last = amount.passes(count, task_epochs, join_lone=lone)
         with seeded(generator.initial_seed(), task.index, learner):
-            stepper.begin_task(task)
+            own = _own_part(task)
+            stepper.begin_task(own)
             if task_epochs > 0:
                 with method.observing(learner):
                     _show_unseen(stepper, task, batch_size)
@@ -179,12 +194,12 @@ def train(
                 bad = next((k for k, v in enumerate(values) if not math.isfinite(v)), 0)
                 where = f"epoch {epoch + 1} of task {task.index} ({task.name})"
                 check_finite(values[bad], f"step {record.first_step + bad + 1}, {where}")
-                following = stepper.end_epoch(task)
+                following = stepper.end_epoch(own)
                 if following.rate_factor != 1:
                     scale_rates(optimizer, following.rate_factor)
                 if following.ended:
                     break
-            stepper.end_task(task)
+            stepper.end_task(own)
         seconds = time.perf_counter() - started
         result = stepper.record(task, step - first_step, mean_loss, seconds)
         report(result)
@@ -229,12 +244,13 @@ def _batches(
         return sent(column.index_select(0, rows.to(column.device)), device)
 
     def inputs(rows: Tensor) -> Tensor:
-        return read(samples[0], rows)
+        return read(samples[0], rows[ranks.share()])
 
     # To the samples' device once an epoch, not once a step: each such copy waits.
     order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)[:count]
     for rows in order.split(parts(count, size, join_lone=normalises_batches(learner))):
-        batch = trained_on = tuple(read(column, rows) for column in samples)
+        own = rows[ranks.share()]
+        batch = trained_on = tuple(read(column, own) for column in samples)
         if mix is not None:
             trained_on = mix.randomly(batch, rows, len(samples[0]), inputs, generator=generator)
         yield batch, trained_on
@@ -242,9 +258,18 @@ def _batches(
 
 def _show_unseen(stepper: Stepper, task: Task, batch_size: int) -> None:
     """Let the learner observe the whole task: what it makes of it is there from the first step."""
+    if ranks.size() > 1 and not observes(stepper.learner):
+        return  # what all ranks would read
     for first in range(task.seen, len(task.train[0]), batch_size):
         batch = tuple(column[first : first + batch_size] for column in task.train)
         stepper.show(moved(batch, stepper.learner))
+
+
+def _own_part(task: Task) -> Task:
+    """Return a task with this rank's samples of it, for hooks that look at them."""
+    if ranks.size() == 1:
+        return task
+    return replace(task, train=tuple(column[ranks.share()] for column in task.train))
 
 
 def _steps(task: Task, epochs: int, amount: Amount, learner: ContinualLearner) -> int:
@@ -256,8 +281,11 @@ def _steps(task: Task, epochs: int, amount: Amount, learner: ContinualLearner) -
 
 @contextmanager
 def seeded(seed: int, task: int, learner: ContinualLearner) -> Iterator[None]:
-    """Seed torch's global generators for one stretch: dropout resumes like everything else."""
+    """Seed torch's global generators for one stretch: dropout resumes like everything else.
+
+    On several ranks each has noise of its own.
+    """
     devices = {p.device.index for p in learner.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted(devices)):
-        torch.manual_seed((seed * 1_000_003 + task) % 2**63)
+        torch.manual_seed((seed * 1_000_003 + task + ranks.rank() * 7_368_787) % 2**63)
         yield

@@ -12,12 +12,14 @@ from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.log import note, say
 from insituml_pipelines.common.output import check_replaceable, clear_place, discard
 from insituml_pipelines.common.parts import TEST, asked_part, is_validated, swept_part
+from insituml_pipelines.common.ranks import is_follower
 from insituml_pipelines.common.schema import Training, validate
 from insituml_pipelines.common.task_files import facts_of, read_tasks
 from insituml_pipelines.runs.mirroring import augment_files
 from insituml_pipelines.runs.mixing import mixing_in_files
 from insituml_pipelines.runs.optimisation import amount_of, schedule_of
 from insituml_pipelines.runs.planning import PARTIAL, check_device, recipes_of
+from insituml_pipelines.runs.together import follow
 from insituml_pipelines.runs.worker import settings_of
 from insituml_pipelines.sweeps.job import job_of
 from insituml_pipelines.sweeps.trial import PrunedError
@@ -253,6 +255,9 @@ def main(call: Invocation) -> float | None:
 
 def command() -> None:
     """Run from the command line."""
+    if is_follower():
+        follow()
+        return
     run_stage(main, SECTIONS, "Train one method, such as method=ewc, on all tasks.")
 
 

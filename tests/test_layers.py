@@ -16,7 +16,15 @@ ROOT = Path(__file__).parents[1]
 
 # An import may stay on its level or go down; what is on no level is a file of its own below.
 LEVELS = [
-    ["atomic_file", "compressor_packages", "lazy_names", "locations", "safe_reading", "version"],
+    [
+        "atomic_file",
+        "compressor_packages",
+        "lazy_names",
+        "locations",
+        "ranks",
+        "safe_reading",
+        "version",
+    ],
     ["constructor_arguments", "gap", "plain_content", "physical_metrics"],
     ["metric", "power_spectrum", "relative_error", "structural_similarity"],
     ["reconstruction_loss"],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.normalisation import Normalisation
 from insituml.data.task import Batch, sent
 
@@ -118,8 +119,8 @@ class Mirrors:
         """
         inputs = batch[0].clone()
         for plane in self.planes:
-            chosen = torch.randint(2, (len(inputs),), generator=generator).nonzero().flatten()
-            rows = sent(chosen, inputs.device)
+            drawn = torch.randint(2, (ranks.total(len(inputs)),), generator=generator)
+            rows = sent(drawn[ranks.share()].nonzero().flatten(), inputs.device)
             inputs[rows] = plane.reflect(inputs[rows], normalisation)
         return (inputs, *batch[1:])
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch, sent
 
 
@@ -142,12 +143,12 @@ class IterationMixing:
         batch
             The inputs, then whatever belongs to them; not changed.
         rows, count, generator
-            As in :meth:`draw`.
+            As in :meth:`draw`; on several ranks the rows of all, of which the batch has this one's.
         read
-            Returns the inputs of rows, on any device.
+            Returns the inputs of rows, on any device; on several ranks, of this one's among them.
         """
         partners, weights = self.draw(rows, count, generator=generator)
-        return mixed(batch, read(partners), weights)
+        return mixed(batch, read(partners), weights[ranks.share()])
 
 
 def mixed(batch: Batch, partners: Tensor, weights: Tensor) -> Batch:

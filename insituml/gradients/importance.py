@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from insituml import ranks
 from insituml.gradients.batch_pass import CANNOT_BATCH, layer_statistics
 from insituml.gradients.closed_form import summed_powers
 from insituml.gradients.layer_statistics import LayerCalls, parameter_name, supported_layers
@@ -91,7 +92,7 @@ def mean_gradient_power(
         ``loss(module, batch) -> scalar``.
     samples
         Tensors whose first dimension are the N samples; taken to the parameters' device chunk by
-        chunk.
+        chunk. On several ranks each has its own, and the mean is over those of all.
     power
         2: squares, the Fisher information. 1: absolute values.
     chunk_size
@@ -114,7 +115,8 @@ def mean_gradient_power(
         gradient is NaN.
     """
     count = len(samples[0])
-    if count == 0:
+    joint_count = ranks.total(count)
+    if joint_count == 0:
         raise ValueError("the importance on 0 samples is undefined; pass at least one")
     if chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}; expected 1 or more")
@@ -132,12 +134,14 @@ def mean_gradient_power(
         closed: set[str] = set()
         if chunk_size > 1 and count > 1:
             closed = _closed_forms(module, loss, rows, count, power, total, restore)
-        if other := [name for name in trainable if name not in closed]:
+        other = [name for name in trainable if name not in closed]
+        if other and count:
             gradients = SampleGradients(module, loss, other, restore, batched=chunk_size > 1)
             for start in range(0, count, chunk_size):
                 part = rows(start, start + chunk_size)
                 _add(total, gradients.summed_powers(part, power, chunk_size).items())
-    return checked({name: value.div_(count) for name, value in total.items()}, module)
+    ranks.add_up(list(total.values()))
+    return checked({name: value.div_(joint_count) for name, value in total.items()}, module)
 
 
 def rows_of(module: nn.Module, samples: Sequence[Tensor]) -> Rows:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from insituml import ranks
 from insituml.gradients.importance import (
     batched_statistics,
     checked,
@@ -23,6 +24,7 @@ from insituml.gradients.layer_statistics import (
     supported_layers,
 )
 from insituml.gradients.module import LossOf, evaluation_mode
+from insituml.gradients.precision import wide_dtype
 from insituml.gradients.unchanged import unchanged
 
 
@@ -88,7 +90,8 @@ def kronecker_fisher(
     convolution layers", ICML 2016, theorem 1.
     """
     count = len(samples[0])
-    if count == 0:
+    joint_count = ranks.total(count)
+    if joint_count == 0:
         raise ValueError("the Fisher information of 0 samples is undefined; pass at least one")
     if chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}; expected 1 or more")
@@ -123,10 +126,14 @@ def kronecker_fisher(
             trusted, _ = trusted_layers(module, loss, rows(n, n + 1), restore)
             single = {name: layer for name, layer in single.items() if name in trusted}
         layers |= batched_statistics(module, loss, rows, range(count), single, restore, add)
+    if not count:  # on several ranks: what the others have
+        layers, blocks = fitting, {name: _no_block(layer) for name, layer in fitting.items()}
     blocks = {name: block for name, block in blocks.items() if name in layers}
+    blocks = {name: blocks[name] for name in _held_by_all(list(blocks))}
+    ranks.add_up([factor for block in blocks.values() for factor in (block.rows, block.columns)])
     for block in blocks.values():
-        block.rows.div_(count)
-        block.columns.div_(count)
+        block.rows.div_(joint_count)
+        block.columns.div_(joint_count)
     for name, block in blocks.items():
         weight = parameter_name(name, "weight")
         checked({weight: block.rows}, module)
@@ -144,6 +151,22 @@ def kronecker_fisher(
 def _fits(layer: nn.Module, max_width: int | None) -> bool:
     weight = layer.get_parameter("weight")
     return max_width is None or max(len(weight), weight[0].numel()) <= max_width
+
+
+def _held_by_all(names: list[str]) -> list[str]:
+    """Return the layers, in one order, that have a block on every rank."""
+    found = ranks.gathered_objects(names)
+    return [name for name in found[0] if all(name in others for others in found)]
+
+
+def _no_block(layer: nn.Module) -> KroneckerBlock:
+    """Return the block of no sample."""
+    weight = layer.get_parameter("weight")
+    columns = weight[0].numel() + ("bias" in in_block(layer))
+    empty = weight.new_zeros(0, dtype=wide_dtype(weight.dtype))
+    return KroneckerBlock(
+        empty.new_zeros(len(weight), len(weight)), empty.new_zeros(columns, columns)
+    )
 
 
 def _summed_block(calls: LayerCalls) -> KroneckerBlock:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from insituml import ranks
 from insituml.gradients.sample_loop import plain_gradients
 
 Batch = tuple[Tensor, ...]
@@ -24,7 +25,8 @@ def reference_gradient(
     parameters
         What to differentiate by: all that require a gradient.
     batches
-        Tuples of tensors; a larger batch counts for more.
+        Tuples of tensors; a larger batch counts for more. On several ranks each has its own, none
+        perhaps, and the mean is over the samples of all.
 
     Returns
     -------
@@ -58,9 +60,26 @@ def reference_gradient(
         share = weight / count
         total = torch.lerp(total, value, share)
         torch._foreach_lerp_(sums, gradients, share)
-    if count == 0:
+    joint_count = ranks.total(count)
+    if joint_count == 0:
         raise ValueError("the reference data are empty; store samples of a past task first")
-    return total, sums
+    return (total, sums) if ranks.size() == 1 else _joint(parameters, count, total, sums)
+
+
+def _joint(
+    parameters: Sequence[nn.Parameter], count: int, total: Tensor, sums: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the mean over the samples of all ranks."""
+    if not count:
+        sums = [_wide(p, None) for p in parameters]
+    device = parameters[0].device if parameters else total.device
+    numbers = torch.tensor([0.0, count], dtype=torch.float64, device=device)
+    if count:
+        numbers[0] = total * float(count)
+    torch._foreach_mul_(sums, float(count))
+    ranks.add_up([*sums, numbers])
+    torch._foreach_div_(sums, float(numbers[1]))
+    return numbers[0] / numbers[1], sums
 
 
 def _wide(parameter: Tensor, gradient: Tensor | None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.in_transit.shared_buffer import SharedBuffer
 from insituml.in_transit.trainer import InTransitTrainer
@@ -33,6 +34,11 @@ class EnsembleTrainer(InTransitTrainer):
     _now: SharedBuffer
 
     def __init__(self, *arguments: Any, one_task: bool = False, **options: Any) -> None:
+        if ranks.size() > 1:
+            raise ValueError(
+                f"{ranks.size()} ranks train one learner; on an ensemble of simulations one does, "
+                "without torchrun"
+            )
         super().__init__(*arguments, **options)
         self.method.replays_first_task = one_task
 

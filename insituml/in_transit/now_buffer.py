@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 
+from insituml import ranks
 from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, exactly
 
 
 class NowBuffer:
     """A first-in, first-out buffer of samples.
+
+    On several ranks each is shown all that is added and holds its share; what is taken out or drawn
+    is returned in parts, as batches are dealt.
 
     Parameters
     ----------
@@ -77,7 +80,8 @@ class NowBuffer:
                 "hold one iteration at least"
             )
         if not self._columns:
-            self._columns = tuple(c.new_empty((self.capacity, *c.shape[1:])) for c in samples)
+            rows = len(range(self.capacity)[ranks.share()])
+            self._columns = tuple(c.new_empty((rows, *c.shape[1:])) for c in samples)
         if [c.shape[1:] for c in samples] != [c.shape[1:] for c in self._columns]:
             raise ValueError(
                 f"samples of shapes {[tuple(c.shape[1:]) for c in samples]} arrived; expected "
@@ -86,8 +90,9 @@ class NowBuffer:
         return count
 
     def _write(self, rows: torch.Tensor, samples: Batch) -> None:
+        own = ranks.owned(rows) if ranks.size() > 1 else slice(None)
         for column, new in zip(self._columns, samples, strict=True):
-            column[rows] = exactly(new, column.dtype)
+            column[rows[own] // ranks.size()] = exactly(new[own], column.dtype)
 
     def release(self, count: int) -> Batch:
         """Return the oldest ``count`` samples, or as many as there are, and forget them."""
@@ -118,16 +123,20 @@ class NowBuffer:
         rounds = -(-count // self._count)
         orders = [torch.randperm(self._count, generator=generator) for _ in range(rounds)]
         places = torch.cat(orders)[:count]
-        batch = tuple(self._read(column, places) for column in self._columns)
+        batch = self._read(self._columns, places)
         if mix is None:
             return batch
-        inputs = partial(self._read, self._columns[0])
+
+        def inputs(partners: torch.Tensor) -> torch.Tensor:
+            return self._read(self._columns[:1], partners)[0]
+
         return mix.randomly(batch, places, self._count, inputs, generator=generator)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the samples held, oldest first."""
-        rows = self._rows(self._count)
-        return {"columns": [column[rows] for column in self._columns]}
+        """Return the samples held, oldest first; on the first rank those of all, on others none."""
+        everything = torch.arange(self._count)
+        wanted = everything if ranks.rank() == 0 else everything[:0]
+        return {"columns": list(self._read(self._columns, everything, wanted))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Hold what :meth:`state_dict` returned, and nothing else."""
@@ -136,14 +145,27 @@ class NowBuffer:
             self.add(tuple(state["columns"]))
 
     def _pop(self, count: int) -> Batch:
-        rows = self._rows(count)
+        leaving = self._read(self._columns, torch.arange(count))
         self._oldest = (self._oldest + count) % self.capacity
         self._count -= count
-        return tuple(column[rows] for column in self._columns)
+        return leaving
 
-    def _read(self, column: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """Return samples by their places, 0 being the oldest."""
-        return column.index_select(0, (self._oldest + places) % self.capacity)
+    def _read(
+        self, columns: Batch, places: torch.Tensor, wanted: torch.Tensor | None = None
+    ) -> Batch:
+        """Return samples by their places, 0 being the oldest.
 
-    def _rows(self, count: int) -> torch.Tensor:
-        return (self._oldest + torch.arange(count)) % self.capacity
+        Of several ranks, each is given the ``wanted`` ones among them; None: its share.
+        """
+        rows = self._rows_at(places)
+        if ranks.size() == 1:
+            return tuple(column.index_select(0, rows) for column in columns)
+        held = ranks.owned(rows)
+        own = tuple(column.index_select(0, rows[held] // ranks.size()) for column in columns)
+        if wanted is None:
+            wanted = torch.arange(len(rows))[ranks.share()]
+        return ranks.exchanged(own, held.nonzero().flatten(), len(rows), wanted)
+
+    def _rows_at(self, places: torch.Tensor) -> torch.Tensor:
+        """Return the rows in which samples lie."""
+        return (self._oldest + places) % self.capacity

@@ -100,11 +100,8 @@ class SharedBuffer(NowBuffer):
         places = torch.cat(rows) if rows else torch.empty(0, dtype=torch.int64)
         return tuple(column[places] for column in self._columns)
 
-    def _read(self, column: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        return column.index_select(0, self._rows(self._count)[places])
-
-    def _rows(self, count: int) -> torch.Tensor:
+    def _rows_at(self, places: torch.Tensor) -> torch.Tensor:
         if self._order is None:
             rows = [arrival.rows for arrival in self._arrivals]
             self._order = torch.cat(rows) if rows else torch.empty(0, dtype=torch.int64)
-        return self._order[:count]
+        return self._order[places]

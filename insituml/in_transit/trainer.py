@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, Task
 from insituml.in_transit.now_buffer import NowBuffer
@@ -20,7 +21,7 @@ from insituml.methods.base import Method
 from insituml.optimisation import CONSTANT, Augment, AveragedWeights, Schedule, Stepper
 from insituml.progress import Pace, Progress
 from insituml.records import EpochRecord, Report, TaskRecord, check_finite
-from insituml.trainable import check_in_transit, check_optimizer, moved
+from insituml.trainable import check_in_transit, check_optimizer, check_ranks, moved
 from insituml.training import seeded
 
 PLAIN = ("task", "steps", "_name", "_arrivals", "_first_step", "_seconds", "_mean_loss")
@@ -37,6 +38,9 @@ class InTransitTrainer:
     does not learn by gradients leaves it at that. Memory is bounded by all that and what the method
     stores. The same samples in the same order give the same weights, to the bit, whatever their
     source.
+
+    Where ``torch.distributed`` is initialised, all ranks are called alike and given all that
+    arrives: each keeps its share, and reads its share of each batch (:mod:`insituml.ranks`).
 
     Parameters
     ----------
@@ -99,6 +103,7 @@ class InTransitTrainer:
             )
         check_in_transit(method)
         check_optimizer(optimizer, learner)
+        check_ranks(learner)
         self.learner = learner
         self.method = method
         self.optimizer = optimizer
@@ -171,7 +176,7 @@ class InTransitTrainer:
         self._task_sample = self._sample_kind(capacity, generator=self.generator)
         self.learner.train()
         with self._working():
-            self._stepper.begin_task(Task(task, name, first, ()))
+            self._stepper.begin_task(Task(task, name, _own(first), ()))
 
     def learn(self, samples: Batch) -> None:
         """Take in new samples of the current task and train on what is recent.
@@ -193,7 +198,7 @@ class InTransitTrainer:
             self.mix.check(len(samples[0]), f"what arrived of task {task} ({self._name})")
         with self._working():
             self._observe(self._now.add(samples))
-            self._task_sample.add(samples, task)
+            self._task_sample.add(_own(samples), task)
             new = moved(samples, self.learner)
             with self.method.observing(self.learner):
                 self._stepper.show(new)
@@ -201,7 +206,7 @@ class InTransitTrainer:
         if self.method.learns_by_gradient:
             self._train(self.batches_per_arrival, advance=True)
         else:
-            self._report(task, [self._stepper.take(new)])
+            self._report(task, [self._stepper.take(_own(new))])
 
     def train_again(self, batches: int) -> None:
         """Train on what is recent once more, such as while nothing new arrives.
@@ -288,7 +293,7 @@ class InTransitTrainer:
         self.learner.train()
 
     def _observe(self, samples: Batch) -> None:
-        if samples and len(samples[0]):
+        if samples and ranks.total(len(samples[0])):
             self._stepper.observe(moved(samples, self.learner))
 
     def _current_task(self) -> int:
@@ -303,3 +308,8 @@ class InTransitTrainer:
         with seeded(self.generator.initial_seed(), self.steps, self.learner):
             yield
         self._seconds += time.perf_counter() - started
+
+
+def _own(samples: Batch) -> Batch:
+    """Return this rank's of samples that all ranks have."""
+    return tuple(column[ranks.share()] for column in samples)

@@ -8,12 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.memory.storage import Places, draw_without_replacement, own_generator
 
 
 class Memory:
     """Abstract: stored samples of a stream. A subclass decides which ones, in one of two hooks.
+
+    On several ranks (:mod:`insituml.ranks`) each offers its own rows, all decide alike, and what a
+    draw returns are those of the rows drawn that are this rank's.
 
     Parameters
     ----------
@@ -98,12 +102,13 @@ class Memory:
         ValueError
             If nothing was ever stored.
         """
-        return self._read(self._drawn(size, of_task, without_task))
+        rows = self.draw(size, of_task=of_task, without_task=without_task)
+        return self.read(rows[self.owned(rows)])
 
-    def _drawn(
-        self, size: int | None, of_task: int | None = None, without_task: int | None = None
+    def draw(
+        self, size: int | None, *, of_task: int | None = None, without_task: int | None = None
     ) -> Tensor:
-        """Return the rows that :meth:`sample` draws."""
+        """Return which stored samples :meth:`sample` returns, on all ranks; they count as drawn."""
         if of_task is not None:
             rows = self._rows_of(of_task)
         elif without_task is not None:
@@ -114,6 +119,14 @@ class Memory:
             rows = rows[draw_without_replacement(len(rows), size, self.generator)]
         self.samples_drawn += len(rows)
         return rows
+
+    def owned(self, rows: Tensor) -> Tensor:
+        """Tell of each of the rows drawn whether this rank is to read it; by default, in turn."""
+        return ranks.owned(torch.arange(len(rows)))
+
+    def read(self, rows: Tensor) -> Batch:
+        """Return stored samples, of which this rank owns all."""
+        return self._read(rows)
 
     def all(self) -> Batch:
         """Return a copy of every stored sample; :meth:`tasks` tells the task of each."""
@@ -128,6 +141,9 @@ class Memory:
 
         They may change with the memory; :meth:`all` returns what stays.
         """
+        if ranks.size() > 1:
+            rows = torch.arange(len(self))
+            return self._read(rows[self.owned(rows)])
         return self._read(slice(0, len(self)))
 
     def revise(self, task: int, revised: Callable[[Batch], Batch], batch_size: int = 256) -> None:

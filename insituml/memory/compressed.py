@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.mixing import IterationMixing, mixed
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
@@ -116,6 +117,7 @@ class CompressedReservoir(Memory):
         return self._samples.capacity_bytes
 
     def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
+        samples = ranks.everywhere(samples)  # all of it is stored everywhere: it is small
         self._samples.prepare(samples)
         count = len(samples[0])
         keys = torch.rand(count, generator=self.generator, dtype=torch.float64).tolist()
@@ -145,12 +147,13 @@ class CompressedReservoir(Memory):
         ValueError
             If nothing was ever stored.
         """
-        rows = self._drawn(size)
+        rows = self.draw(size)
         if len(rows) == 0:
             return self._read(rows)
         numbers = torch.tensor(self._numbers)
         partners, weights = mix.draw_stored(rows, numbers, generator=self.generator)
-        return mixed(self._read(rows), self._read(partners)[0], weights)
+        own = self.owned(rows)
+        return mixed(self._read(rows[own]), self._read(partners[own])[0], weights[own])
 
     def revise(self, task: int, revised: Callable[[Batch], Batch], batch_size: int = 256) -> None:
         """Replace the stored samples of a task, as :meth:`Memory.revise` does.

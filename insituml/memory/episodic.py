@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
 from insituml.memory.rows import RowMemory
@@ -91,7 +92,8 @@ class EpisodicMemory(RowMemory):
         # Slot s may have what lies between s·size/tasks and (s+1)·size/tasks: no row is left over.
         slot = self.tasks_seen % self.total_tasks
         first, end = (s * capacity // self.total_tasks for s in (slot, slot + 1))
-        chosen = draw_without_replacement(len(samples[0]), end - first, self.generator)
+        count = ranks.total(len(samples[0]))
+        chosen = draw_without_replacement(count, end - first, self.generator)
         if len(self._held) == self.total_tasks:  # the oldest has the slot that is wanted
             self._keep(torch.arange(self._held.pop(0), len(self)))
         self._write(slice(len(self), len(self) + len(chosen)), samples, chosen, task)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.memory.rows import RowMemory
 
@@ -55,9 +56,11 @@ class LossAwareMemory(RowMemory):
         self._keys = torch.empty(0, dtype=torch.float64)
 
     def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
-        capacity, count, filled = self._allocate(samples), len(samples[0]), len(self)
+        capacity, count, filled = self._allocate(samples), ranks.total(len(samples[0])), len(self)
         if len(self._keys) == 0:
             self._keys = torch.zeros(capacity, dtype=torch.float64)
+        if losses is not None:
+            (losses,) = ranks.everywhere((losses.detach().to("cpu", torch.float64),))
         keys = self._draw_keys(_checked(losses, count))
         # The largest keys stay, of those stored and those that come; of those stored, at most as
         # many as come can be displaced, the smallest ones.

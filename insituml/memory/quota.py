@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.memory.equal_shares import EqualShares
 from insituml.memory.reservoir import reservoir_slots
@@ -26,7 +27,7 @@ class QuotaMemory(EqualShares):
     """
 
     def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
-        share, count = self._share_of(task, samples), len(samples[0])
+        share, count = self._share_of(task, samples), ranks.total(len(samples[0]))
         sharer = self._sharer(task)
         slots, chosen = reservoir_slots(self._seen[sharer], count, share, self.generator)
         self._seen[sharer] += count

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.memory.rows import RowMemory
 
@@ -26,7 +27,7 @@ class ReservoirMemory(RowMemory):
         self.samples_seen = 0
 
     def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
-        capacity, count = self._allocate(samples), len(samples[0])
+        capacity, count = self._allocate(samples), ranks.total(len(samples[0]))
         rows, chosen = reservoir_slots(self.samples_seen, count, capacity, self.generator)
         self._write(rows, samples, chosen, task)
         self.samples_seen += count

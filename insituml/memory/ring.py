@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.memory.rows import RowMemory
 
@@ -21,7 +22,7 @@ class RingMemory(RowMemory):
         self.samples_seen = 0
 
     def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
-        capacity, count = self._allocate(samples), len(samples[0])
+        capacity, count = self._allocate(samples), ranks.total(len(samples[0]))
         skipped = max(0, count - capacity)
         first = (self.samples_seen + skipped) % capacity
         wrapped = max(0, first + count - skipped - capacity)  # samples that begin a new round

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
 from insituml.memory.storage import Places, SampleStorage
 
 
 class RowMemory(Memory):
-    """Abstract: samples in rows that are allocated once.
+    """Abstract: samples in rows that are allocated once; on several ranks, each has its share.
 
     Parameters
     ----------
@@ -65,8 +66,12 @@ class RowMemory(Memory):
 
     def revise(self, task: int, revised: Callable[[Batch], Batch], batch_size: int = 256) -> None:
         rows = self._rows_of(task)
+        rows = rows[self.owned(rows)] // ranks.size()
         for part in rows.split(batch_size) if len(rows) else ():
             self._storage.write(part, revised(self._storage.read(part)))
+
+    def owned(self, rows: Tensor) -> Tensor:
+        return ranks.owned(rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -81,7 +86,7 @@ class RowMemory(Memory):
         self._filled = state["filled"]
 
     def _read(self, rows: Places) -> Batch:
-        return self._storage.read(rows)
+        return self._storage.read(rows if isinstance(rows, slice) else rows // ranks.size())
 
     def _allocate(self, samples: Batch) -> int:
         capacity = self._storage.allocate(samples)
@@ -91,7 +96,10 @@ class RowMemory(Memory):
 
     def _write(self, rows: Places, samples: Batch, chosen: Places, task: int) -> None:
         """Store the chosen samples in ascending rows; new rows follow those in use."""
-        self._storage.write(rows, samples, chosen)
+        if ranks.size() > 1:
+            self._write_own(_as_numbers(rows), samples, _as_numbers(chosen))
+        else:
+            self._storage.write(rows, samples, chosen)
         self._task_of_row[rows] = task
         if isinstance(rows, slice):
             self._filled = max(self._filled, rows.stop)
@@ -100,6 +108,25 @@ class RowMemory(Memory):
 
     def _keep(self, rows: Tensor) -> None:
         """Forget all rows but these, which come to the front in this order."""
-        self._storage.keep(rows)
+        if ranks.size() > 1:
+            held, now = ranks.owned(rows), torch.arange(len(rows))[ranks.share()]
+            self._storage.exchange(
+                rows[held] // ranks.size(), held.nonzero().flatten(), len(rows), now
+            )
+        else:
+            self._storage.keep(rows)
         self._task_of_row[: len(rows)] = self._task_of_row[rows]
         self._filled = len(rows)
+
+    def _write_own(self, rows: Tensor, samples: Batch, chosen: Tensor) -> None:
+        """Hand each sample chosen to the rank whose row it is for."""
+        held, own = ranks.owned(chosen), ranks.owned(rows)
+        places = chosen[held] // ranks.size()
+        ready = self._storage.checked(samples)
+        mine = tuple(column.index_select(0, places.to(column.device)) for column in ready)
+        given = ranks.exchanged(mine, held.nonzero().flatten(), len(rows), own.nonzero().flatten())
+        self._storage.write(rows[own] // ranks.size(), given)
+
+
+def _as_numbers(places: Places) -> Tensor:
+    return torch.arange(places.start, places.stop) if isinstance(places, slice) else places

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch, exactly, sent
 
 Places = Tensor | slice
@@ -18,6 +19,9 @@ STORED_AS = {"float32": torch.float32, "float16": torch.float16}
 
 class SampleStorage:
     """A fixed number of rows, allocated when the first samples show their shape and dtype.
+
+    On several ranks each has its share of them, and numbers here are those of its own rows; the
+    capacity is that of all.
 
     Parameters
     ----------
@@ -84,15 +88,16 @@ class SampleStorage:
                 self._arrived_as = [t.dtype for t in samples]
                 dtypes = [self._stored_dtype(t.dtype) for t in samples]
                 rows = self._rows_for([t.shape[1:] for t in samples], dtypes)
+                own = len(range(rows)[ranks.share()])
                 self.columns = [
-                    _zeros((rows, *t.shape[1:]), dtype, device)
+                    _zeros((own, *t.shape[1:]), dtype, device)
                     for t, dtype in zip(samples, dtypes, strict=True)
                 ]
+                self.capacity = rows
             # A loaded checkpoint's rows lie where it was read.
             self.columns = [column.to(device) for column in self.columns]
             if self._pin:
                 self.columns = [column.pin_memory() for column in self.columns]
-            self.capacity = len(self.columns[0])
             self._is_placed = True
         assert self.capacity is not None
         return self.capacity
@@ -116,8 +121,7 @@ class SampleStorage:
             value would change; or if a value is too large for float16. (On a GPU, where looking
             would mean to wait, it becomes infinite instead.)
         """
-        self.allocate(samples)
-        check_rows(samples, [column.shape[1:] for column in self.columns])
+        self.checked(samples)
         rows, chosen = _simplest(rows), _simplest(slice(None) if chosen is None else chosen)
         ready = []
         for column, values, arrives in zip(self.columns, samples, self._arrived_as, strict=True):
@@ -131,6 +135,32 @@ class SampleStorage:
                 column[rows] = stored  # several times as fast as by index
             else:
                 column.index_copy_(0, sent(rows, column.device), stored)
+
+    def checked(self, samples: Batch) -> Batch:
+        """Return samples that are of the shapes stored, or raise ValueError."""
+        self.allocate(samples)
+        check_rows(samples, [column.shape[1:] for column in self.columns])
+        return samples
+
+    def exchange(self, rows: Tensor, held: Tensor, count: int, now: Tensor) -> None:
+        """Give rows to the ranks that own them from now on.
+
+        Parameters
+        ----------
+        rows
+            Of this rank's rows, those that go on to be stored.
+        held
+            Which of all that do they are.
+        count
+            How many rows do, on all ranks.
+        now
+            Which of them this rank has from now on, in its first rows.
+        """
+        own = tuple(_taken(column, rows) for column in self.columns)
+        for column, values in zip(
+            self.columns, ranks.exchanged(own, held, count, now), strict=True
+        ):
+            column[: len(values)] = values
 
     def keep(self, rows: Tensor) -> None:
         """Move these rows to the front, in this order; those behind them may be written anew."""
@@ -154,7 +184,7 @@ class SampleStorage:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "columns": self.columns,
+            "columns": self._all_rows(),
             "arrived_as": [str(dtype).removeprefix("torch.") for dtype in self._arrived_as],
         }
 
@@ -175,9 +205,17 @@ class SampleStorage:
                     "the memory size it was trained with"
                 )
             self.capacity = rows
-        self.columns = [column.clone() for column in columns]
+        self.columns = [column[ranks.share()].clone() for column in columns]
         self._arrived_as = arrived_as
         self._is_placed = False
+
+    def _all_rows(self) -> list[Tensor]:
+        """Return the rows of all ranks on the first, which alone stores them; elsewhere none."""
+        if ranks.size() == 1 or self.capacity is None:
+            return self.columns
+        held = torch.arange(self.capacity)[ranks.share()]
+        wanted = torch.arange(self.capacity if ranks.rank() == 0 else 0)
+        return list(ranks.exchanged(self.columns, held, self.capacity, wanted))
 
     def _stored_dtype(self, arrived: torch.dtype) -> torch.dtype:
         if self._stored_as is None or not arrived.is_floating_point:

@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch, Task
 from insituml.gradients import parameter_uses
 from insituml.learner import ContinualLearner
@@ -77,18 +78,25 @@ class Anchored(Method, Generic[P]):
             self._some_unused = True  # there may be heads for tasks, of which one is used
         self._known = names
 
-    def note_use(self, value: Tensor) -> None:
+    def note_use(self, value: Tensor | None) -> None:
         # Where all parameters are always used, as they mostly are, nothing is looked up.
         if self.anchor is None or not self._some_unused:
+            return
+        if value is None:
+            self._used = self._used or set()
             return
         uses, opaque = parameter_uses([value])
         if not opaque:
             self._used = (self._used or set()) | uses.keys()
 
     def spare_unused(self, learner: ContinualLearner) -> None:
-        if self._used is not None:
-            for parameter in learner.parameters():
-                if id(parameter) not in self._used:
+        parameters = list(learner.parameters())
+        used = None if self._used is None else [id(p) in self._used for p in parameters]
+        if self.anchor is not None and self._some_unused:
+            used = _by_any(ranks.gathered_objects(used))
+        if used is not None:
+            for parameter, is_used in zip(parameters, used, strict=True):
+                if not is_used:
                     parameter.grad = None
         self._used = None
 
@@ -128,3 +136,9 @@ class Anchored(Method, Generic[P]):
         if state["anchor"] is not None:
             parameters = dict(learner.named_parameters())
             self.anchor = self.form.from_state_dict(state["anchor"], parameters)
+
+
+def _by_any(uses: list[list[bool] | None]) -> list[bool] | None:
+    """Tell which parameters some rank has used; None where one of them cannot tell."""
+    known = [used for used in uses if used is not None]
+    return [any(used) for used in zip(*known, strict=True)] if len(known) == len(uses) else None

@@ -10,6 +10,7 @@ from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch
 from insituml.memory import CompressedReservoir, Memory
 from insituml.methods.experience_replay import ExperienceReplay
+from insituml.methods.sampling import draw_size
 
 
 class CompressedReplay(ExperienceReplay):
@@ -59,4 +60,4 @@ class CompressedReplay(ExperienceReplay):
     def _drawn(self, batch: Batch) -> Batch:
         if self._mix is None or not isinstance(self.memory, CompressedReservoir):
             return super()._drawn(batch)
-        return self.memory.sample_mixed(self.replay_size or len(batch[0]), self._mix)
+        return self.memory.sample_mixed(draw_size(self.replay_size, batch), self._mix)

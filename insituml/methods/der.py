@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch, Task, sent
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.distillation import check_output, output_distance
 from insituml.methods.remembering import Remembering
-from insituml.methods.sampling import check_sample_count
+from insituml.methods.sampling import check_sample_count, draw_size
 from insituml.original_interface import CallOrderError
 
 
@@ -80,23 +81,30 @@ class DER(Remembering):
     def penalty(
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
     ) -> Tensor | None:
-        check_output(output, learner)
-        assert output is not None
-        # What a stored output is compared with may have more digits than this one.
-        dtype = torch.promote_types(output.dtype, torch.float32)
-        self._like = output.new_empty((0, *output.shape[1:]), dtype=dtype)
+        knew = self._like is not None
+        if output is not None or ranks.size() == 1:
+            check_output(output, learner)
+            assert output is not None
+            # What a stored output is compared with may have more digits than this one.
+            dtype = torch.promote_types(output.dtype, torch.float32)
+            self._like = output.new_empty((0, *output.shape[1:]), dtype=dtype)
+        if not knew:  # nor did another rank, which perhaps has no sample of this batch
+            found = ranks.gathered_objects(self._like)
+            self._like = next((like for like in found if like is not None), None)
         if not self.remembers():
             return None
         *past, stored = self.draw(batch)
-        if len(stored) == 0:  # a small memory may have dropped all of them
+        if ranks.total(len(stored)) == 0:  # a small memory may have dropped all of them
             return None
-        now = learner.output(tuple(past))
-        return self.alpha * output_distance(now, stored, learner)
+        distance = None
+        if len(stored):
+            distance = output_distance(learner.output(tuple(past)), stored, learner)
+        return self.alpha * ranks.joint_mean(distance, len(stored), batch[0].device)
 
     def draw(self, batch: Batch) -> Batch:
         """Return samples of past tasks, their outputs in the last column, on the batch's device."""
         # The outputs kept for the present task are those of a model that has yet to learn it.
-        size = self.replay_size or len(batch[0])
+        size = draw_size(self.replay_size, batch)
         return tuple(sent(t, batch[0].device) for t in self.past(size))
 
     def kept(self, learner: ContinualLearner, samples: Batch) -> Batch:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
@@ -57,4 +58,7 @@ class DERPlusPlus(DER):
         if distance is None:
             return None
         *past, _ = self.draw(batch)
-        return distance + self.beta * learner.loss(tuple(past)).to(distance.device)
+        count = len(past[0])
+        loss = learner.loss(tuple(past)) if count or ranks.size() == 1 else None
+        loss = ranks.joint_mean(loss, count, batch[0].device)
+        return distance + self.beta * loss.to(distance.device)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from insituml import ranks
 from insituml.data.task import Batch, joined, sent
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.remembering import Remembering
-from insituml.methods.sampling import check_sample_count
+from insituml.methods.sampling import check_sample_count, draw_size
 from insituml.reconstruction_loss import latent_loss
 
 
@@ -82,7 +83,9 @@ class ExperienceReplay(Remembering):
             return None
         (latent,) = self._drawn(batch)
         device = next(learner.parameters()).device
-        return self.latent_weight * latent_loss(learner, sent(latent, device), mse_loss)
+        latent = sent(latent, device)
+        moved = latent_loss(learner, latent, mse_loss) if len(latent) else None
+        return self.latent_weight * ranks.joint_mean(moved, len(latent), device)
 
     def _drawn(self, batch: Batch) -> Batch:
-        return self.memory.sample(self.replay_size or len(batch[0]))
+        return self.memory.sample(draw_size(self.replay_size, batch))

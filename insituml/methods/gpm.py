@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from insituml import ranks
 from insituml.data.task import Batch, Task
 from insituml.gradients import (
     condensed,
@@ -240,7 +241,7 @@ class GPM(Method):
         used: set[str] = set()
         device = next(learner.parameters()).device
         with evaluation_mode(learner), unchanged(learner) as restore:
-            for batch in zip(*(column.split(BATCH) for column in samples), strict=True):
+            for batch in zip(*(c.split(BATCH) for c in samples if len(c)), strict=True):
                 batch = tuple(column.to(device) for column in batch)
                 restore()
                 calls = forward_statistics(learner, _loss, batch, layers)
@@ -258,9 +259,24 @@ class GPM(Method):
                 )
                 pairs = zip(parameters, gradients, strict=True)
                 used |= {name for name, gradient in pairs if gradient is not None}
+        found, used = _of_all_ranks(found, used)
         return {
             n: columns for n, columns in found.items() if parameter_name(n, "weight") in used
         }, used
+
+
+def _of_all_ranks(found: dict[str, Tensor], used: set[str]) -> tuple[dict[str, Tensor], set[str]]:
+    """Return the same with what other ranks have found on their samples."""
+    if ranks.size() == 1:
+        return found, used
+    shapes = {name: len(columns) for name, columns in found.items()}
+    known = ranks.gathered_objects((shapes, used))
+    device = next((c.device for c in found.values()), torch.device("cpu"))
+    joint = {}
+    for name, features in {n: f for theirs, _ in known for n, f in theirs.items()}.items():
+        own = found.get(name, torch.zeros(features, 0, dtype=torch.float64, device=device))
+        joint[name] = condensed([ranks.stacked(own.mT.contiguous()).mT])
+    return joint, set().union(*(names for _, names in known))
 
 
 def _loss(learner: nn.Module, batch: Batch) -> Tensor:

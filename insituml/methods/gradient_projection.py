@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from insituml import ranks
 from insituml.data.task import Batch, Task, sent
 from insituml.gradients import (
     dense_gradients,
@@ -106,7 +107,9 @@ class GradientProjection(Remembering):
         latents = [data[0] for data in self._stored_on(next(learner.parameters()).device)]
         if not latents:
             return None
-        return self.latent_weight * latent_loss(learner, torch.cat(latents), mse_loss)
+        latent = torch.cat(latents)
+        moved = latent_loss(learner, latent, mse_loss) if len(latent) else None
+        return self.latent_weight * ranks.joint_mean(moved, len(latent), latent.device)
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
         # Layers may have been frozen or thawed since the task began.
@@ -118,7 +121,7 @@ class GradientProjection(Remembering):
         kept = {id(p) for p in moving}
         references = []
         for data in self._stored_on(parameters[0].device):
-            batches = zip(*(t.split(BATCH) for t in data), strict=True)
+            batches = zip(*(t.split(BATCH) for t in data if len(t)), strict=True)
             _, found = reference_gradient(loss, parameters, batches)
             # What has no gradient stays where it is: it has no part in the products either.
             references.append([g for p, g in zip(parameters, found, strict=True) if id(p) in kept])
@@ -140,5 +143,5 @@ class GradientProjection(Remembering):
         """Yield the reference data; none where nothing of past tasks is stored."""
         if self.remembers():
             for data in self.reference_data():
-                if len(data[0]) > 0:  # a small memory may have dropped all of them
+                if ranks.total(len(data[0])) > 0:  # a small memory may have dropped all of them
                     yield tuple(sent(t, device) for t in data)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
@@ -61,8 +62,10 @@ class LwF(Method):
     ) -> Tensor | None:
         if not self.teacher:
             return None
-        assert output is not None
-        return self.strength * output_distance(output, self.teacher.output(batch), learner)
+        distance = None
+        if output is not None:
+            distance = output_distance(output, self.teacher.output(batch), learner)
+        return self.strength * ranks.joint_mean(distance, len(batch[0]), batch[0].device)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         self.teacher.copy_of(learner)

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch, Task, sent
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory, Sketch
 from insituml.memory.sketch import check_kind, numbers_of_sketch
 from insituml.methods.encoding import BATCH, encoded
 from insituml.methods.remembering import Remembering
-from insituml.methods.sampling import check_sample_count
+from insituml.methods.sampling import check_sample_count, draw_size
 
 
 class SketchedReplay(Remembering):
@@ -115,8 +116,10 @@ class SketchedReplay(Remembering):
     def kept(self, learner: ContinualLearner, samples: Batch) -> Batch:
         """Return latents, sketches and the numbers of their maps."""
         x, device = samples[0], next(learner.parameters()).device
-        maps = torch.arange(self._sketched, self._sketched + len(x), dtype=torch.int32)
-        self._sketched += len(x)
+        count = ranks.total(len(x))
+        maps = torch.arange(self._sketched, self._sketched + count, dtype=torch.int32)
+        maps = maps[ranks.share()]
+        self._sketched += count
         sketch = self._sketch_of(x)
         parts = zip(x.split(BATCH), maps.split(BATCH), strict=True)
         sketches = [sketch(part.to(device), numbers) for part, numbers in parts]
@@ -127,17 +130,19 @@ class SketchedReplay(Remembering):
     ) -> Tensor | None:
         if not self.remembers():
             return None
-        z, sketches, maps = self.memory.sample(self.replay_size or len(batch[0]))
+        z, sketches, maps = self.memory.sample(draw_size(self.replay_size, batch))
         device = next(learner.parameters()).device
         z = sent(z, device)
         decoded = learner.decode(z)
         sketches = sent(sketches, decoded.device)
         missed = self._sketch_of(batch[0])(decoded, maps) - sketches
-        loss = self.alpha * missed.square().sum() / decoded.numel()
+        count = ranks.total(len(z)) * decoded.shape[1:].numel()
+        loss = self.alpha * ranks.joint_sum(missed.square().sum()) / count
         if self.latent_weight:
             moved = learner.encode(decoded.detach()) - z
-            power = z.square().sum().clamp_min(torch.finfo(z.dtype).tiny)
-            loss = loss + self.latent_weight * (moved.square().sum() / power).to(loss.device)
+            power = ranks.joint_sum(z.square().sum()).clamp_min(torch.finfo(z.dtype).tiny)
+            missed = ranks.joint_sum(moved.square().sum())
+            loss = loss + self.latent_weight * (missed / power).to(loss.device)
         return loss
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch, Task
 from insituml.gradients import old_part, wide_copy
 from insituml.learner import ContinualLearner
@@ -84,11 +85,14 @@ class WeightAveraging(Method):
     def penalty(
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
     ) -> Tensor | None:
-        if output is None or self.task == 0:  # in the first task there is nothing to remember
+        if not self.needs_output or self.task == 0:  # in the first there is nothing to remember
             return None
-        with self._in_own_digits(learner):
-            averaged = self.average.output(batch)
-        return self.strength * output_distance(output, averaged, learner)
+        distance = None
+        if output is not None:
+            with self._in_own_digits(learner):
+                averaged = self.average.output(batch)
+            distance = output_distance(output, averaged, learner)
+        return self.strength * ranks.joint_mean(distance, len(batch[0]), batch[0].device)
 
     def after_step(self, learner: ContinualLearner) -> None:
         self.steps += 1

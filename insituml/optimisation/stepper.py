@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from insituml import ranks
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method, NextEpoch
@@ -32,6 +33,9 @@ class Stepper:
     the same proportion, so that one which does not depend on the samples counts once; what a
     method draws from its memory, it draws for each part. The method corrects the gradient of all,
     which is then clipped, once a step.
+
+    On several ranks (:mod:`insituml.ranks`) each is given its rows of a step, and gradients are
+    averaged over ranks before the method corrects them: from there on all do the same.
 
     Parameters
     ----------
@@ -106,11 +110,12 @@ class Stepper:
         Parameters
         ----------
         batch
-            All samples of the step, columns ``(n, ...)`` on the learner's device.
+            All samples of the step, columns ``(n, ...)`` on the learner's device; on several ranks,
+            this one's.
         advance
             Whether the schedule goes on with this step, or stands still.
         """
-        self.samples_seen += len(batch[0])
+        self.samples_seen += ranks.total(len(batch[0]))
         replayed = self.method.samples_replayed
         if advance and self.method.learns_by_gradient:
             self.rate.advance()
@@ -121,11 +126,14 @@ class Stepper:
     def _step(self, batch: Batch) -> Tensor:
         if self.augment is not None:
             batch = self.augment(batch, self.generator)
+            ranks.agree_on(self.generator)
         if not self.method.learns_by_gradient:
             with torch.no_grad():
                 return self.method.loss(self.learner, batch).reshape(())
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(batch)
+        if ranks.size() > 1:
+            ranks.average_gradients(list(self.learner.parameters()))
         self.method.correct_gradients(self.learner)
         if self.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.max_gradient_norm)
@@ -137,22 +145,29 @@ class Stepper:
 
     def _backward(self, batch: Batch) -> Tensor:
         """Add up the gradients of the parts of a batch; return its loss."""
-        count = len(batch[0])
+        count = ranks.total(len(batch[0]))
         size = self.batch_size or count
         if count <= size:
             return self._add_gradient(batch)
         sizes = parts(count, size, join_lone=normalises_batches(self.learner))
-        columns = zip(*(column.split(sizes) for column in batch), strict=True)
+        own = ranks.shares(sizes)
+        columns = zip(*(column.split(own) for column in batch), strict=True)
         losses = [
             self._add_gradient(part, n / count) for part, n in zip(columns, sizes, strict=True)
         ]
         return torch.stack(losses).sum()
 
     def _add_gradient(self, batch: Batch, share: float = 1.0) -> Tensor:
-        loss = check_loss(self.method.loss(self.learner, batch), self.learner)
+        loss = self.method.loss(self.learner, batch)
+        depends = True
+        if len(batch[0]) or ranks.size() == 1:
+            loss = check_loss(loss, self.learner)
+        else:  # others have samples; what is drawn from memories may still be this rank's
+            depends = loss.requires_grad
         if share != 1:
             loss = loss * share
-        loss.backward()
+        if depends:
+            loss.backward()
         return loss.detach()
 
     def end_epoch(self, task: Task) -> NextEpoch:
@@ -178,7 +193,7 @@ class Stepper:
             self.method.note,
             self.samples_seen,
             self.samples_replayed,
-            self.work.flops,
+            ranks.total(self.work.flops),
             by_gradient=self.method.learns_by_gradient,
         )
 

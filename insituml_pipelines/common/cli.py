@@ -28,6 +28,7 @@ from insituml_pipelines.common.help import stage_help
 from insituml_pipelines.common.invocation import Invocation, reads_only
 from insituml_pipelines.common.jobs import Jobs
 from insituml_pipelines.common.located import find_from_here
+from insituml_pipelines.common.ranks import check_stage
 from insituml_pipelines.common.single_run import run_once
 from insituml_pipelines.sweeps.globs import without_globs
 from insituml_pipelines.sweeps.plan import SWEEPER, Sweep, sweep_of
@@ -81,6 +82,7 @@ def run_stage(
         given = log.without_quiet(sys.argv[1:])
         arguments = Arguments(open_to_new_keys([_renamed(argument) for argument in given]))
         sweep = _sweep_of(function, arguments)
+        check_stage(Path(function.__code__.co_filename).stem, sweeps=sweep is not None)
         config = check_composition(arguments, sweep.untaken if sweep else lambda overrides: [])
         if arguments.options.help:
             name = Path(function.__code__.co_filename).stem

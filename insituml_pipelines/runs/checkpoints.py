@@ -60,12 +60,15 @@ class RunCheckpoints:
 
     def after_task(self, number: int, record: TaskRecord, steps: int) -> None:
         """Write the checkpoint after a task, ``steps`` of the optimizer in all behind it."""
+        from insituml import ranks
+
         self.metadata.task, self.metadata.task_name = number, record.name
         self.metadata.steps = steps
-        self.metadata.memory_bytes = self.method.memory_bytes()
+        self.metadata.memory_bytes = self.method.memory_bytes()  # of all ranks
         self.metadata.note = self.method.note
         # Timings first: a checkpoint without its timing would be resumed, and the timing lost.
-        self.run.add_timing(number, record)
+        if ranks.rank() == 0:
+            self.run.add_timing(number, record)
         self.save(self.run.checkpoint(number))
 
     def save(self, path: Path, **more: Any) -> None:

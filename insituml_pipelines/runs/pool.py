@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from insituml_pipelines.common.ranks import launched
 from insituml_pipelines.common.workers import do_side_by_side
 from insituml_pipelines.runs.checkpoints import RunReport
 from insituml_pipelines.runs.run import Run
+from insituml_pipelines.runs.together import train_together
 from insituml_pipelines.runs.worker import train_run
 
 
@@ -27,7 +29,8 @@ def train_all(
     runs
         What to train.
     workers
-        Processes; 0 trains one run after the other in this process.
+        Processes; 0 trains one run after the other in this process. On several ranks, where each
+        run takes all of them, it is without use.
     threads
         Threads of each process.
     listen
@@ -42,6 +45,9 @@ def train_all(
     Exception
         The first error of a run, once the others have ended.
     """
+    if launched() > 1:
+        train_together(runs, listen, progress)
+        return
     if workers == 0:
         for run in runs:
             train_run(run, listen, progress)

@@ -18,7 +18,7 @@ def train_run(
     """Train one seed of a method and leave a checkpoint after each task in ``run.folder``.
 
     A checkpoint that is already there is where training goes on; the result is the same, bit for
-    bit, as without the interruption.
+    bit, as without the interruption; on several ranks, which are called alike, but for rounding.
 
     Parameters
     ----------
@@ -29,6 +29,7 @@ def train_run(
     progress
         As there.
     """
+    from insituml import ranks
     from insituml.training import train
     from insituml_pipelines.common.task_files import read_tasks
     from insituml_pipelines.runs.mirroring import augment_files
@@ -38,13 +39,16 @@ def train_run(
     settings = run.recipe.training
     pin(settings["threads"])
     files = read_tasks(run.tasks)
-    # What a killed run was writing: no part of the result.
-    for unfinished in run.folder.glob(".*"):
-        remove(unfinished)
-    drop_damaged(run)
+    if ranks.rank() == 0:
+        # What a killed run was writing: no part of the result.
+        for unfinished in run.folder.glob(".*"):
+            remove(unfinished)
+        drop_damaged(run)
     state = RunCheckpoints(run, files.manifest.to_plain(), report)
-    state.ensure_initial()
-    done = run.finished_tasks()
+    if ranks.rank() == 0:
+        with ranks.alone():
+            state.ensure_initial()
+    done = ranks.told(run.finished_tasks())
     if done:
         state.resume(run.checkpoint(done - 1))
     results = train(

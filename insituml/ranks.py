@@ -1,0 +1,266 @@
+"""Several processes that train one learner together: who holds what, and what they add up.
+
+They are the ranks of ``torch.distributed``, started by ``torchrun``. All hold the same learner and
+draw the same random numbers, so that they decide alike. Of what is joint, such as the rows of a
+batch, of a task or of a memory, rank r of W holds rows r, r + W, r + 2W, ... Where no process group
+is initialised there is one rank, which holds everything: each function here then returns what it is
+given, at once.
+
+Sums over samples are added up over ranks, and means weighted by how many samples each rank has: the
+joint batch's own, however unequal the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+BUCKET = 2**25
+"""Bytes added up, or handed over, at once."""
+
+_alone = False
+
+
+def size() -> int:
+    """Return the number of ranks; 1 without a process group."""
+    if _alone or not dist.is_available() or not dist.is_initialized():
+        return 1
+    return dist.get_world_size()
+
+
+def rank() -> int:
+    """Return which of them this process is, from 0."""
+    return dist.get_rank() if size() > 1 else 0
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let this rank do something by itself, such as evaluate, of which others need not know."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
+
+def share() -> slice:
+    """Return which of joint rows are this rank's, whatever their number."""
+    return slice(rank(), None, size())
+
+
+def owned(rows: Tensor) -> Tensor:
+    """Tell of each joint row whether it is this rank's."""
+    return rows % size() == rank()
+
+
+def shares(sizes: Sequence[int]) -> list[int]:
+    """Return how many rows of each of several parts, one after the other, are this rank's."""
+    if size() == 1:
+        return list(sizes)
+    found, first = [], 0
+    for count in sizes:
+        found.append(len(range((rank() - first) % size(), count, size())))
+        first += count
+    return found
+
+
+# Numbers on the host
+
+
+def total(count: int) -> int:
+    """Return the sum of a whole number over ranks, such as of the rows that each has."""
+    if size() == 1:
+        return count
+    value = torch.tensor(count, dtype=torch.int64)
+    dist.all_reduce(value)
+    return int(value)
+
+
+def told(value: Any) -> Any:
+    """Return what the first rank gives, on all of them."""
+    if size() == 1:
+        return value
+    said = [value]
+    dist.broadcast_object_list(said, 0)
+    return said[0]
+
+
+def agree_on(generator: torch.Generator) -> None:
+    """Give a generator the state that it has on the first rank."""
+    if size() > 1:
+        state = generator.get_state()
+        dist.broadcast(state, 0)
+        generator.set_state(state)
+
+
+def gathered_objects(value: Any) -> list[Any]:
+    """Return what each rank has, in order: small things, such as names."""
+    if size() == 1:
+        return [value]
+    found: list[Any] = [None] * size()
+    dist.all_gather_object(found, value)
+    return found
+
+
+# Sums and means of what has gradients
+
+
+def joint_sum(value: Tensor) -> Tensor:
+    """Return the sum over ranks of a scalar, whose gradient is that of this rank's own part.
+
+    It is as many times as large as there are ranks: gradients are averaged over them in the end.
+    """
+    if size() == 1:
+        return value
+    summed = value.detach().to(torch.float64, copy=True)
+    dist.all_reduce(summed)
+    return _with_slope(value, summed, size())
+
+
+def joint_mean(mean: Any, count: int, device: torch.device) -> Any:
+    """Return a mean over the samples of all ranks, which each has of its own.
+
+    Parameters
+    ----------
+    mean
+        Over this rank's samples; without use where there are none.
+    count
+        Their number.
+    device
+        Where it lies if there are none.
+    """
+    if size() == 1 or (count and not (isinstance(mean, Tensor) and mean.numel() == 1)):
+        return mean  # what is no scalar is for the caller to refuse
+    numbers = torch.zeros(2, dtype=torch.float64, device=mean.device if count else device)
+    if count:
+        numbers[0] = mean.detach() * float(count)
+        numbers[1] = count
+    dist.all_reduce(numbers)
+    joint = numbers[0] / numbers[1]
+    return _with_slope(mean, joint, size() * count / numbers[1]) if count else joint
+
+
+def _with_slope(own: Tensor, value: Tensor, slope: float | Tensor) -> Tensor:
+    """Return a value that depends on ``own`` with a slope: by sums alone, as graphs are walked."""
+    scaled = own.reshape(()) * slope
+    return scaled + (value - scaled.detach())
+
+
+def average_gradients(parameters: Sequence[Tensor]) -> None:
+    """Average ``p.grad`` over ranks; where only some have one, the others count as 0.
+
+    Not ``DistributedDataParallel``, which wraps one forward pass: here a step may take several
+    losses, of which a rank may have no sample.
+    """
+    if size() == 1:
+        return
+    has = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
+    dist.all_reduce(has, op=dist.ReduceOp.MAX)
+    moving = []
+    for parameter, any_has in zip(parameters, has.tolist(), strict=True):
+        if any_has:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            elif parameter.grad.layout != torch.strided:
+                parameter.grad = parameter.grad.to_dense()
+            moving.append(parameter.grad)
+    add_up(moving)
+    if moving:
+        torch._foreach_div_(moving, float(size()))
+
+
+def add_up(tensors: Sequence[Tensor]) -> None:
+    """Replace dense tensors, of the same shapes on all ranks, by their sums; in place."""
+    if size() == 1:
+        return
+    for group in _buckets(tensors):
+        flat = torch.cat([t.reshape(-1) for t in group])
+        dist.all_reduce(flat)
+        for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for tensor in tensors:
+        real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+        kinds.setdefault((real.dtype, real.device), []).append(real)
+    for group in kinds.values():
+        bucket: list[Tensor] = []
+        for tensor in group:
+            bucket.append(tensor)
+            if sum(t.nbytes for t in bucket) >= BUCKET:
+                yield bucket
+                bucket = []
+        if bucket:
+            yield bucket
+
+
+# Rows
+
+
+def exchanged(
+    columns: Sequence[Tensor], held: Tensor, count: int, wanted: Tensor
+) -> tuple[Tensor, ...]:
+    """Return the wanted ones of joint rows, wherever they are held.
+
+    Parameters
+    ----------
+    columns
+        This rank's rows, ``(n, ...)``; where there are none, the shapes and dtypes all the same.
+    held
+        ``(n,)``, which of the joint rows they are. Each is held by one rank.
+    count
+        Number of joint rows.
+    wanted
+        ``(m,)``, which of them this rank is given, in this order.
+    """
+    if size() == 1:
+        places = torch.empty(count, dtype=torch.int64)
+        places[held] = torch.arange(len(held))
+        return tuple(c.index_select(0, places[wanted].to(c.device)) for c in columns)
+    return tuple(_exchanged(column, held, count, wanted) for column in columns)
+
+
+def everywhere(columns: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return all joint rows, of which each rank has its own."""
+    if size() == 1:
+        return tuple(columns)
+    count = total(len(columns[0]))
+    rows = torch.arange(count)
+    return exchanged(columns, rows[share()], count, rows)
+
+
+def _exchanged(column: Tensor, held: Tensor, count: int, wanted: Tensor) -> Tensor:
+    """Add up rows that are zero but where they are held, as bytes: exact for every dtype."""
+    column = column.detach()
+    row = max(1, column[:0].new_empty((1, *column.shape[1:])).nbytes)
+    step = max(1, BUCKET // row)
+    result = column.new_empty((len(wanted), *column.shape[1:]))
+    for first in range(0, count, step):
+        part = column.new_zeros((min(step, count - first), *column.shape[1:]))
+        inside = ((held >= first) & (held < first + step)).nonzero().flatten()
+        rows = (held[inside] - first).to(column.device)
+        part.index_copy_(0, rows, column.index_select(0, inside.to(column.device)))
+        if part.numel():
+            dist.all_reduce(part.flatten().view(torch.uint8))
+        asked = ((wanted >= first) & (wanted < first + step)).nonzero().flatten()
+        rows = (wanted[asked] - first).to(column.device)
+        result.index_copy_(0, asked.to(column.device), part.index_select(0, rows))
+    return result
+
+
+def stacked(rows: Tensor) -> Tensor:
+    """Return the rows of all ranks, one rank's after the other's; their numbers may differ."""
+    if size() == 1:
+        return rows
+    counts = gathered_objects(len(rows))
+    first, count = sum(counts[: rank()]), sum(counts)
+    mine = torch.arange(first, first + len(rows))
+    return exchanged((rows,), mine, count, torch.arange(count))[0]

@@ -1,0 +1,192 @@
+"""Several processes of one command, started by ``torchrun``: the first leads, the others follow.
+
+The first one reads the configuration, says what there is to say and writes; the others do what it
+tells them (:mod:`insituml_pipelines.runs.together`). When one ends, all do, with one line.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.failures import EXTERNAL
+from insituml_pipelines.common.stopping import code_of
+
+STAGES = ("train", "stream")
+"""Those that take several ranks."""
+PATIENCE = timedelta(days=1)
+"""How long one rank waits for another that lives, such as the first while it evaluates."""
+SEARCH_SECONDS = 5.0
+"""How long is looked for what became of a rank that does not answer any more."""
+STOPPED = "stopped"
+
+
+def launched() -> int:
+    """Return how many ranks the launcher has started; 1 without one."""
+    given = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR")]
+    return int(os.environ["WORLD_SIZE"]) if all(given) else 1
+
+
+def is_follower() -> bool:
+    """Whether this process is not the first of several."""
+    return launched() > 1 and int(os.environ["RANK"]) > 0
+
+
+def check_stage(stage: str, *, sweeps: bool) -> None:
+    """Refuse several ranks where one does all.
+
+    Raises
+    ------
+    UserError
+        On the first rank; the others end without a word.
+    """
+    if launched() == 1 or (stage in STAGES and not sweeps):
+        return
+    if is_follower():
+        raise SystemExit(UserError.code)
+    what = "a sweep" if sweeps else stage
+    raise UserError(
+        f"{what} runs in one process, and torchrun has started {launched()}; run it without "
+        f"torchrun ({' and '.join(STAGES)} of a single run take several)"
+    )
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Who belongs together, and where they tell what ended them."""
+
+    store: Any
+    rank: int
+    members: list[tuple[str, int]]  # host and process of each
+
+    def tell(self, why: str) -> None:
+        with suppress(RuntimeError):  # the store may have ended first
+            self.store.set(f"ended {self.rank}", why)
+
+    def told(self, rank: int) -> str | None:
+        """Return what a rank said of its end; None while it has not ended, or without a word."""
+        key = f"ended {rank}"
+        try:
+            return self.store.get(key).decode() if self.store.check([key]) else None
+        except RuntimeError:
+            return None
+
+    def lost(self, seconds: float) -> tuple[bool, str | None]:
+        """Look for the rank that ended first.
+
+        Returns
+        -------
+        mine, line
+            Whether this rank is the one to say what happened; and what; None: it was said.
+        """
+        deadline, count = time.monotonic() + seconds, len(self.members)
+        while True:
+            words = {r: self.told(r) for r in range(count) if r != self.rank}
+            gone = {r for r in words if words[r] is not None or self._is_gone(r)}
+            mine = all(r in gone for r in range(self.rank))
+            for rank in sorted(gone):
+                if (said := words[rank]) is None:
+                    return mine, (
+                        f"rank {rank} of {count} (process {self.members[rank][1]}) is gone, as "
+                        "when it was killed or memory ran out; all end. The same command goes on"
+                    )
+                if said not in ("", STOPPED):
+                    return mine, f"rank {rank} of {count}: {said}"
+            if gone:
+                return mine, None
+            if time.monotonic() > deadline:
+                return self.rank == 0, None
+            time.sleep(0.05)
+
+    def _is_gone(self, rank: int) -> bool:
+        host, process = self.members[rank]
+        if host != socket.gethostname():
+            return False
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        return state in "ZX"
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Be one of the ranks in the block, if there are several.
+
+    Raises
+    ------
+    UserError
+        If another rank has ended: on one of those left, naming it and what happened.
+    SystemExit
+        In that case, on the others.
+    """
+    if launched() == 1:
+        yield
+        return
+    import torch
+    import torch.distributed as dist
+
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    store, rank, count = next(dist.rendezvous("env://", timeout=PATIENCE))
+    dist.init_process_group(
+        backend,
+        store=dist.PrefixStore("group", store),
+        rank=rank,
+        world_size=count,
+        timeout=PATIENCE,
+    )
+    members: list[Any] = [None] * count
+    dist.all_gather_object(members, (socket.gethostname(), os.getpid()))
+    group = _Group(dist.PrefixStore("ranks", store), rank, members)
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        # The launcher stops who is left when one has died.
+        if code_of(stop) == 128 + signal.SIGTERM:
+            _end_if_lost(group, 0.5, stop)
+        group.tell(STOPPED)
+        raise
+    except Exception as error:
+        if is_about_connections(error):
+            _end_if_lost(group, SEARCH_SECONDS, error)
+        group.tell("" if rank == 0 else " ".join(str(error).split()) or type(error).__name__)
+        raise
+    except BaseException:
+        group.tell("")
+        raise
+    dist.destroy_process_group()
+
+
+def _end_if_lost(group: _Group, seconds: float, error: BaseException) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):  # this is the end already
+            signal.signal(number, signal.SIG_IGN)
+    mine, line = group.lost(seconds)
+    if line is None and not mine and not isinstance(error, KeyboardInterrupt):
+        raise SystemExit(EXTERNAL) from error
+    if line is not None:
+        group.tell("")
+        raise (UserError(line, EXTERNAL) if mine else SystemExit(EXTERNAL)) from error
+
+
+def is_about_connections(error: BaseException) -> bool:
+    """Tell whether an error is that another rank does not answer."""
+    import torch.distributed as dist
+
+    words = str(error).lower()
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(w in words for w in ("gloo", "nccl", "connection"))
+    )

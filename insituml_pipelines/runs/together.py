@@ -1,0 +1,64 @@
+"""What the first of several ranks has the others do: train a run, or call what a stream trains."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.failures import EXTERNAL
+from insituml_pipelines.common.located import find_from_here
+from insituml_pipelines.common.log import QUIET, error
+from insituml_pipelines.common.ranks import joined
+from insituml_pipelines.common.stopping import code_of, interruptible
+from insituml_pipelines.runs.checkpoints import RunReport
+from insituml_pipelines.runs.run import Run
+
+
+def train_together(runs: Sequence[Run], listen: RunReport, progress: Callable[[int], None]) -> None:
+    """Train runs one after the other, on all ranks; parameters as of ``train_all``."""
+    from insituml import ranks
+    from insituml_pipelines.runs.worker import train_run
+
+    with leading():
+        for run in runs:
+            ranks.told((train_run, (run, _silent)))
+            train_run(run, listen, progress)
+
+
+@contextmanager
+def leading() -> Iterator[None]:
+    """Have the other ranks do what they are told in the block, and end after it."""
+    from insituml import ranks
+
+    with joined():
+        yield
+        ranks.told(None)
+
+
+def follow() -> None:
+    """Do what the first rank says until it says no more; what happens, that one tells."""
+    from insituml import ranks
+
+    find_from_here()
+    os.environ[QUIET] = "1"
+    warnings.simplefilter("ignore")
+    try:
+        with interruptible(), joined():
+            while (said := ranks.told(None)) is not None:
+                function, arguments = said
+                function(*arguments)
+    except UserError as mistake:  # it is this rank's turn to tell
+        error(str(mistake))
+        raise SystemExit(mistake.code) from mistake
+    except KeyboardInterrupt as stop:
+        raise SystemExit(code_of(stop)) from stop
+    except Exception as failure:
+        raise SystemExit(EXTERNAL) from failure
+
+
+def _silent(run: Run, record: Any) -> None:
+    """Hear what the first rank hears as well."""

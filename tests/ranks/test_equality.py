@@ -1,0 +1,104 @@
+"""Several ranks learn what one does from the joint batch, with every method."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.ranks.learning import FILES, NAMES, learn
+
+ROOT = Path(__file__).parents[2]
+ALIKE = 1e-6
+"""Largest difference, as a share of the largest number of a tensor."""
+
+
+ON_THREE = [*FILES, "parts", "changed samples"]
+CASES = [(2, name) for name in NAMES] + [(3, name) for name in ON_THREE]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Callable[[int], Path]:
+    """Let so many processes learn everything, once; return where their results lie."""
+    folders: dict[int, Path] = {}
+
+    def learned(count: int) -> Path:
+        if count not in folders:
+            folders[count] = tmp_path_factory.mktemp(f"ranks{count}")
+            learn_together(count, folders[count])
+        return folders[count]
+
+    return learned
+
+
+def learn_together(count: int, folder: Path) -> None:
+    names = NAMES if count == 2 else ON_THREE
+    command = [sys.executable, "-m", "tests.ranks.learning"]
+    with (folder / "why").open("w") as why:
+        started = [
+            subprocess.Popen(
+                [*command, str(rank), str(count), folder, *names], cwd=ROOT, stderr=why
+            )
+            for rank in range(count)
+        ]
+        try:
+            for process in started:
+                process.wait(timeout=240)
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def alone() -> Any:
+    known: dict[str, Any] = {}
+
+    def learned(name: str) -> Any:
+        if name not in known:
+            known[name] = learn(name)
+        return known[name]
+
+    return learned
+
+
+@pytest.mark.parametrize("count, name", CASES)
+def test_ranks_learn_as_one_does(count: int, name: str, together: Any, alone: Any) -> None:
+    results = together(count)
+    files = sorted(results.glob(f"{name} of ?"))
+    assert files, (results / "why").read_text()
+    expected = alone(name)
+    for rank, file in enumerate(files):
+        found = torch.load(file, weights_only=False)
+        for part in ("counts", "losses", "weights"):
+            compare(found[part], expected[part], f"{part} of rank {rank}")
+    # The first rank's state is that of all, which a checkpoint holds.
+    compare(torch.load(files[0], weights_only=False)["method"], expected["method"], "method")
+
+
+def compare(found: Any, expected: Any, where: str) -> None:
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key, value in expected.items():
+            compare(found[key], value, f"{where}: {key}")
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected), where
+        for k, (left, right) in enumerate(zip(found, expected, strict=True)):
+            compare(left, right, f"{where}: {k}")
+    elif isinstance(expected, Tensor) and expected.is_floating_point():
+        assert found.shape == expected.shape, where
+        if expected.numel():
+            largest = expected.abs().max().clamp(min=1e-300)
+            assert float((found - expected).abs().max() / largest) < ALIKE, where
+    elif isinstance(expected, Tensor):
+        assert torch.equal(found, expected), where
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=ALIKE), where
+    else:
+        assert found == expected, where
