@@ -2,7 +2,8 @@
 
 **Throughput.** Producers whose steps cost them a copy write into rings of their own; the consumer
 copies each step, as a trainer does. Starting them, and the first steps, do not count. With more
-processes than cores they share these: what holds then is told, not asked for.
+processes than cores they share these: what holds then is told, not asked for. The processor time
+of a step in the consumer's process is what several producers cost it, whoever uses the cores.
 
 **Memory.** As ``benchmarks/stream_training.py`` measures it for one producer: what the peak of the
 resident memory grows by once the streams are read, against what may be stored: the rings, buffer
@@ -49,6 +50,8 @@ from insituml.methods import ExperienceReplay
 from insituml.stream import EnsembleStream, Lost, RingSource, Source, Started
 
 SLOTS = 4
+MOST_BEFORE, SLOW = 4000, 0.05
+"""Steps that one may bring while others start, and seconds that each then takes."""
 PATIENCE = 600.0
 """Seconds until a producer counts as missing, on a machine that others use too."""
 KILLED = 1
@@ -98,45 +101,57 @@ class Run:
             yield from self.stream.events(self.ensemble, self.windows, self.iterations)
 
 
-def seconds_a_step(count: int, effort: Effort) -> float:
-    """Copy every step of so many producers; return the time that one takes."""
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a step takes: by the clock, and of the consumer's own work."""
+
+    clock: float
+    work: float
+
+
+def pace_of(count: int, effort: Effort) -> Pace:
+    """Copy every step of so many producers; return what one takes."""
     # All are there when the clock begins: a ring's worth of steps waits in each.
     first = count * (WARM_UP + SLOTS)
-    each = effort.steps // count + 2 * (WARM_UP + SLOTS)
+    each = effort.steps + MOST_BEFORE
     run = Run.of(partial(prepared_stream, effort.setting.shape, each), count, each)
     mine = np.zeros((3, *effort.setting.shape), dtype=np.float32)
-    came, started, joined = 0, 0.0, False
+    came, joined = 0, False
+    started = worked = 0.0
     for event in run.events():
         if not isinstance(event, Step):
             continue
         np.copyto(mine, event.values)
-        joined = joined or all(m.has_joined for m in run.stream.members.values())
+        if not (joined := joined or all(m.has_joined for m in run.stream.members.values())):
+            time.sleep(SLOW)  # or the first ones would be done before the others begin
         came += joined
         if came == first:
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
         if came == first + effort.steps:
             break
-    return (time.perf_counter() - started) / max(1, came - first)
+    steps = max(1, came - first)
+    return Pace((time.perf_counter() - started) / steps, (time.process_time() - worked) / steps)
 
 
 def rate_rows(effort: Effort) -> Iterator[Row]:
     """Measure MB/s by number of producers, all of them in each turn."""
     megabytes = 3 * 4 * math.prod(effort.setting.shape) / 1e6
     turns = [
-        {count: megabytes / seconds_a_step(count, effort) for count in effort.producers}
-        for _ in range(effort.turns)
+        {count: pace_of(count, effort) for count in effort.producers} for _ in range(effort.turns)
     ]
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     yield Row("cores", cores)
     for count in effort.producers:
-        rate = statistics.median(turn[count] for turn in turns)
+        rate = statistics.median(megabytes / turn[count].clock for turn in turns)
         yield Row(f"{count} producers: MB/s", rate)
         if count == 1:
             continue
-        share = statistics.median(turn[count] / turn[1] for turn in turns)
+        share = statistics.median(turn[1].clock / turn[count].clock for turn in turns)
+        work = statistics.median(turn[count].work / turn[1].work for turn in turns)
         name = f"{count} producers: MB/s, of one"
+        yield Row(f"{count} producers: trainer's own work a step, of one", work)
         # One core is the consumer's.
         yield Row.at_least(name, share, 0.9) if count < cores + 1 else Row(name, share)
 
