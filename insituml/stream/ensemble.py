@@ -304,6 +304,6 @@ class EnsembleStream:
 
 def _joint(event: Step | Rejected, number: int, member: Member) -> Step | Rejected:
     if isinstance(event, Rejected):
-        return Rejected(number, event.reason)
+        return Rejected(number, f"iteration {event.iteration} of {member.name}: {event.reason}")
     told = {"simulation": member.number, "parameters": dict(member.parameters)}
     return replace(event, iteration=number, metadata={**event.metadata, **told})

@@ -74,6 +74,7 @@ def test_the_field_of_data_arrives_in_another_process(start, tools, tmp_path) ->
     here = FieldStream(build_source(validate(Data, section, "data")))
     there = ring("lwfa.sst")
     assert there.describe().iterations == tuple(range(6))
+    assert there.describe().parameters["a0"] == 4.0
     for event, expected in zip(there.events(), here.events(), strict=True):
         if isinstance(expected, Step):
             assert (event.iteration, event.time) == (expected.iteration, expected.time)

@@ -218,6 +218,19 @@ def test_bad_input_is_one_line(arguments, said, tmp_path, monkeypatch, capsys) -
     assert output.count("\n") == 1
 
 
+def test_an_ensemble_shows_each_simulation(tmp_path) -> None:
+    one = {"name": "low", "state": "running", "iteration": 30, "learned": 4, "lag": 0.5}
+    gone = {"name": "high", "state": "absent", "iteration": None, "learned": 0, "lag": None}
+    write_json(tmp_path / FILE, asdict(replace(LIVE, simulations=[one, gone], written=1.0)))
+    seen = Watched(tmp_path).look()
+    console = Console(file=io.StringIO(), width=100)
+    console.print(view_of(seen, "transit"))
+    shown = console.file.getvalue().splitlines()
+    assert any("low" in line and "running" in line and "0.5 s" in line for line in shown)
+    assert any("high" in line and "absent" in line for line in shown)
+    assert "low running at 30, high absent at None" in line_of(seen)
+
+
 def test_ctrl_c_ends_it_cleanly(tmp_path, monkeypatch, capsys) -> None:
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
