@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from insituml_pipelines.common.project_folder import configuration
+from insituml_pipelines.common.project_folder import nearest_configuration
 
 SCRIPTS = {
     "bash": r"""
@@ -63,7 +63,7 @@ def candidates(line: str, commands: dict[str, str]) -> list[str]:
     elif name == "repro":
         found = _stages(Path("dvc.yaml"))
     elif _takes_configuration(commands[name]):
-        found = _overrides(configuration(), word, words)
+        found = _overrides(nearest_configuration(), word, words)
     else:
         found = []
     return sorted(each for each in set(found) if each.startswith(word))

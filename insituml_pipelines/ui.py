@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from insituml_pipelines.common import log
 from insituml_pipelines.common.errors import UserError
@@ -41,13 +41,14 @@ def command_for(arguments: Sequence[str]) -> list[str]:
             raise UserError(f"--port is {' '.join(given)!r}; expected a number up to 65535")
         case [first, *_]:
             raise UserError(f"{first!r} is nothing that `insituml ui` takes; it takes --port PORT")
+    if elsewhere := _elsewhere():
+        raise UserError(elsewhere)
     if not Path(DATABASE).is_file():
-        raise UserError(
-            _elsewhere() or f"{Path.cwd()} has no {DATABASE} yet; run `insituml repro` first"
-        )
+        raise UserError(f"{Path.cwd()} has no {DATABASE} yet; run `insituml repro` first")
     tables = run_tables(Path(DATABASE), int(port))
     for name, address in tables.items():
         log.say(f"{name}: {address}")
+        log.say(f"{name}, charts of all methods: {charts(address)}")
     log.say("open one of these (Ctrl-C ends it)")
     # One worker: each takes seconds to start, and there is one reader.
     store = ["--backend-store-uri", f"sqlite:///{DATABASE}", "--workers", "1"]
@@ -55,7 +56,7 @@ def command_for(arguments: Sequence[str]) -> list[str]:
 
 
 def _elsewhere() -> str:
-    """Say where runs are recorded, where that is not here; empty: it is here."""
+    """Say where runs are recorded, whatever lies here; empty: they are recorded here."""
     from insituml_pipelines.tracking.address import VARIABLE, address_of
 
     own = _uri_of_project()
@@ -65,6 +66,8 @@ def _elsewhere() -> str:
         address = address_of(DATABASE, own)
     except ValueError as error:
         return str(error)
+    if address.is_file and address.beside.resolve() == Path(DATABASE).resolve():
+        return ""
     named = VARIABLE if own is None else "tracking.uri"
     where = f"runs are recorded in {address.beside if address.is_file else address.label} ({named})"
     if urlsplit(address.uri).scheme in ("http", "https"):
@@ -99,6 +102,19 @@ def run_tables(database: Path, port: int) -> dict[str, str]:
         raise UserError(f"{database} holds no runs yet; run `insituml repro` first")
     page = f"http://{HOST}:{port}/#/experiments/{{}}/runs?workflowType=machine_learning"
     return {name: page.format(number) for number, name in found}
+
+
+def charts(table: str) -> str:
+    """Return the address of the charts of an experiment, given that of its table.
+
+    MLflow draws the runs of a table that are unfolded, which parents are not. Sorted by other than
+    their time runs have no parents, and the filter leaves each method and seed, the best one first.
+    """
+    filtered = quote("tags.method != ''")
+    order = quote("metrics.`final_average_error`")
+    return (
+        f"{table}&compareRunsMode=CHART&searchFilter={filtered}&orderByKey={order}&orderByAsc=true"
+    )
 
 
 def command() -> None:

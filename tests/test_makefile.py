@@ -109,3 +109,22 @@ def test_help_needs_nothing(project) -> None:
     code, output = make(project, "help")
     assert code == 0
     assert "make repro" in output
+
+
+def test_no_wheel_is_built_of_a_configuration_that_is_not_committed(project) -> None:
+    script(project / ".venv/bin/python", "touch built")
+    (project / ".venv/.ready").touch()
+    (project / "conf").mkdir()
+    (project / "conf/config.yaml").write_text("name: x\n")
+    (project / "notes.txt").touch()  # no part of a wheel
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    code, output = make(project, "wheel")
+    assert code != 0
+    assert "error: what a wheel gives to every project is changed here" in output
+    assert "?? conf/" in output
+    assert not (project / "built").exists()
+    subprocess.run([*git, "add", "conf"], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    assert make(project, "wheel")[0] == 0
+    assert (project / "built").exists()

@@ -87,6 +87,8 @@ def run_stage(
         if arguments.options.help:
             name = Path(function.__code__.co_filename).stem
             given = [*arguments.search_path, *arguments.overrides]
+            if sweep is not None:  # what the first file may not have
+                given = [override for override in given if key_of(override) not in sweep.loose]
             print(stage_help(name, description, sections, given), end="")
             return
         if sweep is not None and sweep.space:
@@ -120,7 +122,7 @@ def run_stage(
 
 def _sweep_of(function: Callable[..., Any], arguments: Arguments) -> Sweep | None:
     """Return the sweep that a command asks for; None where it is a run, or cannot be read."""
-    if not (arguments.is_sweep and arguments.is_run):
+    if not (arguments.is_sweep and (arguments.is_run or arguments.options.help)):
         return None
     given = [o for o in arguments.overrides if key_of(o) == "hydra.sweep.dir"]
     folder = given[-1].partition("=")[2].strip("'\"") if given else None

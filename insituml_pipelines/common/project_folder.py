@@ -31,6 +31,17 @@ def configuration() -> Path:
     return (project_of(Path.cwd()) or repository()) / "conf"
 
 
+def nearest_configuration() -> Path:
+    """Return the folder of the configuration that lies here or above, or else the one that counts.
+
+    Where they differ, a command is refused (:func:`check_counts`); until then it is this one that
+    whoever stands here means.
+    """
+    here = Path.cwd()
+    own = next((folder for folder in (here, *here.parents) if _has_configuration(folder)), None)
+    return own / "conf" if own is not None else configuration()
+
+
 def check_counts(conf: Path) -> None:
     """Refuse a configuration in a folder that has one of its own, which would count for nothing.
 

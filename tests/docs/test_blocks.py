@@ -205,7 +205,9 @@ class Reader:
     def read(self, page: str, **known: object) -> None:
         """Run the blocks of Python alone."""
         names: dict[str, object] = {"__name__": "documentation", **known}
-        for number, text in enumerate(of(page, "python")):
+        blocks = of(page, "python")
+        assert blocks, f"{page} has no Python"
+        for number, text in enumerate(blocks):
             exec(compile(text, f"{page}, block {number}", "exec"), names)
 
     def type(self, words: list[str]) -> None:

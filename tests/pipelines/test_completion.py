@@ -69,6 +69,17 @@ def test_the_stages_are_those_of_dvc_yaml() -> None:
     assert offered("insituml repro ") == sorted(stages)
 
 
+def test_another_clone_completes_from_its_own(tmp_path, monkeypatch) -> None:
+    (tmp_path / "conf/method").mkdir(parents=True)
+    for name in ("dvc.yaml", "conf/config.yaml", "conf/method/ewc_of_theirs.yaml"):
+        (tmp_path / name).touch()
+    below = tmp_path / "notes"
+    below.mkdir()
+    for folder in (tmp_path, below):
+        monkeypatch.chdir(folder)
+        assert offered("insituml train method=ew") == ["method=ewc_of_theirs"]
+
+
 def test_neither_hydra_nor_torch_is_loaded() -> None:
     code = (
         "import sys; from insituml_pipelines.command_line import main;"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -59,6 +60,27 @@ def test_where_runs_are_elsewhere_that_is_said(address, said, tmp_path, monkeypa
     with pytest.raises(UserError, match=said) as refused:
         ui.command_for([])
     assert "secret" not in str(refused.value)
+
+
+def test_what_lies_here_is_old_where_runs_are_recorded_elsewhere(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as made:
+        made.executescript(TABLES)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
+    with pytest.raises(UserError, match="recorded in http://somewhere:5000"):
+        ui.command_for([])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")  # which is the one here
+    assert "sqlite:///mlflow.db" in ui.command_for([])
+
+
+def test_the_charts_are_of_all_methods() -> None:
+    assert parse_qs(urlsplit(ui.charts("http://h:1/?workflowType=machine_learning")).query) == {
+        "workflowType": ["machine_learning"],
+        "compareRunsMode": ["CHART"],
+        "searchFilter": ["tags.method != ''"],
+        "orderByKey": ["metrics.`final_average_error`"],
+        "orderByAsc": ["true"],
+    }
 
 
 def test_the_address_of_the_project_counts_first(tmp_path, monkeypatch) -> None:

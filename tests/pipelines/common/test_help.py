@@ -69,6 +69,17 @@ def test_choices_are_marked_and_what_is_not_known_yet_stands_as_it_is() -> None:
     assert rows_of(text)["model.latent_size"].startswith("32 ")
 
 
+def test_of_a_sweep_it_is_that_of_the_first_job(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["-m", "method=naive,ewc", "method.strength=1,7", "training.epochs=9,8", "--help"]
+    monkeypatch.setattr(sys, "argv", ["train", *given])
+    run_stage(train.main, train.SECTIONS, "Train one method.")
+    text = capsys.readouterr().out
+    assert "[naive]" in text
+    assert rows_of(text)["training.epochs"].startswith("9 ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_command_prints_it_and_does_nothing(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train", "method=ewc", "--help"])
