@@ -18,6 +18,7 @@ from insituml.plots.method_style import method_label, method_styles
 from insituml.plots.point_clouds import point_clouds
 from insituml.plots.rate_distortion import RateCurve, rate_distortion_curves
 from insituml.plots.reconstructions import reconstruction_grid
+from insituml.plots.scaling import scaling_curves
 from insituml.plots.style import save
 from insituml.plots.sweep import sweep_slices
 from insituml.plots.training import loss_history
@@ -49,5 +50,6 @@ __all__ = [
     "reconstruction_grid",
     "reconstruction_lines",
     "save",
+    "scaling_curves",
     "sweep_slices",
 ]
