@@ -10,8 +10,12 @@ from typing import Any
 from insituml_pipelines.reporting.blocks import Details, Facts
 from insituml_pipelines.reporting.figure_sections import pictures_of, section_blocks
 from insituml_pipelines.reporting.leaderboard import board_table
+from insituml_pipelines.reporting.markdown_table import table_of
 from insituml_pipelines.reporting.results_folder import BOARD, ResultsFolder
 from insituml_pipelines.reporting.verdict import lead, title_of
+
+SIMULATIONS = "results/simulation_errors.md"
+"""Of an ensemble."""
 
 
 def stream_facts(log: Mapping[str, Any], root: Path) -> Facts:
@@ -66,6 +70,11 @@ def transit_blocks(root: Path) -> list[Any]:
     if (log := results.stream_log()) is not None:
         blocks.append(stream_facts(log, root))
     blocks.append(board_table(results, "Methods that learned in transit, best first"))
+    by_simulation = root / SIMULATIONS
+    if by_simulation.is_file() and (
+        table := table_of(by_simulation.read_text(encoding="utf-8"), "Errors by simulation")
+    ):
+        blocks.append(table)
     figures = results.figures()
     for place in ("leaderboard", "matrices", "forgetting"):
         blocks += pictures_of(place, figures, title)

@@ -21,6 +21,7 @@ from insituml.stream import ProducerDied
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.schema import Data, Transit
 from insituml_pipelines.common.task_files import read_tasks
+from insituml_pipelines.reporting.transit import transit_blocks
 from insituml_pipelines.stream import LOG, SECTIONS, evaluate, finish, learn, plan
 from insituml_pipelines.tracking.base import Tracker
 from insituml_pipelines.transit.source import make_source
@@ -290,6 +291,12 @@ def test_errors_of_each_simulation_and_its_parameters_stand_in_the_results(
         assert found.loc[name, "mse"] == pytest.approx(np.mean(squares), rel=1e-5)
     words = (tmp_path / "transit/results/simulation_errors.md").read_text()
     assert words.count("simulation_") == 3
+    (reported,) = [
+        block
+        for block in transit_blocks(tmp_path / "transit")
+        if getattr(block, "name", "") == "Errors by simulation"
+    ]
+    assert [row[0].text for row in reported.rows] == list(found.index)
 
 
 def test_a_conditional_learner_is_given_the_parameters_of_each_simulation(
