@@ -28,6 +28,9 @@ class CompressedReplay(ExperienceReplay):
     memory
         Makes the memory from ``memory_size`` and ``generator``, such as
         ``functools.partial(CompressedReservoir, rms_error=0.02)``.
+    mixes
+        Whether, in transit, what is replayed is mixed as new samples are, with what is stored of
+        the same place at neighbouring iterations; only a :class:`CompressedReservoir` knows those.
     generator
         Chooses the samples stored and replayed.
 
@@ -48,14 +51,16 @@ class CompressedReplay(ExperienceReplay):
         memory_size: int | None,
         replay_size: int | None = None,
         memory: Callable[..., Memory] = CompressedReservoir,
+        mixes: bool = False,
         *,
         generator: torch.Generator,
     ) -> None:
         super().__init__(memory_size, replay_size, memory, generator=generator)
+        self.mixes = mixes
         self._mix: IterationMixing | None = None
 
     def mix_replayed(self, mix: IterationMixing) -> None:
-        self._mix = mix
+        self._mix = mix if self.mixes else None
 
     def _drawn(self, batch: Batch) -> Batch:
         if self._mix is None or not isinstance(self.memory, CompressedReservoir):

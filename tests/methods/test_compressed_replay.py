@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 
+from insituml.data.mixing import IterationMixing
 from insituml.data.task import Task
 from insituml.memory import CompressedReservoir
 from insituml.methods import CompressedReplay, DERPlusPlus, ExperienceReplay, Method
@@ -77,3 +78,20 @@ def test_outputs_kept_beside_samples_are_within_the_bound_too() -> None:
         expected = learner.eval().output((x, number))
     assert (output - expected).square().flatten(1).mean(1).sqrt().max() <= BOUND
     assert (x - seen(number)).square().flatten(1).mean(1).sqrt().max() <= BOUND
+
+
+@pytest.mark.parametrize("mixes", [True, False])
+def test_what_is_replayed_is_mixed_on_request(mixes: bool) -> None:
+    memory = partial(CompressedReservoir, rms_error=1e-6)
+    method = CompressedReplay(50, 6, memory, mixes, generator=seeded(2))
+    method.mix_replayed(IterationMixing(1, 2))
+    learner = AutoEncoder2D(SHAPE, (3,), 4, generator=seeded(0))
+    (task, *_) = make_tasks()
+    method.begin_task(learner, task)
+    method.observe(learner, task.train)
+    method.end_task(learner, task)
+    fields, numbers = method.join(learner, tuple(column[:1] for column in task.train))
+    replayed, own = fields[1:], task.train[0][numbers[1:]]
+    assert len(replayed) == 6
+    between = [not torch.allclose(a, b, atol=1e-4) for a, b in zip(replayed, own, strict=True)]
+    assert all(between) if mixes else not any(between)
