@@ -32,12 +32,20 @@ def write_verified(path: Path | str, state: dict[str, Any]) -> Path:
     ------
     TypeError
         If ``state`` holds anything else; the message says where.
+    OSError
+        If the file cannot be written, such as on a full disk; with its name.
     """
     canonical = _canonical(state, "state", set())
 
     def write(file: BinaryIO) -> None:
         sealed = _Sealed(file)
-        torch.save(canonical, cast("IO[bytes]", sealed))
+        try:
+            torch.save(canonical, cast("IO[bytes]", sealed))
+        except RuntimeError:
+            # torch goes on to end its archive, and what it says of that hides why it could not.
+            if sealed.failure is None:
+                raise
+            raise sealed.failure from None
         sealed.end()
 
     return write_atomically_by(path, write)
@@ -45,6 +53,9 @@ def write_verified(path: Path | str, state: dict[str, Any]) -> Path:
 
 class _Sealed(io.RawIOBase):
     """Passes an archive on to a file as it is written, and ends it with its checksum."""
+
+    failure: BaseException | None = None
+    """What writing failed by, or was interrupted by."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -55,6 +66,13 @@ class _Sealed(io.RawIOBase):
         return True
 
     def write(self, content: Any) -> int:
+        try:
+            return self._take(content)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def _take(self, content: Any) -> int:
         content = memoryview(content).cast("B")
         count = len(content)
         # The last two bytes of a zip archive without comment are the comment's length.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import io
 import os
+import resource
 import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
@@ -137,6 +139,33 @@ def test_large_tensors_are_not_copied(tmp_path: Path) -> None:
     assert torch.equal(read["x"], large)
     alone = verified_file._canonical({"x": large, "y": large}, "", set())
     assert alone["x"].data_ptr() == large.data_ptr() != alone["y"].data_ptr()
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path: Path) -> None:
+    path = write_verified(tmp_path / "file.pt", make_state())
+    large = {"x": torch.zeros(2**16), "y": torch.ones(2**16)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as failed:
+            write_verified(path, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert failed.value.filename == str(path)
+    assert equal(read_verified(path), make_state())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_while_a_file_is_written_is_one(tmp_path: Path, monkeypatch) -> None:
+    class Interrupted(io.BytesIO):
+        def write(self, content) -> int:
+            if self.tell() > 10_000:
+                raise KeyboardInterrupt
+            return super().write(content)
+
+    monkeypatch.setattr(verified_file, "write_atomically_by", lambda _, write: write(Interrupted()))
+    with pytest.raises(KeyboardInterrupt):
+        write_verified(tmp_path / "file.pt", {"x": torch.zeros(2**16), "y": torch.ones(2**16)})
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
