@@ -19,8 +19,10 @@ from insituml_pipelines.common.locking import held
 from insituml_pipelines.common.log import say
 from insituml_pipelines.common.output import clear_place, discard
 from insituml_pipelines.common.parts import TEST, asked_part, swept_part
+from insituml_pipelines.common.ranks import is_follower
 from insituml_pipelines.common.schema import Data, Training, Transit, validate
 from insituml_pipelines.runs.planning import PARTIAL, TASKS, check_device, recipes_of
+from insituml_pipelines.runs.together import follow, leading
 from insituml_pipelines.runs.worker import settings_of
 from insituml_pipelines.sweeps.job import job_of
 from insituml_pipelines.transit.publishing import DIED, LOG, STALLED, exit_code, finish
@@ -186,6 +188,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     from insituml.stream import NoProducerError
     from insituml_pipelines.runs.worker import pin
     from insituml_pipelines.transit.ensemble_loop import training_of
+    from insituml_pipelines.transit.led import led_runs
     from insituml_pipelines.transit.live import RUNNING
 
     pin(plan.runs[0].recipe.training["threads"])
@@ -194,7 +197,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     clear_place(plan.folder, TASKS)
     write_manifest(plan.folder / TASKS, plan.manifest([], {}))  # for who looks at it meanwhile
     try:
-        with plan.ring, tracker.training(plan.runs):
+        with plan.ring, tracker.training(plan.runs), leading():
             training = training_of(plan.tasks)(
                 plan.ring,
                 plan.arrivals,
@@ -205,7 +208,8 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
                 plan.folder,
                 plan.live,
             )
-            training.follow()
+            with led_runs(training.runs, plan.manifest([], {}).to_plain()):
+                training.follow()
     except (NoProducerError, ValueError, ImportError, MemoryError) as error:
         raise UserError(str(error)) from error
     say(f"stream: {training.log.summary()}")
@@ -293,6 +297,9 @@ def main(call: Invocation) -> float | None:
 
 def command() -> None:
     """Run from the command line."""
+    if is_follower():
+        follow()
+        return
     run_stage(main, SECTIONS, "Learn from a running simulation: transit.methods, or one method.")
 
 

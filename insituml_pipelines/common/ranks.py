@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from typing import Any
 
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import EXTERNAL
-from insituml_pipelines.common.stopping import code_of
+from insituml_pipelines.common.stopping import code_of, go_deaf
 
 STAGES = ("train", "stream")
 """Those that take several ranks."""
@@ -133,24 +132,14 @@ def joined() -> Iterator[None]:
     if launched() == 1:
         yield
         return
-    import torch
     import torch.distributed as dist
 
-    backend = "gloo"
-    if torch.cuda.is_available():
-        backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    store, rank, count = next(dist.rendezvous("env://", timeout=PATIENCE))
-    dist.init_process_group(
-        backend,
-        store=dist.PrefixStore("group", store),
-        rank=rank,
-        world_size=count,
-        timeout=PATIENCE,
-    )
-    members: list[Any] = [None] * count
-    dist.all_gather_object(members, (socket.gethostname(), os.getpid()))
-    group = _Group(dist.PrefixStore("ranks", store), rank, members)
+    try:
+        group = _formed()
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        message = f"rank {os.environ['RANK']} of {launched()} cannot join the others: {reason}"
+        raise UserError(message, EXTERNAL) from error
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -161,8 +150,9 @@ def joined() -> Iterator[None]:
         raise
     except Exception as error:
         if is_about_connections(error):
+            go_deaf()
             _end_if_lost(group, SEARCH_SECONDS, error)
-        group.tell("" if rank == 0 else " ".join(str(error).split()) or type(error).__name__)
+        group.tell("" if group.rank == 0 else " ".join(str(error).split()) or type(error).__name__)
         raise
     except BaseException:
         group.tell("")
@@ -170,14 +160,39 @@ def joined() -> Iterator[None]:
     dist.destroy_process_group()
 
 
+def _formed() -> _Group:
+    """Initialise the process group."""
+    import torch
+    import torch.distributed as dist
+
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    store, rank, count = next(dist.rendezvous("env://", timeout=PATIENCE))
+    own = dist.PrefixStore("ranks", store)
+    if rank == 0:
+        own.set("ready", "")
+    while not own.check(["ready"]):  # here, and not within torch, a signal ends the wait
+        time.sleep(0.1)
+    dist.init_process_group(
+        backend,
+        store=dist.PrefixStore("group", store),
+        rank=rank,
+        world_size=count,
+        timeout=PATIENCE,
+    )
+    members: list[Any] = [None] * count
+    dist.all_gather_object(members, (socket.gethostname(), os.getpid()))
+    return _Group(own, rank, members)
+
+
 def _end_if_lost(group: _Group, seconds: float, error: BaseException) -> None:
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):  # this is the end already
-            signal.signal(number, signal.SIG_IGN)
     mine, line = group.lost(seconds)
     if line is None and not mine and not isinstance(error, KeyboardInterrupt):
         raise SystemExit(EXTERNAL) from error
     if line is not None:
+        go_deaf()
         group.tell("")
         raise (UserError(line, EXTERNAL) if mine else SystemExit(EXTERNAL)) from error
 

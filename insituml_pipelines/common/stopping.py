@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = 130
 """Exit code after Ctrl-C."""
+_deaf = False
 WORDS = "stopped; run the same command again to go on"
 
 
@@ -48,12 +49,21 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if came:
+        if came and not _deaf:
             raise KeyboardInterrupt(came[0]) from error
         raise
     finally:
         for number, earlier in before.items():
-            signal.signal(number, earlier)
+            signal.signal(number, signal.SIG_IGN if _deaf else earlier)
+
+
+def go_deaf() -> None:
+    """Let no signal end this process any more: it is about to end, with a line of its own."""
+    global _deaf
+    if threading.current_thread() is threading.main_thread():
+        _deaf = True
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def train_together(runs: Sequence[Run], listen: RunReport, progress: Callable[[i
 
     with leading():
         for run in runs:
-            ranks.told((train_run, (run, _silent)))
+            ranks.told((train_run, (run, silent)))
             train_run(run, listen, progress)
 
 
@@ -60,5 +60,5 @@ def follow() -> None:
         raise SystemExit(EXTERNAL) from failure
 
 
-def _silent(run: Run, record: Any) -> None:
+def silent(run: Run, record: Any) -> None:
     """Hear what the first rank hears as well."""

@@ -11,6 +11,7 @@ from insituml.data.task import Batch, Task
 from insituml.training import TaskRecord, train
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.runs.optimisation import schedule_of
+from insituml_pipelines.transit.led import led
 from insituml_pipelines.transit.run import TransitRun
 
 
@@ -27,6 +28,12 @@ class CollectedRun(TransitRun):
         return 0
 
     def conclude(self, manifest: Node) -> None:
+        aside = [self.arrivals.validation_samples(task) for task in self.ended_tasks]
+        self.train(manifest, aside)
+
+    @led
+    def train(self, manifest: Node, validation: Sequence[Batch]) -> None:
+        """Train on all that was kept; ``validation``, of each task, is what to select by."""
         self.state.metadata.manifest = manifest
         windows, settings = self.arrivals.windows, self.run.recipe.training
         tasks = [
@@ -35,7 +42,7 @@ class CollectedRun(TransitRun):
                 windows.name(task),
                 self.trainer.samples(task),
                 (),
-                validation=self.arrivals.validation_samples(task),
+                validation=validation[number],
             )
             for number, task in enumerate(self.ended_tasks)
         ]

@@ -190,7 +190,7 @@ class StreamTraining:
         extra = most - self.transit.batches_per_iteration
         while extra > 0 and not self.ring.ready():
             for run in self.whole:
-                self._guarded(run, run.trainer.train_again, 1)
+                self._guarded(run, run.train_again, 1)
             extra -= 1
 
     def _lesson(self, arrival: Arrival) -> tuple[Any, ...]:
@@ -280,7 +280,7 @@ class StreamTraining:
                 self.listener.say(f"{self.log.ending}; goes on from memory for {batches} batches")
                 for run in self.whole:
                     if run.trainer.task is not None:
-                        self._guarded(run, run.trainer.train_again, batches)
+                        self._guarded(run, run.train_again, batches)
         if self.live is not None:
             words = f"{self.log.ending}; tasks end, then all is evaluated"
             self.live.say(RUNNING, words, **self._facts())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from insituml import ranks
 from insituml.in_transit import Arrivals, InTransitTrainer
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.output import remove
@@ -15,6 +16,7 @@ from insituml_pipelines.runs.mirroring import augment_of, mirrors_of
 from insituml_pipelines.runs.mixing import mixing_of
 from insituml_pipelines.runs.optimisation import schedule_of
 from insituml_pipelines.runs.run import Run
+from insituml_pipelines.transit.led import led
 
 if TYPE_CHECKING:
     from insituml.data.mixing import IterationMixing
@@ -113,8 +115,10 @@ class TransitRun:
 
     def begin(self) -> None:
         """Write the checkpoint of the untrained model."""
-        self.state.save(self.run.initial)
+        with ranks.alone():
+            self.state.save(self.run.initial)
 
+    @led
     def learn(self, task: int, batch: Batch, *simulation: int) -> None:
         """Train on the samples of one iteration; of an ensemble, say of which simulation."""
         if self.trainer.task is None:
@@ -125,6 +129,12 @@ class TransitRun:
         self.sample_bytes = sum(column[0].nbytes for column in batch)
         self.trained_samples[task] = self.trained_samples.get(task, 0) + len(batch[0])
 
+    @led
+    def train_again(self, batches: int) -> None:
+        """Train on what is recent once more."""
+        self.trainer.train_again(batches)
+
+    @led
     def end_task(self, manifest: Node | None) -> None:
         """End the task in progress and write a checkpoint.
 
@@ -146,6 +156,7 @@ class TransitRun:
     def conclude(self, manifest: Node) -> None:
         """Do what is left when the stream has ended: nothing, for who learned from it."""
 
+    @led
     def save(self, iteration: int) -> None:
         """Write a resume point."""
         self.state.save(
@@ -160,9 +171,10 @@ class TransitRun:
         """Return the bytes of data held, what they are at most, and those the method stores."""
         cutter = self.arrivals.cutter
         now = self.transit.recent_iterations * cutter.samples_per_iteration
-        held = self.trainer.buffer_bytes
         bound = (now + self.transit.task_samples) * self.sample_bytes
-        return {"held": held, "bound": bound, "stored": self.state.method.memory_bytes()}
+        with ranks.alone():  # of several ranks, what this one holds
+            held, stored = self.trainer.buffer_bytes, self.state.method.memory_bytes()
+        return {"held": held, "bound": bound, "stored": stored}
 
     def check(self, iteration: int) -> None:
         """Check a resume point and the checkpoints of the tasks that it has behind it.
@@ -184,12 +196,17 @@ class TransitRun:
         """Return how many checkpoints there are when these tasks have ended."""
         return len(ended)
 
+    @led
     def resume(self, iteration: int, timings: dict[str, dict[str, float]]) -> None:
         """Go on from a resume point; what came after it is no part of the result."""
-        self.state.ensure_initial()
+        if ranks.rank() == 0:
+            with ranks.alone():
+                self.state.ensure_initial()
         more = self.state.resume(self._resume_point(iteration))
         self.trainer.load_state_dict(more["trainer"])
         self.ended_tasks, self.trained_samples = more["ended_tasks"], more["trained_samples"]
+        if ranks.rank() > 0:
+            return
         kept = {self.run.checkpoint(number) for number in range(self.written(self.ended_tasks))}
         for file in self.run.folder.glob("task_*.pt"):
             if file not in kept:

@@ -1,0 +1,152 @@
+"""The commands on several ranks: together, killed, and gone on with on fewer or more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from insituml.checkpoint_file import read_checkpoint_file
+from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.ranks import check_stage
+from insituml_pipelines.train import SECTIONS, main
+from tests.pipelines.conftest import invoke, make_stream, points_data, write_fields
+
+ROOT = Path(__file__).parents[2]
+TRAIN = ["experiment=toy8", "tracking=none", "model.hidden_sizes=[6]", "training.seeds=[0]"]
+TRAIN += ["training.epochs=200", "method=experience_replay", "training.workers=0"]
+STREAM = ["data=efield_npy", "data.path=fields", "data.split.tasks=2", "data.split.chunk=[1,4,2]"]
+STREAM += ["tracking=none", "model=mlp", "model.hidden_sizes=[6]", "model.latent_size=2"]
+STREAM += ["training.batch_size=3", "training.seeds=[0]", "training.memory_size=8"]
+STREAM += ["transit.batches_per_iteration=2", "transit.task_samples=7", "data.split.holdout=0.3"]
+STREAM += ["transit.methods=[experience_replay,ewc,agem,joint]", "training.mix_iterations=1"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def torchrun(count: int, folder: Path, said: Path) -> subprocess.Popen:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    with said.open("w") as file:
+        return subprocess.Popen(
+            [*launcher, f"--nproc-per-node={count}", "-m", "insituml_pipelines.train", *TRAIN],
+            cwd=folder,
+            env=environment(),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def rank_of(pid: int) -> str | None:
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next((v[5:].decode() for v in variables if v.startswith(b"RANK=")), None)
+
+
+def weights(folder: Path, method: str, task: int) -> dict[str, torch.Tensor]:
+    (file,) = folder.glob(f"**/runs/{method}/seed_0/task_{task}.pt")
+    return read_checkpoint_file(file).model["weights"]
+
+
+def assert_alike(first: Path, second: Path, method: str, task: int) -> None:
+    found, expected = weights(first, method, task), weights(second, method, task)
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=1e-5, atol=1e-5 * float(value.abs().max())
+        )
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_a_rank_is_killed_and_the_run_goes_on_on_one_and_on_three(tmp_path, monkeypatch) -> None:
+    make_stream(points_data(), tmp_path / "stream")
+    folders = [tmp_path / name for name in ("whole", "two", "one", "three")]
+    for folder in folders:
+        (folder / "data").mkdir(parents=True)
+        (folder / "data/tasks").symlink_to(tmp_path / "stream/data/tasks")
+    whole, two, one, three = folders
+    process = torchrun(2, two, tmp_path / "said")
+    try:
+        while not list(two.glob(".partial/*/seed_0/task_0.pt")):
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            time.sleep(0.01)
+        (victim,) = [child for child in children(process.pid) if rank_of(child) == "1"]
+        os.kill(victim, signal.SIGKILL)
+        killed = time.monotonic()
+        assert process.wait(timeout=60) != 0
+        assert time.monotonic() - killed < 30
+    finally:
+        process.kill()
+        process.wait()
+    lines = [n for n in (tmp_path / "said").read_text().splitlines() if n.startswith("error: ")]
+    assert len(lines) == 1
+    assert f"rank 1 of 2 (process {victim}) is gone" in lines[0]
+    for folder in (one, three):
+        shutil.copytree(two / ".partial", folder / ".partial")
+    assert not list(one.glob(".partial/*/seed_0/task_2.pt"))
+    for folder in (whole, one):
+        monkeypatch.chdir(folder)
+        main(invoke(folder, SECTIONS, *TRAIN))
+    process = torchrun(3, three, tmp_path / "said by three")
+    assert process.wait(timeout=200) == 0, (tmp_path / "said by three").read_text()
+    assert "resumes after" in (tmp_path / "said by three").read_text()
+    for folder in (one, three):
+        assert_alike(folder, whole, "experience_replay", 2)
+
+
+def learn_from_a_stream(folder: Path, count: int) -> None:
+    write_fields(folder / "fields", 9)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    started = []
+    for rank in range(count):
+        group = {"RANK": str(rank), "WORLD_SIZE": str(count)}
+        group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        command = [sys.executable, "-m", "tests.ranks.streaming", *STREAM]
+        variables = {**environment(), **(group if count > 1 else {})}
+        started.append(subprocess.Popen(command, cwd=folder, env=variables))
+    try:
+        assert [process.wait(timeout=200) for process in started] == [0] * count
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_a_stream_teaches_two_ranks_what_it_teaches_one(tmp_path) -> None:
+    for count in (1, 2):
+        (tmp_path / str(count)).mkdir()
+        learn_from_a_stream(tmp_path / str(count), count)
+    for method in ("experience_replay", "ewc", "agem", "joint"):
+        assert_alike(tmp_path / "2", tmp_path / "1", method, 1)
+
+
+@pytest.mark.parametrize(
+    "stage, sweeps, words", [("evaluate", False, "evaluate runs"), ("train", True, "a sweep runs")]
+)
+def test_what_takes_one_process_says_so_once(stage, sweeps, words, monkeypatch) -> None:
+    check_stage(stage, sweeps=sweeps)  # one process
+    group: Sequence[tuple[str, str]] = [("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1")]
+    for name, value in group:
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RANK", "0")
+    check_stage("train", sweeps=False)
+    with pytest.raises(UserError, match=f"{words} in one process, and torchrun has started 2"):
+        check_stage(stage, sweeps=sweeps)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit):
+        check_stage(stage, sweeps=sweeps)
