@@ -101,7 +101,7 @@ def test_a_rank_is_killed_and_the_run_goes_on_on_one_and_on_three(tmp_path, monk
         monkeypatch.chdir(folder)
         main(invoke(folder, SECTIONS, *TRAIN))
     process = torchrun(3, three, tmp_path / "said by three")
-    assert process.wait(timeout=200) == 0, (tmp_path / "said by three").read_text()
+    assert process.wait(timeout=400) == 0, (tmp_path / "said by three").read_text()
     assert "resumes after" in (tmp_path / "said by three").read_text()
     for folder in (one, three):
         assert_alike(folder, whole, "experience_replay", 2)
@@ -120,7 +120,7 @@ def learn_from_a_stream(folder: Path, count: int) -> None:
         variables = {**environment(), **(group if count > 1 else {})}
         started.append(subprocess.Popen(command, cwd=folder, env=variables))
     try:
-        assert [process.wait(timeout=200) for process in started] == [0] * count
+        assert [process.wait(timeout=400) for process in started] == [0] * count
     finally:
         for process in started:
             process.kill()
