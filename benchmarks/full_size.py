@@ -196,7 +196,9 @@ def go_the_way(effort: Effort, folder: Path) -> Way:
             held = resident("VmRSS")
             taken.append(Iteration(now[0] - core, now[1] - clock, held, checkpoint))
             core, clock = now
-            print(f"iteration {len(taken)}: {held / GIB:.2f} GiB held", flush=True)
+            most = resident("VmHWM") / GIB
+            said = f"{held / GIB:.2f} GiB held, {most:.2f} at most"
+            print(f"iteration {len(taken)}: {said}", flush=True)
             if len(taken) == effort.iterations:
                 (producer,) = multiprocessing.active_children()
                 return Way(taken, resident("VmHWM"), resident("VmHWM", producer.pid))
@@ -212,6 +214,7 @@ def tasks(iterations: int) -> TaskWindows:
 def make_trainer(shape: tuple[int, ...], effort: Effort) -> InTransitTrainer:
     """Return a trainer that replays one stored volume with each new one."""
     learner = strided(shape)
+    Execution(activation_checkpointing=True, channels_last=True).apply(learner)
     seeds = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
     memory = partial(ReservoirMemory, capacity_bytes=2 * effort.sample_bytes, dtype="float16")
     return InTransitTrainer(

@@ -99,7 +99,9 @@ class Arrivals:
             yield from self.rest()
         columns = self.cutter.cut(step)
         if self.normalisation is not None:
-            yield self._arrival(step.iteration, columns)
+            arrival = self._arrival(step.iteration, columns)
+            del columns  # not to be held while its normalised copy is trained on
+            yield arrival
             return
         self._waiting.append((step.iteration, columns))
         if step.iteration not in self.windows.aside:

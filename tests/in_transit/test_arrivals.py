@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +62,23 @@ def test_the_first_task_that_comes_normalises_the_stream(begin, fields) -> None:
     assert [samples.iteration // 100 for samples in found] == list(range(begin, ITERATIONS))
     kept = [n // 100 for task in range(3) for n in arrivals.held_out.iterations(task)]
     assert kept == sorted(n for n in HELD_OUT if n >= begin)
+
+
+def test_a_step_is_held_once_while_it_is_trained_on() -> None:
+    arrivals = open_arrivals(normalise_by=1)
+    large = replace(GRID, shape=(64, 64, 64))
+    arrivals.cutter = Cutter(Description(("Ex", "Ey", "Ez"), "V/m", large), (64, 64, 64))
+    steps = [Step(100 * n, 0.0, np.full((3, 64, 64, 64), n, np.float32)) for n in (0, 2)]
+    list(arrivals.take(steps[0]))
+    tracemalloc.start()
+    try:
+        arrived = next(arriving := arrivals.take(steps[1]))
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert arrived.batch is not None
+    assert arriving is not None
+    assert held < 1.2 * steps[1].values.nbytes
 
 
 def test_held_out_iterations_wait_for_one_to_train_on_whatever_its_task(fields) -> None:
