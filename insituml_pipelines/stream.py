@@ -97,7 +97,7 @@ def plan(call: Invocation) -> Plan:
     schedule_of(training.model_dump())
     calls = _calls(call, transit)
     if data.ensemble is not None:
-        transit, calls = for_all_simulations(transit, calls, data)
+        transit, calls = for_all_simulations(transit, training, calls, data)
     ring = open_ring(data, transit) if data.ensemble is None else open_ensemble(data, transit)
     say(f"stream: waiting for {data.path or data.name}")
     try:
@@ -105,10 +105,10 @@ def plan(call: Invocation) -> Plan:
         say(f"stream: {data.name}: {in_words(description)}")
         planned = _plan(calls, data, transit, training, ring)
         return replace(planned, live=LiveFile(folder, data.name))
-    except NoProducerError as error:
-        raise UserError(f"data={data.name}: {error}") from error
-    except BaseException:
+    except BaseException as error:
         ring.close()
+        if isinstance(error, NoProducerError):
+            raise UserError(f"data={data.name}: {error}") from error
         raise
 
 

@@ -22,11 +22,17 @@ class EnsembleTrainer(InTransitTrainer):
     Parameters
     ----------
     one_task
-        Whether one task is all there is: methods then replay what has left the buffer, from the
-        beginning on.
+        Whether one task is all there is: methods whose memory takes samples as they leave the
+        buffer then replay these from the beginning on.
     arguments, options
         As in :class:`~insituml.in_transit.InTransitTrainer`; ``now_samples`` and ``task_samples``
         are of all simulations together.
+
+    Raises
+    ------
+    ValueError
+        As :class:`~insituml.in_transit.InTransitTrainer`; on several ranks, with ``mix``, or if the
+        method cannot learn from one task (:class:`~insituml.methods.DER`).
     """
 
     _buffer_kind = SharedBuffer
@@ -39,8 +45,14 @@ class EnsembleTrainer(InTransitTrainer):
                 f"{ranks.size()} ranks train one learner; on an ensemble of simulations one does, "
                 "without torchrun"
             )
+        if options.get("mix") is not None:
+            raise ValueError(
+                "mix mixes neighbouring iterations of one simulation, but those of several lie "
+                "side by side here; set it to None (training.mix_iterations=0)"
+            )
         super().__init__(*arguments, **options)
-        self.method.replays_first_task = one_task
+        if one_task:
+            self.method.take_one_task()
 
     def learn(self, samples: Batch, simulation: int = 0) -> None:
         """Take in new samples of a simulation, and train on what is recent of all.

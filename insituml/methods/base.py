@@ -86,9 +86,6 @@ class Method:
     needs_output = False
     """Whether :meth:`penalty` is given the learner's output, from the loss's own forward pass."""
 
-    replays_first_task = False
-    """Whether replay begins within the first task, not after it: where one task is all there is."""
-
     ties_parameters = False
     """Whether :meth:`penalty` is one of the parameters themselves, not of what they compute."""
 
@@ -181,6 +178,17 @@ class Method:
 
     def after_step(self, learner: ContinualLearner) -> None:
         """Look at the parameters, or change them, after each step of the optimizer."""
+
+    def take_one_task(self) -> None:
+        """Hear, before the first one, that one task is all there will be.
+
+        A method that replays samples then does so within it.
+
+        Raises
+        ------
+        ValueError
+            If what it does would be wrong there.
+        """
 
     def of_simulation(self, simulation: int) -> None:
         """Hear which of several simulations the samples are of that are observed next."""

@@ -124,9 +124,12 @@ class Combined(Method):
         for method in self.methods:
             method.after_step(learner)
 
+    def take_one_task(self) -> None:
+        for method in self.methods:
+            method.take_one_task()
+
     def of_simulation(self, simulation: int) -> None:
         for method in self.methods:
-            method.replays_first_task = self.replays_first_task
             method.of_simulation(simulation)
 
     def observe(self, learner: ContinualLearner, batch: Batch) -> None:

@@ -117,6 +117,12 @@ class DER(Remembering):
         nothing = self._like.new_zeros(1, device=samples[0].device)
         return (*samples, nothing.expand(len(samples[0]), *self._like.shape[1:]))
 
+    def take_one_task(self) -> None:
+        raise ValueError(
+            f"{type(self).__name__} compares with outputs from the end of a task, and there is one "
+            "task alone; learn several (data.ensemble.tasks=time), or take experience_replay"
+        )
+
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         super().end_task(learner, task)
         device = next(learner.parameters()).device

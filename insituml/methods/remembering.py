@@ -65,6 +65,9 @@ class Remembering(Method):
         self.task = 0
         """Task that is being learned; between tasks, the next one."""
 
+        self.replays_own_task = False
+        """Whether replay begins within a task, not after it: where one is all there is."""
+
     @property
     def samples_replayed(self) -> int:
         return self.memory.samples_drawn
@@ -75,11 +78,11 @@ class Remembering(Method):
 
     def remembers(self) -> bool:
         """Tell whether something may be replayed; nothing is in the first task, as a rule."""
-        return (self.task > 0 or self.replays_first_task) and len(self.memory) > 0
+        return (self.task > 0 or self.replays_own_task) and len(self.memory) > 0
 
     def past(self, size: int | None) -> Batch:
         """Return a draw from the samples of past tasks, as :meth:`Memory.sample` does."""
-        own = None if self.replays_first_task else self.task
+        own = None if self.replays_own_task else self.task
         return self.memory.sample(size, without_task=own)
 
     def past_tasks(self) -> list[int]:
@@ -99,6 +102,9 @@ class Remembering(Method):
         before = copied(learner)
         yield
         follow(self.memory, before, learner)
+
+    def take_one_task(self) -> None:
+        self.replays_own_task = True
 
     def of_simulation(self, simulation: int) -> None:
         self.memory.of_simulation(simulation)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.invocation import Invocation
-from insituml_pipelines.common.schema import Data, Transit
+from insituml_pipelines.common.schema import Data, Training, Transit
 from insituml_pipelines.transit.ensemble_source import asked_ensemble, conditions_of, most_of
 from insituml_pipelines.transit.ensemble_tasks import ensemble_tasks
 from insituml_pipelines.transit.prepared import StreamedTasks, streamed_tasks
@@ -23,9 +24,20 @@ FIRST_ITERATIONS = 4
 
 
 def for_all_simulations(
-    transit: Transit, calls: Sequence[Invocation], data: Data
+    transit: Transit, training: Training, calls: Sequence[Invocation], data: Data
 ) -> tuple[Transit, list[Invocation]]:
-    """Return sizes of all simulations together, where they are of one, and memories to share."""
+    """Return sizes of all simulations together, where they are of one, and memories to share.
+
+    Raises
+    ------
+    UserError
+        If neighbouring iterations are to be mixed.
+    """
+    if training.mix_iterations:
+        raise UserError(
+            f"training.mix_iterations is {training.mix_iterations}: it would mix iterations of "
+            "different simulations, which come side by side; set training.mix_iterations=0"
+        )
     ensemble = asked_ensemble(data)
     most = most_of(ensemble)
     changed: dict[str, Any] = {"recent_iterations": most * transit.recent_iterations}

@@ -330,6 +330,7 @@ def test_a_conditional_learner_is_given_the_parameters_of_each_simulation(
         (["data=toy8", "data.ensemble.producers=2"], "an ensemble is of simulations of fields"),
         (["data.ensemble.streams='*.sst'"], "data.ensemble.simulations is missing"),
         (["data.ensemble.streams='*.sst'", "data.ensemble.simulations=2"], "use data=openpmd"),
+        (["data.ensemble.producers=2", "training.mix_iterations=3"], "set training.mix_iter"),
     ],
 )
 def test_what_contradicts_itself_is_said_in_one_line(wrong, words, tools, tmp_path) -> None:
