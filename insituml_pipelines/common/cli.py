@@ -94,21 +94,12 @@ def run_stage(
         if sweep is not None and sweep.space:
             register(sweep)
         jobs = Jobs(function, sections, sweep, tuple(arguments.overrides))
-        if arguments.is_plain_run:
-            run_once(jobs.run, config)
-            jobs.conclude()
-            return
-        if sweep is not None:
-            arguments.overrides[:] = _for_hydra(sweep, arguments.overrides)
-        sys.argv[1:] = arguments.in_order()
-
-        @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-        def entry(config: DictConfig) -> Any:
-            return jobs.run(config)
-
         broken = None
         try:
-            entry()
+            if arguments.is_plain_run:
+                run_once(jobs.run, config)
+            else:
+                _run_by_hydra(jobs, sweep, arguments)
         except (ValueError, AssertionError, TypeError) as error:  # Hydra's own: ours are kept
             raise UserError(
                 f"Hydra cannot run this ({error!r}); look at the hydra.*= options"
@@ -118,6 +109,19 @@ def run_stage(
                 raise
             broken = error
         jobs.conclude(broken)
+
+
+def _run_by_hydra(jobs: Jobs, sweep: Sweep | None, arguments: Arguments) -> None:
+    """Let Hydra compose and call what is no plain run."""
+    if sweep is not None:
+        arguments.overrides[:] = _for_hydra(sweep, arguments.overrides)
+    sys.argv[1:] = arguments.in_order()
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    def entry(config: DictConfig) -> Any:
+        return jobs.run(config)
+
+    entry()
 
 
 def _sweep_of(function: Callable[..., Any], arguments: Arguments) -> Sweep | None:

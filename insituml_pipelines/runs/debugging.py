@@ -105,7 +105,8 @@ def _fewer_tasks(config: DictConfig, overrides: Sequence[str]) -> list[str]:
     """Return how many tasks there are, if they may be as few as one likes and nobody chose."""
     tasks = OmegaConf.select(config, "data.split.tasks")
     chosen = "data.split.tasks" in map(key_of, overrides)
-    return [] if chosen or not isinstance(tasks, int) else [f"data.split.tasks={FEW_TASKS}"]
+    many = isinstance(tasks, int) and tasks > FEW_TASKS
+    return [f"data.split.tasks={FEW_TASKS}"] if many and not chosen else []
 
 
 def _paths_from_here(config: DictConfig) -> list[str]:
