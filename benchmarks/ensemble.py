@@ -70,7 +70,7 @@ class Effort:
 
 
 FULL = Effort(Setting(), (1, 2, 4, 8), steps=480, turns=5, memory_steps=1200)
-QUICK = Effort(Setting(), (1, 2, 4), steps=96, turns=1, memory_steps=120)
+QUICK = Effort(Setting(), (1, 2), steps=64, turns=1, memory_steps=80)
 
 
 @dataclass(frozen=True)
