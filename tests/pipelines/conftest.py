@@ -65,6 +65,11 @@ TRAINING = {
     "mirror": [],
     "mirror_kinds": None,
     "mix_iterations": 0,
+    "activation_checkpointing": False,
+    "precision": "float32",
+    "channels_last": False,
+    "compile": False,
+    "decoder_device": None,
 }
 MakeRun = Callable[..., Run]
 

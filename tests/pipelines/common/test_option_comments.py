@@ -62,9 +62,7 @@ def test_values_are_those_of_the_file_and_no_comment_is_lost(path) -> None:
     read = read_options(path)
     tree = yaml.safe_load(path.read_text()) or {}
     for option in read.options:
-        value = tree
-        for part in option.key.split("."):
-            value = value[int(part) if isinstance(value, list) else _key(value, part)]
+        value = _at(tree, option.key)
         # Within brackets, references are no YAML.
         if option.value and not ("{${" in option.value or " ${" in option.value):
             assert yaml.safe_load(option.value) == value, option.key
@@ -74,8 +72,14 @@ def test_values_are_those_of_the_file_and_no_comment_is_lost(path) -> None:
             assert line.strip(" #") in said
 
 
-def _key(node: dict, part: str) -> object:
-    return next(key for key in node if str(key) == part)
+def _at(node: dict | list, key: str) -> object:
+    """Return what lies at a path of keys, which may have dots of their own."""
+    for own, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if key == str(own):
+            return value
+        if key.startswith(f"{own}."):
+            return _at(value, key.removeprefix(f"{own}."))
+    raise KeyError(key)
 
 
 @pytest.mark.parametrize("mark", [">-", "|"])
