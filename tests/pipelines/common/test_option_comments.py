@@ -74,12 +74,11 @@ def test_values_are_those_of_the_file_and_no_comment_is_lost(path) -> None:
 
 def _at(node: dict | list, key: str) -> object:
     """Return what lies at a path of keys, which may have dots of their own."""
-    for own, value in node.items() if isinstance(node, dict) else enumerate(node):
-        if key == str(own):
-            return value
-        if key.startswith(f"{own}."):
-            return _at(value, key.removeprefix(f"{own}."))
-    raise KeyError(key)
+    pairs = [(str(k), v) for k, v in (node.items() if isinstance(node, dict) else enumerate(node))]
+    if key in dict(pairs):
+        return dict(pairs)[key]
+    own, value = next((k, v) for k, v in pairs if key.startswith(f"{k}.") and v != str(v))
+    return _at(value, key.removeprefix(f"{own}."))
 
 
 @pytest.mark.parametrize("mark", [">-", "|"])
