@@ -77,7 +77,9 @@ def _at(node: dict | list, key: str) -> object:
     pairs = [(str(k), v) for k, v in (node.items() if isinstance(node, dict) else enumerate(node))]
     if key in dict(pairs):
         return dict(pairs)[key]
-    own, value = next((k, v) for k, v in pairs if key.startswith(f"{k}.") and v != str(v))
+    own, value = next(
+        (k, v) for k, v in pairs if key.startswith(f"{k}.") and isinstance(v, dict | list)
+    )
     return _at(value, key.removeprefix(f"{own}."))
 
 
