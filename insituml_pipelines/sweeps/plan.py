@@ -98,6 +98,11 @@ class Sweep:
         """Return the folder of a job."""
         return self.folder / folder_name(self.varied(overrides))
 
+    def place_of_job(self, overrides: Sequence[str]) -> Path:
+        """Return the folder of a job, told all that varies, whether its files know of it or not."""
+        untaken = self.unknown(overrides)
+        return self.place([override for override in overrides if override not in untaken])
+
 
 def split(override: str) -> tuple[str, str]:
     """Return key and value of an override."""

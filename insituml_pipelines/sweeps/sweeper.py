@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.plugins import Plugins
@@ -93,10 +94,14 @@ class OptunaSweeper(Sweeper):
             self._run(study, numbers, arguments)
 
     def _run(self, study: Study, numbers: Sequence[int], arguments: Sequence[str]) -> None:
-        """Run trials whose numbers follow each other; of equal ones the first."""
+        """Run trials; of those that are the same job the first, whose end is that of all."""
         assert self.launcher is not None
         params = {t.number: t.params for t in study.get_trials(deepcopy=False)}
-        jobs = [job_overrides(arguments, params[number]) for number in numbers]
-        self.launcher.launch(jobs, initial_job_idx=numbers[0])
+        jobs = {number: job_overrides(arguments, params[number]) for number in numbers}
+        # Two at once would write the same files.
+        firsts: dict[Path, int] = {}
+        same = {n: firsts.setdefault(self.jobs.place_of_job(jobs[n]), n) for n in numbers}
+        for group in studies.in_groups(list(firsts.values())):  # launchers count from a number on
+            self.launcher.launch([jobs[n] for n in group], initial_job_idx=group[0])
         for number in numbers:
-            studies.tell(study, number, record_numbered(self.jobs, number))
+            studies.tell(study, number, record_numbered(self.jobs, same[number]))

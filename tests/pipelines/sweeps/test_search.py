@@ -153,6 +153,18 @@ def test_trials_go_to_the_launcher_together(search) -> None:
     assert in_groups([7, 3, 4, 9, 8]) == [[3, 4], [7, 8, 9]]
 
 
+def test_equal_trials_are_one_job(search) -> None:
+    given = ["method=naive,ewc", "method.strength=interval(-3,3)", "hydra/sweeper=optuna"]
+    trials, batches = search("m", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=5", given=given)
+    naive = [k for k, (params, _, _) in enumerate(trials) if params["method"] == "naive"]
+    assert len(naive) > 1
+    first = trials[naive[0]][0]["method.strength"]  # of which that method knows nothing
+    assert {trials[k][1] for k in naive} == {(first - 1) ** 2}
+    assert batches == in_groups(sorted({0, 1, 2, 3, 4} - set(naive[1:])))
+    for k in {0, 1, 2, 3, 4} - set(naive):
+        assert trials[k][1] == (trials[k][0]["method.strength"] - 1) ** 2
+
+
 def test_a_grid_ends_by_itself(search) -> None:
     given = ["method.strength=range(-4,3)", "hydra/sweeper=optuna"]
     trials, _ = search("grid", "hydra/sweeper/sampler=grid", given=given)
