@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from insituml_pipelines.common.ranks import check_stage
 from insituml_pipelines.common.single_run import run_once
 from insituml_pipelines.sweeps.globs import without_globs
 from insituml_pipelines.sweeps.plan import SWEEPER, Sweep, sweep_of
+from insituml_pipelines.sweeps.sameness import digest_of_search
 from insituml_pipelines.sweeps.study import check_search
 from insituml_pipelines.sweeps.sweeper import NAME, register
 
@@ -83,7 +85,9 @@ def run_stage(
         arguments = Arguments(open_to_new_keys([_renamed(argument) for argument in given]))
         sweep = _sweep_of(function, arguments)
         check_stage(Path(function.__code__.co_filename).stem, sweeps=sweep is not None)
-        config = check_composition(arguments, sweep.untaken if sweep else lambda overrides: [])
+        untaken = sweep.untaken if sweep else lambda overrides: []
+        composed_ones: list[DictConfig] = []
+        config = check_composition(arguments, untaken, composed_ones.append)
         if arguments.options.help:
             name = Path(function.__code__.co_filename).stem
             given = [*arguments.search_path, *arguments.overrides]
@@ -92,6 +96,7 @@ def run_stage(
             print(stage_help(name, description, sections, given), end="")
             return
         if sweep is not None and sweep.space:
+            sweep = replace(sweep, common=digest_of_search(composed_ones, sections))
             register(sweep)
         jobs = Jobs(function, sections, sweep, tuple(arguments.overrides))
         broken = None

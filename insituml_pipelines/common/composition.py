@@ -55,7 +55,9 @@ def plain(node: Any) -> Node:
 
 
 def check_composition(
-    arguments: Arguments, untaken: Callable[[Sequence[str]], list[str]] = lambda overrides: []
+    arguments: Arguments,
+    untaken: Callable[[Sequence[str]], list[str]] = lambda overrides: [],
+    look: Callable[[DictConfig], None] = lambda config: None,
 ) -> DictConfig:
     """Compose what a command asks for; in a sweep each value of it.
 
@@ -65,6 +67,8 @@ def check_composition(
         Of the command.
     untaken
         Returns the overrides of a job of a sweep that are left out of it.
+    look
+        Is given each configuration that there is.
 
     Returns
     -------
@@ -87,6 +91,7 @@ def check_composition(
         left_out = untaken(chosen)
         kept = [override for override in chosen if override not in left_out]
         config = _checked([*more, *kept], options.config_name or "config")
+        look(config)
     return config
 
 

@@ -45,6 +45,8 @@ class Sweep:
         The override by which files of ``--config-dir`` are found; empty without it.
     space
         Of a search the overrides that vary, as given; empty for one that tries all values.
+    common
+        Of a search a digest of what its trials share, so that no other may be compared with them.
     started
         Tells this call from earlier ones of the same sweep.
     """
@@ -55,6 +57,7 @@ class Sweep:
     loose: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ()
     space: tuple[str, ...] = ()
+    common: str = ""
     started: str = field(default_factory=lambda: str(time.time_ns()))
 
     @property

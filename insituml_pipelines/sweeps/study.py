@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.log import note
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.targets import build, check_complete, validate_target
 from insituml_pipelines.sweeps.plan import Sweep
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 STORAGE = "study.journal"
-"""File of all studies of a sweep: one for each space, data and code."""
+"""File of all studies of a sweep: one for each space, configuration, data and code."""
 LAUNCHED = "launched"
 """Marks a trial all of whose values are known: one without it was being drawn when all ended."""
 EXHAUSTED = "exhausted"
@@ -65,17 +66,21 @@ def open_study(sweep: Sweep, sweeper: Node) -> Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(sweep.folder / STORAGE)))
     name = study_name(sweep, sweeper)
+    known = optuna.get_all_study_names(storage)
+    if name not in known and any(other.startswith(f"{sweep.name}-") for other in known):
+        note(
+            "space, sampler, configuration, data or code are not those of the study that lies in "
+            f"{sweep.folder}: another begins beside it"
+        )
     optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
     return _asked(name, storage, _built(sweeper["pruner"]))
 
 
 def study_name(sweep: Sweep, sweeper: Node) -> str:
     """Return a name that is the same where trials can be compared, and drawn from one space."""
-    from insituml_pipelines.runs.recipe import source_digest
-
     manifest = Path("data/tasks/stream.json")
     data = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
-    known = [sorted(sweep.space), data, source_digest(), *(sweeper[name] for name in NODES)]
+    known = [sorted(sweep.space), data, sweep.common, *(sweeper[name] for name in NODES)]
     return f"{sweep.name}-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from insituml_pipelines.common.composition import composed, plain  # noqa: E402
 from insituml_pipelines.common.errors import UserError  # noqa: E402
 from insituml_pipelines.sweeps.plan import Sweep, sweep_of  # noqa: E402
 from insituml_pipelines.sweeps.records import JobRecord, leave  # noqa: E402
+from insituml_pipelines.sweeps.sameness import digest_of_search  # noqa: E402
 from insituml_pipelines.sweeps.space import job_overrides, space_of  # noqa: E402
 from insituml_pipelines.sweeps.study import check_search, in_groups, open_study  # noqa: E402
 from insituml_pipelines.sweeps.sweeper import OptunaSweeper, register  # noqa: E402
@@ -102,8 +104,14 @@ def search(tmp_path, monkeypatch):
     """Return a function that goes on with the search in a folder, and returns its trials."""
     monkeypatch.chdir(tmp_path)
 
-    def run(folder: str, *options: str, killed: int = -1, given: Sequence[str] = GIVEN) -> Any:
-        sweep = sweep_of("train", given, folder)
+    def run(
+        folder: str,
+        *options: str,
+        killed: int = -1,
+        given: Sequence[str] = GIVEN,
+        common: str = "",
+    ) -> Any:
+        sweep = replace(sweep_of("train", given, folder), common=common)
         register(sweep)
         launcher = Launcher(sweep, killed)
         monkeypatch.setattr(
@@ -165,6 +173,36 @@ def test_equal_trials_are_one_job(search) -> None:
         assert trials[k][1] == (trials[k][0]["method.strength"] - 1) ** 2
 
 
+def test_trials_of_another_configuration_are_another_study(search, capsys) -> None:
+    assert search("m", "hydra.sweeper.n_trials=1", common="a")[1] == [[0]]
+    assert "another begins" not in capsys.readouterr().err
+    assert search("m", "hydra.sweeper.n_trials=1", common="b")[1] == [[0]]
+    assert "configuration, data or code are not those of the study" in capsys.readouterr().err
+    assert search("m", "hydra.sweeper.n_trials=1", common="a")[1] == []
+
+
+def test_what_may_change_a_value_is_known(tmp_path, monkeypatch) -> None:
+    own = tmp_path / "own_model_of_a_search.py"
+    own.write_text("class Mine: pass")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    given = ["model._target_=own_model_of_a_search.Mine"]
+    usual, unlike, aside = (
+        composed([*given, *more])
+        for more in ([], ["training.epochs=7"], ["tracking=none", "transit.slots=7"])
+    )
+
+    def digest(*configs: Any) -> str:
+        return digest_of_search(configs, train.SECTIONS)
+
+    known = digest(usual)
+    assert digest(aside) == known  # nothing that values depend on
+    assert digest(unlike) != known
+    assert digest(usual, unlike) not in (known, digest(unlike))
+    own.write_text("class Mine: there = 1")
+    assert digest(usual) != known
+
+
 def test_a_grid_ends_by_itself(search) -> None:
     given = ["method.strength=range(-4,3)", "hydra/sweeper=optuna"]
     trials, _ = search("grid", "hydra/sweeper/sampler=grid", given=given)
@@ -204,6 +242,7 @@ def test_trials_are_jobs(tools, tmp_path, monkeypatch, capsys) -> None:
         run_stage(train.main, train.SECTIONS, "")
 
     run("hydra.sweeper.n_trials=2", "hydra/sweeper/pruner=median")
+    assert len(OptunaSweeper.jobs.common) == 64
     (file,) = tmp_path.glob("multirun/*/sweep.csv")
     table = pd.read_csv(file)
     assert list(table.columns) == ["job", "method.strength", "value", "status"]
