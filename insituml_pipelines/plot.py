@@ -51,10 +51,11 @@ def compare(
     from insituml.atomic_file import write_atomically, write_json
     from insituml.metrics import headlines
     from insituml.plots import differences_markdown, leaderboard_markdown
-    from insituml_pipelines.results import significance, simulation_errors, tables
+    from insituml_pipelines.results import significance, tables
     from insituml_pipelines.results.error_table import errors_markdown
     from insituml_pipelines.results.figures import draw_figures
     from insituml_pipelines.results.labels import described, metric_label
+    from insituml_pipelines.results.simulation_table import gathered, simulations_markdown
     from insituml_pipelines.results.summary import check_evaluation
 
     manifest = read_tasks(root / "data/tasks").manifest
@@ -96,12 +97,13 @@ def compare(
         write_atomically(made / "differences.md", compared.encode())
         write_atomically(made / "errors.md", errors_markdown(rows, manifest).encode())
         if manifest.ensemble is not None:
-            by_simulation = simulation_errors.gathered(root, methods)
-            words = simulation_errors.simulations_markdown(by_simulation)
+            by_simulation = gathered(root, methods)
             write_atomically(
-                made / simulation_errors.FILE, by_simulation.to_csv(index=False).encode()
+                made / "simulation_errors.csv", by_simulation.to_csv(index=False).encode()
             )
-            write_atomically(made / "simulation_errors.md", words.encode())
+            if len(by_simulation):
+                words = simulations_markdown(by_simulation)
+                write_atomically(made / "simulation_errors.md", words.encode())
         draw_figures(summaries, rows, manifest, root, drawn, workers)
 
     identity = summaries[methods[0]].identity

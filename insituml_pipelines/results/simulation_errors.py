@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,24 +13,8 @@ from insituml.data.task_files import TaskFiles
 from insituml.evaluation import is_judged_by_reconstruction, reconstruct
 from insituml.learner import ContinualLearner
 from insituml.mean_errors import mean_errors
-from insituml.plots import method_label
-from insituml.plots.style import compact
 from insituml.relative_error import RelativeError
-
-FILE = "simulation_errors.csv"
-"""Among the evaluations of a method, and the results."""
-MAIN = "relative_l2"
-
-
-class SimulationRow(NamedTuple):
-    """One error of one simulation."""
-
-    method: str
-    seed: int
-    simulation: str
-    samples: int
-    metric: str
-    value: float
+from insituml_pipelines.results.simulation_rows import FILE, MAIN, SimulationRow
 
 
 def simulation_errors(
@@ -78,27 +61,3 @@ def simulation_errors(
 def write_simulation_errors(rows: Sequence[SimulationRow], folder: Path) -> None:
     """Write the table of one method."""
     pd.DataFrame(rows, columns=list(SimulationRow._fields)).to_csv(folder / FILE, index=False)
-
-
-def gathered(root: Path, methods: Sequence[str]) -> pd.DataFrame:
-    """Return the tables of all methods that have one, below each other."""
-    files = [root / "evaluations" / method / FILE for method in methods]
-    return pd.concat([pd.read_csv(file) for file in files if file.is_file()])
-
-
-def simulations_markdown(table: pd.DataFrame) -> str:
-    """Return one row a simulation, and a column for each method and error: means over seeds."""
-    shown = table[table["metric"].isin([MAIN, "mse", "nll"])]
-    means = shown.pivot_table(
-        index="simulation", columns=["method", "metric"], values="value", sort=False
-    )
-    labels = {MAIN: "relative L2", "mse": "MSE", "nll": "NLL"}
-    heads = [f"{method_label(method)}, {labels[metric]}" for method, metric in means.columns]
-    lines = [f"| simulation | {' | '.join(heads)} |", "|:---|" + "---:|" * len(heads)]
-    for name, values in zip(means.index, means.to_numpy(), strict=True):
-        lines.append(f"| {name} | {' | '.join(map(compact, values))} |")
-    note = (
-        "On what each simulation held out, at the end, mean over seeds. Relative L2 is "
-        "‖x − x̂‖ / ‖x‖ in physical units, MSE that of normalised samples."
-    )
-    return "\n".join([*lines, "", note]) + "\n"
