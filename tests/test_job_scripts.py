@@ -29,6 +29,7 @@ exit ${code:-0}
 """
 NOTES = """#!/bin/bash
 echo "NAME $* [$OMP_NUM_THREADS]" >> calls
+echo "srun gave $SRUN_CPUS_PER_TASK" >> calls
 """
 SCONTROL = """#!/bin/bash
 echo node7
@@ -95,10 +96,29 @@ def test_simulation_and_trainer_share_an_allocation_and_a_stream(run) -> None:
     code, calls, every = run("in_transit.sbatch", "method=ewc", SIMULATION="insituml produce a=1")
     assert code == 0
     assert sorted(calls) == [
-        "insituml produce a=1 produce.output=stream-40123.sst [1]",
-        "insituml stream data=openpmd data.path=stream-40123.sst method=ewc [1]",
+        "insituml produce a=1 produce.output=stream.sst [1]",
+        "insituml stream data=openpmd data.path=stream.sst method=ewc [1]",
     ]
     assert every.count("srun --overlap") == 2
+
+
+@pytest.mark.parametrize("script, steps", [("run", 1), ("train", 2), ("in_transit", 2)])
+def test_steps_have_the_cores_of_the_job(script, steps, run) -> None:
+    slurm = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "node[7-8]"}
+    _, _, every = run(f"{script}.sbatch", **slurm, SLURM_CPUS_PER_TASK="8")
+    assert every.count("srun gave 8") == steps
+    own = {"SRUN_CPUS_PER_TASK": "3"}
+    _, _, every = run(f"{script}.sbatch", **slurm, SLURM_CPUS_PER_TASK="8", **own)
+    assert every.count("srun gave 3") == steps
+
+
+def test_a_job_submitted_again_is_the_same_for_its_trainer(run) -> None:
+    # Names of a stream and of files are part of what a run is known by.
+    _, first, _ = run("in_transit.sbatch", SLURM_JOB_ID="1")
+    _, both, _ = run("in_transit.sbatch", SLURM_JOB_ID="2")
+    assert sorted(both) == sorted(2 * first)
+    for file in SCRIPTS.glob("*.sbatch"):
+        assert "#SBATCH --requeue\n" in file.read_text()
 
 
 def test_a_simulation_of_other_kind_reads_where_to_write_from_its_environment(run) -> None:
