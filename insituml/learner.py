@@ -152,8 +152,10 @@ class ContinualLearner(OriginalInterface):
     def segments(self) -> list[nn.Module]:
         """Return the modules of which each may keep its inputs alone until the backward pass.
 
-        Such as blocks that are called one after the other; none lies within another. By default
-        there are none, and activation checkpointing is refused.
+        Such as blocks that are called one after the other; none lies within another. They are
+        called twice: they change nothing of their own, and what they draw comes from torch's
+        global generator, which is set back for it, and not from a generator of their own. By
+        default there are none, and activation checkpointing is refused.
         """
         return []
 

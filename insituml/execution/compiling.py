@@ -36,6 +36,8 @@ class _Compiled(Replaced):
 def compile_parts(learner: ContinualLearner, backend: str = "inductor") -> None:
     """Compile each part of a learner, when it is first trained and for each size of a batch.
 
+    What is compiled draws random numbers in its own way: the masks of dropout are others.
+
     Parameters
     ----------
     learner

@@ -19,8 +19,8 @@ class Execution:
     """How the arithmetic of a training step is done; by default, plainly.
 
     Weights are then others by rounding alone (``activation_checkpointing`` and ``decoder_device``
-    not even by that), so each option is part of what a result depends on. Evaluation computes in
-    float32 whatever is chosen.
+    not even by that; with ``compile`` dropout draws other masks, too), so each option is part of
+    what a result depends on. Evaluation computes in float32 whatever is chosen.
 
     Parameters
     ----------

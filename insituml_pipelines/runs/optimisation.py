@@ -52,15 +52,34 @@ def execution_of(settings: Node) -> Execution:
     Raises
     ------
     UserError
-        If two options exclude each other.
+        If two options exclude each other, or a device computes nothing.
     """
     from insituml.execution import Execution
+
+    if is_meta(settings.get("decoder_device")):
+        raise UserError(
+            "training.decoder_device is meta, which computes nothing; name a device that does, "
+            "such as cuda:1, or null for one device"
+        )
 
     names = [field.name for field in fields(Execution)]
     try:
         return Execution(**{name: settings[name] for name in names if name in settings})
     except ValueError as error:
         raise UserError(f"training: {error}") from error
+
+
+def is_meta(device: str | None) -> bool:
+    """Return whether a device is torch's stand-in for one, which has shapes and no values."""
+    return device is not None and device.partition(":")[0] == "meta"
+
+
+def chosen_options(settings: Node) -> list[str]:
+    """Return which options of how a step is computed are chosen, as a section has them."""
+    from insituml.execution import Execution
+
+    chosen, plain = execution_of(settings), Execution()
+    return [f.name for f in fields(Execution) if getattr(chosen, f.name) != getattr(plain, f.name)]
 
 
 def amount_of(settings: Node) -> Amount:

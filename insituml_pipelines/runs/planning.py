@@ -11,6 +11,7 @@ from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.fitting import fitting
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.targets import check_complete, validate_target
+from insituml_pipelines.runs.optimisation import is_meta
 from insituml_pipelines.runs.own_learner import KEY, beside, own_learner
 from insituml_pipelines.runs.recipe import Recipe
 from insituml_pipelines.runs.trial import try_out
@@ -99,6 +100,10 @@ def check_device(device: str, section: str = "training") -> None:
     """
     import torch
 
+    if is_meta(device):
+        raise UserError(
+            f"{section}.device is {device!r}, which computes nothing; use {section}.device=cpu"
+        )
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -9,6 +9,7 @@ from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.log import note
 from insituml_pipelines.common.reasons import in_words
 from insituml_pipelines.runs.ambient import ambient_seed
+from insituml_pipelines.runs.optimisation import chosen_options
 from insituml_pipelines.runs.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def try_out(recipe: Recipe, example: Batch) -> None:
         if method.learns_by_gradient:
             _learn_once(learner, batch)
         else:
+            _note_idle_options(recipe)
             _observe_once(learner, batch)
         _judge_once(learner, batch)
     if not str(recipe.learner_node["_target_"]).startswith("insituml."):
@@ -71,6 +73,13 @@ def _learn_once(learner: ContinualLearner, batch: Batch) -> None:
         loss.sum().backward()
     except Exception as error:
         raise UserError(f"model: {name}.loss has no gradient: {in_words(error)}") from error
+
+
+def _note_idle_options(recipe: Recipe) -> None:
+    """Say so where options of a gradient step are given to who makes none."""
+    if idle := chosen_options(recipe.training):
+        names = ", ".join(f"training.{name}" for name in idle)
+        note(f"method={recipe.method_name} takes no gradients; without effect on it: {names}")
 
 
 def _observe_once(learner: ContinualLearner, batch: Batch) -> None:

@@ -227,9 +227,45 @@ class Bare(ContinualLearner):
         return (self.weight * batch[0]).square().mean()
 
 
+class Blocks(ContinualLearner):
+    """One block, which normalises and drops."""
+
+    def __init__(self, normalisation: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(6, 6), normalisation(6), nn.Dropout(), nn.ReLU())
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.encoder(x)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return latent
+
+    def segments(self) -> list[nn.Module]:
+        return [self.encoder]
+
+
+def of_batches_alone(size: int) -> nn.Module:
+    return nn.BatchNorm1d(size, track_running_stats=False)
+
+
+@pytest.mark.parametrize("normalisation", [nn.LayerNorm, of_batches_alone])
+def test_a_segment_without_state_is_computed_again_as_it_was(normalisation: Any) -> None:
+    found = []
+    for options in ({}, {"activation_checkpointing": True}):
+        torch.manual_seed(0)
+        learner = Blocks(normalisation)
+        Execution(**options).apply(learner)
+        found.append(flat(gradients(learner.train(), batch_of("mlp"))))
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize(
     "learner, options, said",
     [
+        *(
+            (lambda kind=kind: Blocks(kind), {"activation_checkpointing": True}, "a BatchNorm1d")
+            for kind in (nn.BatchNorm1d, lambda n: nn.Sequential(nn.BatchNorm1d(n)))
+        ),
         (Bare, {"activation_checkpointing": True}, "Bare names no segments"),
         (Bare, {"precision": "bfloat16"}, "no submodule with parameters to train"),
         (Bare, {"compile": True}, "no submodule with parameters to train"),
