@@ -82,6 +82,19 @@ def total(count: int) -> int:
     return int(value)
 
 
+def agreed(what: str, number: int) -> None:
+    """Raise ValueError, on all ranks, unless a whole number is the same on all of them."""
+    if size() == 1:
+        return
+    ends = torch.tensor([number, -number], dtype=torch.int64)
+    dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+    if (most := int(ends[0])) != (least := -int(ends[1])):
+        raise ValueError(
+            f"{what} is {number} on rank {rank()}, and from {least} to {most} on {size()} ranks; "
+            "expected the same on all, such as the joint number, ranks.total(len(batch[0]))"
+        )
+
+
 def told(value: Any) -> Any:
     """Return what the first rank gives, on all of them."""
     if size() == 1:
@@ -133,17 +146,22 @@ def joint_mean(mean: Any, count: int, device: torch.device) -> Any:
     count
         Their number.
     device
-        Where it lies if there are none.
+        Where ranks add up, the same kind on all of them; what is returned lies there too where
+        there are none.
     """
     if size() == 1 or (count and not (isinstance(mean, Tensor) and mean.numel() == 1)):
         return mean  # what is no scalar is for the caller to refuse
-    numbers = torch.zeros(2, dtype=torch.float64, device=mean.device if count else device)
+    # On one device, even where a decoder has another: NCCL has a group for each.
+    numbers = torch.zeros(2, dtype=torch.float64, device=device)
     if count:
         numbers[0] = mean.detach() * float(count)
         numbers[1] = count
     dist.all_reduce(numbers)
     joint = numbers[0] / numbers[1]
-    return _with_slope(mean, joint, size() * count / numbers[1]) if count else joint
+    if not count:
+        return joint
+    slope = (size() * count / numbers[1]).to(mean.device)
+    return _with_slope(mean, joint.to(mean.device), slope)
 
 
 def _with_slope(own: Tensor, value: Tensor, slope: float | Tensor) -> Tensor:
@@ -184,6 +202,16 @@ def add_up(tensors: Sequence[Tensor]) -> None:
         dist.all_reduce(flat)
         for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
             tensor.copy_(part.view_as(tensor))
+
+
+def beside_first(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield dense tensors, of the same shapes on all ranks, each with the first rank's."""
+    for group in _buckets(tensors):
+        flat = torch.cat([t.detach().reshape(-1) for t in group])
+        if flat.numel():
+            dist.broadcast(flat.view(torch.uint8), 0)
+        for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
+            yield tensor.detach(), part.view_as(tensor)
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

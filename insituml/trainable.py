@@ -55,14 +55,14 @@ def check_optimizer(optimizer: torch.optim.Optimizer, learner: ContinualLearner)
 
 def check_ranks(learner: ContinualLearner) -> None:
     """Raise ValueError where several ranks would normalise by statistics of their own samples."""
-    kind, joint = torch.nn.modules.batchnorm._BatchNorm, torch.nn.SyncBatchNorm
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    # SyncBatchNorm as well: it waits for all ranks, of which one without samples does not come.
     own = [n for n, part in learner.named_modules() if isinstance(part, kind)]
-    own = [n for n in own if not isinstance(learner.get_submodule(n), joint)]
     if ranks.size() > 1 and own:
         raise ValueError(
             f"{type(learner).__name__} has batch normalisation ({own[0]}), which on several ranks "
-            "would take the statistics of each one's samples; use layer or group normalisation, "
-            "torch.nn.SyncBatchNorm.convert_sync_batchnorm (on GPUs), or one rank"
+            "would take the statistics of each one's samples, or wait for a rank without any; use "
+            "layer or group normalisation, or one rank"
         )
 
 

@@ -28,6 +28,7 @@ from insituml.optimisation import (
 )
 from insituml.progress import Pace, Progress
 from insituml.records import DivergedError, EpochRecord, Report, TaskRecord, check_finite
+from insituml.replicas import check_alike, make_alike
 from insituml.trainable import (
     check_optimizer,
     check_ranks,
@@ -111,7 +112,8 @@ def train(
 
     Where ``torch.distributed`` is initialised, all ranks are called with the same arguments, and
     each step is one on the whole of its batch, of which a rank reads its share
-    (:mod:`insituml.ranks`); but what a learner observes, all of them do.
+    (:mod:`insituml.ranks`); but what a learner observes, all of them do. They begin with the
+    first one's weights and states of generators.
 
     Raises
     ------
@@ -119,8 +121,9 @@ def train(
         If ``epochs``, ``batch_size``, ``budget`` or ``accumulate`` is below 1, there is no task, or
         one has no sample to train on, or with ``mix`` no whole iterations; if the optimizer needs a
         closure or holds other parameters than the learner's; if the learner normalises over a batch
-        of which several ranks have their parts; or if the loss is no scalar that
-        depends on a trainable parameter.
+        of which several ranks have their parts; if ranks are given different arguments, or hold
+        different weights when a task ends; or if the loss is no scalar that depends on a trainable
+        parameter.
     DivergedError
         At the end of an epoch in which a loss was not finite, naming the first such step.
     """
@@ -130,6 +133,16 @@ def train(
         raise ValueError("tasks is empty; expected one task or more")
     check_optimizer(optimizer, learner)
     check_ranks(learner)
+    make_alike(
+        learner,
+        [generator, method.generator],
+        epochs=epochs,
+        batch_size=batch_size,
+        budget=budget,
+        accumulate=accumulate,
+        finished_tasks=finished_tasks,
+        samples=[len(task.train[0]) if task.train else 0 for task in tasks],
+    )
     if mix is not None:
         for task in tasks:
             check_samples(task)
@@ -200,6 +213,7 @@ def train(
                 if following.ended:
                     break
             stepper.end_task(own)
+        check_alike(learner, f"after task {task.index} ({task.name})")
         seconds = time.perf_counter() - started
         result = stepper.record(task, step - first_step, mean_loss, seconds)
         report(result)

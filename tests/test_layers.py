@@ -33,7 +33,7 @@ LEVELS = [
     ["data", "gradients", "memory", "metrics", "plots", "significance", "stream", "toy_data"],
     ["field_energy", "original_interface", "physical_errors"],
     ["learner", "mean_errors", "methods", "models"],
-    ["execution", "model_class", "progress", "records", "trainable", "unseen"],
+    ["execution", "model_class", "progress", "records", "replicas", "trainable", "unseen"],
     ["optimisation"],
     ["checkpoint", "evaluation", "training"],
     ["archive", "in_transit"],

@@ -21,6 +21,7 @@ from insituml.methods.base import Method
 from insituml.optimisation import CONSTANT, Augment, AveragedWeights, Schedule, Stepper
 from insituml.progress import Pace, Progress
 from insituml.records import EpochRecord, Report, TaskRecord, check_finite
+from insituml.replicas import check_alike, make_alike
 from insituml.trainable import check_in_transit, check_optimizer, check_ranks, moved
 from insituml.training import seeded
 
@@ -104,6 +105,15 @@ class InTransitTrainer:
         check_in_transit(method)
         check_optimizer(optimizer, learner)
         check_ranks(learner)
+        make_alike(
+            learner,
+            [generator, method.generator],
+            now_samples=now_samples,
+            task_samples=task_samples,
+            batches_per_arrival=batches_per_arrival,
+            batch_size=batch_size,
+            accumulate=accumulate,
+        )
         self.learner = learner
         self.method = method
         self.optimizer = optimizer
@@ -141,7 +151,7 @@ class InTransitTrainer:
 
     @property
     def buffer_bytes(self) -> int:
-        """Bytes of the recent samples and of the current task's sample."""
+        """Bytes of the recent samples and of the current task's sample; on ranks, this one's share."""
         sample = self._task_sample.stored() if len(self._task_sample) else ()
         return self._now.bytes + sum(column.nbytes for column in sample)
 
@@ -268,6 +278,7 @@ class InTransitTrainer:
             train = moved(self._task_sample.stored(), self.learner)
             ended = Task(task, self._name, train, test)
             self._stepper.end_task(ended)
+        check_alike(self.learner, f"after task {task} ({self._name})")
         steps = self.steps - self._first_step
         record = self._stepper.record(ended, steps, self._mean_loss, self._seconds)
         self.task = None
@@ -290,6 +301,7 @@ class InTransitTrainer:
         self._stepper.load_state_dict(state["stepper"])
         self._now.load_state_dict(state["now"])
         self._task_sample.load_state_dict(state["task_sample"])
+        make_alike(self.learner, [self.generator, self.method.generator])
         self.learner.train()
 
     def _observe(self, samples: Batch) -> None:

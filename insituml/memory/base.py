@@ -100,8 +100,10 @@ class Memory:
         Raises
         ------
         ValueError
-            If nothing was ever stored.
+            If nothing was ever stored; on several ranks, if they ask for different numbers.
         """
+        if size is not None:
+            ranks.agreed("size of a draw from the memory", size)
         rows = self.draw(size, of_task=of_task, without_task=without_task)
         return self.read(rows[self.owned(rows)])
 

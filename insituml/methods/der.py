@@ -89,8 +89,11 @@ class DER(Remembering):
             dtype = torch.promote_types(output.dtype, torch.float32)
             self._like = output.new_empty((0, *output.shape[1:]), dtype=dtype)
         if not knew:  # nor did another rank, which perhaps has no sample of this batch
-            found = ranks.gathered_objects(self._like)
-            self._like = next((like for like in found if like is not None), None)
+            like = None if self._like is None else (self._like.shape, self._like.dtype)
+            known = [each for each in ranks.gathered_objects(like) if each is not None]
+            if self._like is None and known:
+                shape, dtype = known[0]
+                self._like = torch.empty(shape, dtype=dtype, device=batch[0].device)
         if not self.remembers():
             return None
         *past, stored = self.draw(batch)

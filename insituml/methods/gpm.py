@@ -259,19 +259,20 @@ class GPM(Method):
                 )
                 pairs = zip(parameters, gradients, strict=True)
                 used |= {name for name, gradient in pairs if gradient is not None}
-        found, used = _of_all_ranks(found, used)
+        found, used = _of_all_ranks(found, used, device)
         return {
             n: columns for n, columns in found.items() if parameter_name(n, "weight") in used
         }, used
 
 
-def _of_all_ranks(found: dict[str, Tensor], used: set[str]) -> tuple[dict[str, Tensor], set[str]]:
+def _of_all_ranks(
+    found: dict[str, Tensor], used: set[str], device: torch.device
+) -> tuple[dict[str, Tensor], set[str]]:
     """Return the same with what other ranks have found on their samples."""
     if ranks.size() == 1:
         return found, used
     shapes = {name: len(columns) for name, columns in found.items()}
     known = ranks.gathered_objects((shapes, used))
-    device = next((c.device for c in found.values()), torch.device("cpu"))
     joint = {}
     for name, features in {n: f for theirs, _ in known for n, f in theirs.items()}.items():
         own = found.get(name, torch.zeros(features, 0, dtype=torch.float64, device=device))

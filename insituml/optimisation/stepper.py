@@ -94,7 +94,10 @@ class Stepper:
 
     def show(self, batch: Batch) -> None:
         """Let the learner observe samples that come for the first time."""
-        self.work.count(lambda: show(self.learner, batch))
+        if ranks.rank() == 0:
+            self.work.count(lambda: show(self.learner, batch))
+        else:  # what every rank does alike counts once
+            show(self.learner, batch)
 
     def observe(self, batch: Batch) -> None:
         """Let the method look at samples after the step on them."""
@@ -200,10 +203,13 @@ class Stepper:
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands; learner, method, optimizer and average have their own."""
         counted = {"samples_seen": self.samples_seen, "samples_replayed": self.samples_replayed}
-        return {"rate": self.rate.state_dict(), "work": self.work.state_dict(), **counted}
+        work = {**self.work.state_dict(), "flops": ranks.total(self.work.flops)}
+        return {"rate": self.rate.state_dict(), "work": work, **counted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned."""
         self.rate.load_state_dict(state["rate"])
         self.work.load_state_dict(state["work"])
+        if ranks.rank() > 0:  # the first has counted for all so far
+            self.work.flops = 0
         self.samples_seen, self.samples_replayed = state["samples_seen"], state["samples_replayed"]

@@ -64,6 +64,7 @@ class RunCheckpoints:
 
         self.metadata.task, self.metadata.task_name = number, record.name
         self.metadata.steps = steps
+        self.metadata.ranks = ranks.size()
         self.metadata.memory_bytes = self.method.memory_bytes()  # of all ranks
         self.metadata.note = self.method.note
         # Timings first: a checkpoint without its timing would be resumed, and the timing lost.

@@ -40,6 +40,8 @@ class RunMetadata:
         What is to be known of how it was trained, such as that it has not converged.
     experiment
         That the run belongs to; empty where none was chosen.
+    ranks
+        How many processes trained it together, those that did last.
     """
 
     identity: Identity
@@ -58,6 +60,7 @@ class RunMetadata:
     note: str = ""
     experiment: str = ""
     is_baseline: bool = False
+    ranks: int = 1
 
     @classmethod
     def of(cls, recipe: Recipe, method: Method, manifest: Node) -> Self:
@@ -81,7 +84,7 @@ class RunMetadata:
     def from_plain(cls, plain: Node) -> Self:
         """Return what :meth:`to_plain` came from."""
         # Earlier ones did not say so.
-        new = {"experiment": "", "note": "", "is_baseline": False}
+        new = {"experiment": "", "note": "", "is_baseline": False, "ranks": 1}
         plain = {**new, "samples_seen": 0, "samples_replayed": 0, "flops": 0, **plain}
         own = {key: plain[key] for key in cls.__dataclass_fields__ if key != "identity"}
         return cls(identity=Identity.of_metadata(plain), **own)

@@ -1,0 +1,70 @@
+"""Ranks begin alike, are told when they no longer are, and refuse what would part them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.ranks.contract import counted_by_all, from_other_weights, from_other_weights_in_transit
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("contract")
+    command = [sys.executable, "-m", "tests.ranks.contract"]
+    started = [
+        subprocess.Popen([*command, str(rank), "2", folder], cwd=ROOT, stderr=subprocess.PIPE)
+        for rank in range(2)
+    ]
+    try:
+        for process in started:
+            _, why = process.communicate(timeout=120)
+            assert process.returncode == 0, why.decode()
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    return [torch.load(folder / str(rank), weights_only=False) for rank in range(2)]
+
+
+@pytest.mark.parametrize(
+    "name, one",
+    [
+        ("from other weights", from_other_weights),
+        ("in transit", from_other_weights_in_transit),
+    ],
+)
+def test_ranks_take_over_what_the_first_one_begins_with(two, name, one) -> None:
+    first, second = (found[name] for found in two)
+    expected = one()
+    for key, value in expected.items():
+        assert torch.equal(first[key], second[key])
+        torch.testing.assert_close(first[key], value, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("drifting", "ranks hold different weights after task 0 (task 0)"),
+        ("counting", "size of a draw from the memory is"),
+        ("other arguments", "rank 1 has another batch_size than rank 0 (8, not 7)"),
+        ("other model", "rank 1 has another model than rank 0"),
+        ("batch normalisation", "MLP has batch normalisation (norm)"),
+    ],
+)
+def test_what_parts_ranks_is_said_on_all_of_them(two, name, words) -> None:
+    for found in two:
+        assert words in found[name]
+
+
+def test_what_all_ranks_do_alike_counts_once(two) -> None:
+    pca, resumed = counted_by_all()
+    for found in two:
+        assert found["flops"] == [pca, 2 * resumed]  # 10 on each before the checkpoint
