@@ -15,11 +15,12 @@ from insituml_pipelines.common.cli import Invocation, run_stage
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import ask_for_room
 from insituml_pipelines.common.fitting import data_of
+from insituml_pipelines.common.launcher import is_follower
 from insituml_pipelines.common.locking import held
 from insituml_pipelines.common.log import say
 from insituml_pipelines.common.output import clear_place, discard
 from insituml_pipelines.common.parts import TEST, asked_part, swept_part
-from insituml_pipelines.common.ranks import is_follower
+from insituml_pipelines.common.ranks import dismissing
 from insituml_pipelines.common.schema import Data, Training, Transit, validate
 from insituml_pipelines.runs.planning import PARTIAL, TASKS, check_device, recipes_of
 from insituml_pipelines.runs.together import follow, leading
@@ -300,7 +301,10 @@ def command() -> None:
     if is_follower():
         follow()
         return
-    run_stage(main, SECTIONS, "Learn from a running simulation: transit.methods, or one method.")
+    with dismissing():
+        run_stage(
+            main, SECTIONS, "Learn from a running simulation: transit.methods, or one method."
+        )
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from insituml_pipelines.common.cli import Invocation, run_stage
 from insituml_pipelines.common.errors import UserError
+from insituml_pipelines.common.launcher import is_follower
 from insituml_pipelines.common.log import note, say
 from insituml_pipelines.common.output import check_replaceable, clear_place, discard
 from insituml_pipelines.common.parts import TEST, asked_part, is_validated, swept_part
-from insituml_pipelines.common.ranks import is_follower
+from insituml_pipelines.common.ranks import dismissing
 from insituml_pipelines.common.schema import Training, validate
 from insituml_pipelines.common.task_files import facts_of, read_tasks
 from insituml_pipelines.runs.mirroring import augment_files
@@ -258,7 +259,8 @@ def command() -> None:
     if is_follower():
         follow()
         return
-    run_stage(main, SECTIONS, "Train one method, such as method=ewc, on all tasks.")
+    with dismissing():
+        run_stage(main, SECTIONS, "Train one method, such as method=ewc, on all tasks.")
 
 
 if __name__ == "__main__":

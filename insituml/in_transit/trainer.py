@@ -151,7 +151,7 @@ class InTransitTrainer:
 
     @property
     def buffer_bytes(self) -> int:
-        """Bytes of the recent samples and of the current task's sample; on ranks, this one's share."""
+        """Bytes of the recent samples and of the task's sample; on ranks, of this one's."""
         sample = self._task_sample.stored() if len(self._task_sample) else ()
         return self._now.bytes + sum(column.nbytes for column in sample)
 

@@ -19,6 +19,8 @@ from typing import Any
 
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import EXTERNAL
+from insituml_pipelines.common.launcher import by_torchrun, is_follower, launched
+from insituml_pipelines.common.log import note
 from insituml_pipelines.common.stopping import code_of, go_deaf
 
 STAGES = ("train", "stream")
@@ -28,35 +30,36 @@ PATIENCE = timedelta(days=1)
 SEARCH_SECONDS = 5.0
 """How long is looked for what became of a rank that does not answer any more."""
 STOPPED = "stopped"
-
-
-def launched() -> int:
-    """Return how many ranks the launcher has started; 1 without one."""
-    given = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR")]
-    return int(os.environ["WORLD_SIZE"]) if all(given) else 1
-
-
-def is_follower() -> bool:
-    """Whether this process is not the first of several."""
-    return launched() > 1 and int(os.environ["RANK"]) > 0
+LAST_WORDS_SECONDS = 5.0
+"""How long a rank that fails waits for the first to fail alike: a launcher stops all when one ends.
+"""
+CONNECTING = timedelta(seconds=10)
+"""A try to reach the first rank, which may have much to do before; no signal ends it."""
+DISMISSING = timedelta(seconds=30)
+"""How long the first rank waits for others that it has no use for."""
+OVER = "over"
+_has_joined = False
 
 
 def check_stage(stage: str, *, sweeps: bool) -> None:
     """Refuse several ranks where one does all.
+
+    A stage that never takes several runs by itself where not torchrun, but a pod or a queue, has
+    set the variables.
 
     Raises
     ------
     UserError
         On the first rank; the others end without a word.
     """
-    if launched() == 1 or (stage in STAGES and not sweeps):
+    if launched() == 1 or (not sweeps if stage in STAGES else not by_torchrun()):
         return
     if is_follower():
         raise SystemExit(UserError.code)
     what = "a sweep" if sweeps else stage
     raise UserError(
         f"{what} runs in one process, and torchrun has started {launched()}; run it without "
-        f"torchrun ({' and '.join(STAGES)} of a single run take several)"
+        f"torchrun, or RANK and WORLD_SIZE ({' and '.join(STAGES)} of a single run take several)"
     )
 
 
@@ -107,6 +110,12 @@ class _Group:
                 return self.rank == 0, None
             time.sleep(0.05)
 
+    def let_first_speak(self, seconds: float) -> None:
+        """Wait until the first rank ends as well, and so speaks, or is gone."""
+        deadline = time.monotonic() + seconds
+        while self.told(0) is None and not self._is_gone(0) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
     def _is_gone(self, rank: int) -> bool:
         host, process = self.members[rank]
         if host != socket.gethostname():
@@ -134,6 +143,8 @@ def joined() -> Iterator[None]:
         return
     import torch.distributed as dist
 
+    global _has_joined
+    _has_joined = True
     try:
         group = _formed()
     except (RuntimeError, ValueError, OSError) as error:
@@ -152,12 +163,61 @@ def joined() -> Iterator[None]:
         if is_about_connections(error):
             go_deaf()
             _end_if_lost(group, SEARCH_SECONDS, error)
-        group.tell("" if group.rank == 0 else " ".join(str(error).split()) or type(error).__name__)
+        if group.rank == 0:
+            go_deaf()  # it is about to say what happened; when another ends, the launcher stops it
+            group.tell("")
+        else:
+            group.tell(" ".join(str(error).split()) or type(error).__name__)
+            group.let_first_speak(LAST_WORDS_SECONDS)
         raise
     except BaseException:
         group.tell("")
         raise
     dist.destroy_process_group()
+
+
+@contextmanager
+def dismissing() -> Iterator[None]:
+    """Let the others end if the first rank has not joined them in the block, as for ``--help``."""
+    try:
+        yield
+    finally:
+        if launched() > 1 and not _has_joined:
+            _dismiss()
+
+
+def _dismiss() -> None:
+    import torch.distributed as dist
+
+    try:
+        store, _, count = next(dist.rendezvous("env://", timeout=DISMISSING))
+        own = dist.PrefixStore("ranks", store)
+        own.set(OVER, "")
+        if by_torchrun():  # which keeps the store; else it ends with this process
+            return
+        deadline = time.monotonic() + DISMISSING.total_seconds()
+        everyone = [f"dismissed {r}" for r in range(1, count)]
+        while not own.check(everyone) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    except (RuntimeError, ValueError, OSError) as error:
+        note(f"the other ranks could not be told to end ({' '.join(str(error).split())})")
+
+
+def _meeting() -> tuple[Any, int, int]:
+    """Return the store where ranks meet, which rank this is, and how many there are."""
+    import torch.distributed as dist
+
+    patience = time.monotonic() + PATIENCE.total_seconds()
+    while True:
+        try:
+            timeout = CONNECTING if is_follower() else PATIENCE
+            store, rank, count = next(dist.rendezvous("env://", timeout=timeout))
+        except (dist.DistStoreError, dist.DistNetworkError):
+            if not is_follower() or time.monotonic() > patience:
+                raise
+        else:
+            store.set_timeout(PATIENCE)
+            return store, rank, count
 
 
 def _formed() -> _Group:
@@ -169,11 +229,14 @@ def _formed() -> _Group:
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    store, rank, count = next(dist.rendezvous("env://", timeout=PATIENCE))
+    store, rank, count = _meeting()
     own = dist.PrefixStore("ranks", store)
-    if rank == 0:
-        own.set("ready", "")
-    while not own.check(["ready"]):  # here, and not within torch, a signal ends the wait
+    own.set(f"here {rank}", "")
+    everyone = [f"here {r}" for r in range(count)]
+    while not own.check(everyone):  # here, and not within torch, a signal ends the wait
+        if own.check([OVER]):
+            own.set(f"dismissed {rank}", "")
+            raise SystemExit(0)
         time.sleep(0.1)
     dist.init_process_group(
         backend,

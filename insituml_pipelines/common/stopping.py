@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from insituml_pipelines.common.launcher import is_follower
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = 130
 """Exit code after Ctrl-C."""
@@ -98,5 +100,6 @@ def _set(handler: Callable[[int, object], None]) -> dict[int, Any]:
 
 
 def _say_and_end(number: int, frame: object) -> NoReturn:
-    os.write(2, f"error: {WORDS}\n".encode())
+    if not is_follower():  # the first rank speaks for all
+        os.write(2, f"error: {WORDS}\n".encode())
     os._exit(128 + number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from insituml_pipelines.common.cli import Invocation
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.fitting import fitting
+from insituml_pipelines.common.launcher import launched
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.targets import check_complete, validate_target
 from insituml_pipelines.runs.optimisation import is_meta
@@ -96,7 +98,7 @@ def check_device(device: str, section: str = "training") -> None:
     Raises
     ------
     UserError
-        Naming the reason.
+        Naming the reason; or if several ranks of this machine would share a GPU, which NCCL cannot.
     """
     import torch
 
@@ -104,6 +106,17 @@ def check_device(device: str, section: str = "training") -> None:
         raise UserError(
             f"{section}.device is {device!r}, which computes nothing; use {section}.device=cpu"
         )
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched() > 1 else 1
+    if device.startswith("cuda") and here > 1:
+        if (count := torch.cuda.device_count()) < here:
+            raise UserError(
+                f"torchrun has started {here} ranks on this machine, which has {count} GPU(s), and "
+                f"each takes one of its own; lower --nproc-per-node, or use {section}.device=cpu"
+            )
+        if device != "cuda":
+            raise UserError(
+                f"{section}.device is {device}, one GPU for {here} ranks; use {section}.device=cuda"
+            )
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:

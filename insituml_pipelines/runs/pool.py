@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from insituml_pipelines.common.ranks import launched
+from insituml_pipelines.common.launcher import launched
 from insituml_pipelines.common.workers import do_side_by_side
 from insituml_pipelines.runs.checkpoints import RunReport
 from insituml_pipelines.runs.run import Run

@@ -11,7 +11,7 @@ from typing import Any
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import EXTERNAL
 from insituml_pipelines.common.located import find_from_here
-from insituml_pipelines.common.log import QUIET, error
+from insituml_pipelines.common.log import QUIET, error, note
 from insituml_pipelines.common.ranks import joined
 from insituml_pipelines.common.stopping import code_of, interruptible
 from insituml_pipelines.runs.checkpoints import RunReport
@@ -24,9 +24,19 @@ def train_together(runs: Sequence[Run], listen: RunReport, progress: Callable[[i
     from insituml_pipelines.runs.worker import train_run
 
     with leading():
+        _note_noise(runs[0])
         for run in runs:
             ranks.told((train_run, (run, silent)))
             train_run(run, listen, progress)
+
+
+def _note_noise(run: Run) -> None:
+    """Say that the number of ranks decides what layers draw at random."""
+    from torch.nn.modules.dropout import _DropoutNd
+
+    noisy = [n for n, p in run.recipe.build_model().named_modules() if isinstance(p, _DropoutNd)]
+    if noisy:
+        note(f"{noisy[0]} is dropout, whose noise is each rank's own: other ranks, other results")
 
 
 @contextmanager

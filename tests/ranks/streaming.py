@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from insituml_pipelines.common.ranks import is_follower
+from insituml_pipelines.common.launcher import is_follower
 from insituml_pipelines.runs.together import follow
 from insituml_pipelines.stream import SECTIONS, finish, learn, plan
 from insituml_pipelines.tracking.base import Tracker

@@ -18,6 +18,7 @@ import torch
 from insituml.checkpoint_file import read_checkpoint_file
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.ranks import check_stage
+from insituml_pipelines.runs.planning import check_device
 from insituml_pipelines.train import SECTIONS, main
 from tests.pipelines.conftest import invoke, make_stream, points_data, write_fields
 
@@ -107,8 +108,8 @@ def test_a_rank_is_killed_and_the_run_goes_on_on_one_and_on_three(tmp_path, monk
         assert_alike(folder, whole, "experience_replay", 2)
 
 
-def learn_from_a_stream(folder: Path, count: int) -> None:
-    write_fields(folder / "fields", 9)
+def as_ranks(count: int, folder: Path, *arguments: str) -> list[subprocess.Popen]:
+    """Start a module so many times, as if by a launcher."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -116,9 +117,23 @@ def learn_from_a_stream(folder: Path, count: int) -> None:
     for rank in range(count):
         group = {"RANK": str(rank), "WORLD_SIZE": str(count)}
         group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        command = [sys.executable, "-m", "tests.ranks.streaming", *STREAM]
         variables = {**environment(), **(group if count > 1 else {})}
-        started.append(subprocess.Popen(command, cwd=folder, env=variables))
+        with (folder / f"said by {rank}").open("w") as said:
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", *arguments],
+                    cwd=folder,
+                    env=variables,
+                    stdout=said,
+                    stderr=said,
+                )
+            )
+    return started
+
+
+def learn_from_a_stream(folder: Path, count: int) -> None:
+    write_fields(folder / "fields", 9)
+    started = as_ranks(count, folder, "tests.ranks.streaming", *STREAM)
     try:
         assert [process.wait(timeout=400) for process in started] == [0] * count
     finally:
@@ -145,8 +160,39 @@ def test_what_takes_one_process_says_so_once(stage, sweeps, words, monkeypatch) 
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RANK", "0")
     check_stage("train", sweeps=False)
+    check_stage("evaluate", sweeps=False)  # in a pod that has such variables
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     with pytest.raises(UserError, match=f"{words} in one process, and torchrun has started 2"):
         check_stage(stage, sweeps=sweeps)
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(SystemExit):
         check_stage(stage, sweeps=sweeps)
+
+
+@pytest.mark.parametrize(
+    "arguments, code, words",
+    [(["--help"], 0, "Train one method"), (["method=nonexistent"], 2, "error: ")],
+)
+def test_others_end_where_the_first_has_no_use_for_them(tmp_path, arguments, code, words) -> None:
+    first, second = as_ranks(2, tmp_path, "insituml_pipelines.train", *arguments)
+    try:
+        assert (first.wait(timeout=100), second.wait(timeout=100)) == (code, 0)
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.wait()
+    assert words in (tmp_path / "said by 0").read_text()
+    assert (tmp_path / "said by 1").read_text() == ""
+
+
+def test_ranks_of_one_machine_have_a_gpu_each(monkeypatch) -> None:
+    given = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    check_device("cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"2 ranks on this machine, which has 1 GPU\(s\)"):
+        check_device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="cuda:1, one GPU for 2 ranks"):
+        check_device("cuda:1")
