@@ -10,7 +10,8 @@ from torch import Tensor
 
 from insituml import ranks
 from insituml.data.task import Batch
-from insituml.memory.storage import Places, draw_without_replacement, own_generator
+from insituml.memory.draws import draw_without_replacement, own_generator
+from insituml.memory.places import Places
 
 
 class Memory:

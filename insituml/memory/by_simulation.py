@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch
+from insituml.memory.places import Places
 from insituml.memory.quota import QuotaMemory
-from insituml.memory.storage import Places
 
 SEVERAL = -1
 """Stands for samples of several simulations together, which share among themselves."""

@@ -14,7 +14,7 @@ from insituml.data.mixing import IterationMixing, mixed
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
 from insituml.memory.compressed_storage import CompressedStorage
-from insituml.memory.storage import Places
+from insituml.memory.places import Places
 
 
 class CompressedReservoir(Memory):

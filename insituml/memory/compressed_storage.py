@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Batch, exactly
+from insituml.memory.checks import check_capacity, check_not_empty, check_rows
 from insituml.memory.columns import ExactColumn, column_of
-from insituml.memory.storage import Places, check_capacity, check_not_empty, check_rows
+from insituml.memory.places import Places
 
 
 class CompressedStorage:

@@ -11,8 +11,8 @@ from torch.utils.data import TensorDataset
 from insituml import ranks
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
+from insituml.memory.draws import draw_without_replacement
 from insituml.memory.rows import RowMemory
-from insituml.memory.storage import draw_without_replacement
 
 
 class EpisodicMemory(RowMemory):

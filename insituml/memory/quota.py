@@ -7,9 +7,9 @@ from torch import Tensor
 
 from insituml import ranks
 from insituml.data.task import Batch
+from insituml.memory.draws import draw_without_replacement
 from insituml.memory.equal_shares import EqualShares
 from insituml.memory.reservoir import reservoir_slots
-from insituml.memory.storage import draw_without_replacement
 
 
 class QuotaMemory(EqualShares):

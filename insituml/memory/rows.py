@@ -11,7 +11,8 @@ from torch import Tensor
 from insituml import ranks
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
-from insituml.memory.storage import Places, SampleStorage
+from insituml.memory.places import Places
+from insituml.memory.storage import SampleStorage
 
 
 class RowMemory(Memory):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from insituml import ranks
 from insituml.data.task import Batch, exactly, sent
-
-Places = Tensor | slice
+from insituml.memory.checks import check_capacity, check_not_empty, check_rows
+from insituml.memory.places import Places, simplest, taken
 
 STORED_AS = {"float32": torch.float32, "float16": torch.float16}
 
@@ -122,10 +121,10 @@ class SampleStorage:
             would mean to wait, it becomes infinite instead.)
         """
         self.checked(samples)
-        rows, chosen = _simplest(rows), _simplest(slice(None) if chosen is None else chosen)
+        rows, chosen = simplest(rows), simplest(slice(None) if chosen is None else chosen)
         ready = []
         for column, values, arrives in zip(self.columns, samples, self._arrived_as, strict=True):
-            values = exactly(_taken(values.detach(), chosen), arrives)
+            values = exactly(taken(values.detach(), chosen), arrives)
             stored = values.to(column)
             if stored.dtype == torch.float16 and not stored.is_cuda:
                 _check_range(values, stored)
@@ -156,7 +155,7 @@ class SampleStorage:
         now
             Which of them this rank has from now on, in its first rows.
         """
-        own = tuple(_taken(column, rows) for column in self.columns)
+        own = tuple(taken(column, rows) for column in self.columns)
         for column, values in zip(
             self.columns, ranks.exchanged(own, held, count, now), strict=True
         ):
@@ -165,7 +164,7 @@ class SampleStorage:
     def keep(self, rows: Tensor) -> None:
         """Move these rows to the front, in this order; those behind them may be written anew."""
         for column in self.columns:
-            column[: len(rows)] = _taken(column, rows)
+            column[: len(rows)] = taken(column, rows)
 
     def read(self, rows: Places) -> Batch:
         """Return the given rows, one contiguous tensor a column; of a slice, views where possible.
@@ -178,7 +177,7 @@ class SampleStorage:
         check_not_empty(self.columns)
         batch = []
         for column, dtype in zip(self.columns, self._arrived_as, strict=True):
-            values = _taken(column, rows).to(dtype)
+            values = taken(column, rows).to(dtype)
             batch.append(values.pin_memory() if self._pin else values)
         return tuple(batch)
 
@@ -248,50 +247,6 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
         ) from error
 
 
-def check_capacity(capacity: int | None, capacity_bytes: int | None) -> None:
-    """Raise a ValueError unless exactly one of them is given, as a whole number."""
-    if (capacity is None) == (capacity_bytes is None):
-        raise ValueError(
-            f"capacity is {capacity} and capacity_bytes {capacity_bytes}; expected exactly "
-            "one of them, a number of samples or of bytes"
-        )
-    for name, value in (("capacity", capacity), ("capacity_bytes", capacity_bytes)):
-        if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__")):
-            raise ValueError(f"{name} is {value!r}; expected a whole number")
-    if capacity is not None and capacity < 1:
-        raise ValueError(f"capacity is {capacity}; expected 1 sample or more")
-
-
-def check_rows(samples: Batch, shapes: Sequence[Sequence[int]]) -> None:
-    """Raise a ValueError unless columns are as long as each other and of these shapes."""
-    if len({len(column) for column in samples}) > 1:
-        raise ValueError(
-            f"columns of {[len(c) for c in samples]} samples arrived; expected one row each"
-        )
-    expected, arrived = [tuple(s) for s in shapes], [tuple(t.shape[1:]) for t in samples]
-    if arrived != expected:
-        raise ValueError(
-            f"samples of shape {arrived} do not fit a memory that holds {expected}; "
-            "use one memory per stream"
-        )
-
-
-def check_not_empty(columns: Sequence[object]) -> None:
-    """Raise a ValueError unless samples have shown what their columns are."""
-    if not columns:
-        raise ValueError("the memory is empty; store samples of a task first")
-
-
-def draw_without_replacement(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Return ``min(size, count)`` distinct numbers below ``count``, uniformly at random."""
-    return torch.randperm(count, generator=generator)[:size]
-
-
-def own_generator(generator: torch.Generator | None) -> torch.Generator:
-    """Return the generator, or a new one with seed 0."""
-    return generator if generator is not None else torch.Generator().manual_seed(0)
-
-
 def _usable(device: str | None) -> torch.device | None:
     if device is None:
         return None
@@ -303,23 +258,6 @@ def _usable(device: str | None) -> torch.device | None:
             f"device is {device!r}, which does not work here ({reason}); use cpu, or None for "
             "where the samples are"
         ) from error
-
-
-def _simplest(places: Places) -> Places:
-    """Return consecutive places as a slice."""
-    if isinstance(places, slice) or len(places) == 0:
-        return places
-    first, last = int(places[0]), int(places[-1])
-    if last - first != len(places) - 1 or not bool((places.diff() == 1).all()):
-        return places
-    return slice(first, last + 1)
-
-
-def _taken(values: Tensor, places: Places) -> Tensor:
-    if isinstance(places, slice):
-        return values[places]
-    # Copies whole rows at once; values[places] takes up to six times as long.
-    return values.index_select(0, sent(places, values.device))
 
 
 def _check_range(values: Tensor, stored: Tensor) -> None:
