@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
 import shutil
@@ -80,6 +81,8 @@ COMMANDS = [
 
 def called(words: list[str]) -> tuple[str, list[str]] | None:
     """Return a command of ours and its arguments, however it is called."""
+    if words[0] == "torchrun":
+        words = ["python", *words[words.index("-m") :]]
     if words[0] == "insituml":
         return words[1], words[2:]
     if words[:2] == ["python", "-m"] and words[2].startswith(("pipelines.", "insituml_pipelines.")):
@@ -98,7 +101,8 @@ STANDS_IN = {"data": "data=lwfa", "experiment": "experiment=lwfa"}
 
 
 def test_each_block_says_what_it_is() -> None:
-    assert {block.language for block in BLOCKS} <= {"", "bash", "python", "yaml", "text"}
+    assert {block.language for block in BLOCKS} <= {"", "bash", "json", "python", "yaml", "text"}
+    assert all(json.loads(block.text) for block in BLOCKS if block.language == "json")
     assert len(COMMANDS) > 60
 
 
