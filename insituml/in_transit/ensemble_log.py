@@ -35,6 +35,16 @@ class EnsembleLog(StreamLog):
             if isinstance(event, Finished):
                 self.ending = f"the ensemble finished, {self._in_words()}"
 
+    def may_come_again(self, name: str, after: int | None) -> None:
+        """Forget that iterations of a simulation beyond this one are lost: they may yet come."""
+        kept = []
+        for entry in self.lost_iterations:
+            if entry[0] == name and (after is None or entry[1] > after):
+                self.lost -= entry[3]
+            else:
+                kept.append(entry)
+        self.lost_iterations = kept
+
     def summary(self) -> str:
         return super().summary().replace(" lost in 0 gaps", " lost")
 

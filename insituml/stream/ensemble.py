@@ -21,12 +21,13 @@ from insituml.stream.ensemble_events import (
     EnsembleEvent,
 )
 from insituml.stream.events import Finished, NoProducerError, ProducerDied, Rejected
+from insituml.stream.fitting import fault_of, shared_description, waits_for_all
 from insituml.stream.member import ABSENT, DONE, OPENED, OPENING, RUNNING, Member
 from insituml.stream.recruits import Recruits
 from insituml.stream.ring import heard_of
 from insituml.stream.slots import bytes_of, check_room
 from insituml.stream.source import Description
-from insituml.stream.turns import next_in_turn, next_that_came
+from insituml.stream.turns import is_ready, next_in_turn, next_that_came
 
 WAIT_SECONDS = 0.1
 """How long producers are listened to before new ones are looked for."""
@@ -57,10 +58,11 @@ class EnsembleStream:
         Parameters without which a simulation is refused.
     in_turn
         Hand iterations on in the order of their joint numbers, waiting for each simulation, so that
-        the order does not depend on who is faster; False: as they come, of those that are there
-        from the simulation that has sent the fewest.
+        the order does not depend on who is faster. They begin once as many as there may be are
+        there, numbered by name unless they are known beforehand. False: as they come, of those
+        that are there from the simulation that has sent the fewest.
     open_timeout
-        Seconds until the first one must have described its steps.
+        Seconds until the first one must have described its steps; in turn, all.
     join_timeout
         Seconds that one which may still come, or come again, is waited for when no other is there;
         in turn, whenever one is missing.
@@ -90,11 +92,16 @@ class EnsembleStream:
         """The latest of which something was handed on."""
         self.lag: float | None = None
         """As :attr:`RingSource.lag`, of the simulation that was handed on last."""
-        self._description: Description | None = None
+        self.description: Description | None = None
+        """What the steps of all share; None until :meth:`describe` has returned."""
         self._refused: set[str] = set()
         self._changes: list[EnsembleEvent] = []
         self._names: list[str] = []  # by number
-        self._expected: Sequence[int] = ()
+        self.expected: Sequence[int] = ()
+        """The iterations of one simulation that are to come, once they are read."""
+        self._layout: tuple[Ensemble, TaskWindows] | None = None
+        self.begun = time.monotonic()
+        """When reading began."""
 
     def describe(self) -> Description:
         """Return what the steps of all share, as the first one says it, waiting for that.
@@ -105,9 +112,9 @@ class EnsembleStream:
             If none comes within the open timeout, or all that came failed.
         """
         deadline = time.monotonic() + self.open_timeout
-        while self._description is None:
+        while (found := shared_description(self)) is None:
             self._recruit()
-            failed = [m.why for m in self.members.values() if m.state == ABSENT]
+            failed = [f"{m.name} {m.why}" for m in self.members.values() if m.state == ABSENT]
             live = any(m.is_live for m in self.members.values())
             if not live and not self.recruits.may_come():
                 raise NoProducerError(f"no simulation could start: {failed[0] if failed else ''}")
@@ -115,12 +122,23 @@ class EnsembleStream:
                 problem = failed[0] if failed else "is any running, and in this folder?"
                 raise NoProducerError(f"no simulation came in {self.open_timeout:g} s: {problem}")
             self._rest()
-        return self._description
+        self.description = found
+        return found
 
     def simulations(self) -> tuple[Simulation, ...]:
         """Return those that have joined, by number."""
         known = (self.members[name] for name in self._names)
         return tuple(Simulation(member.name, member.parameters) for member in known)
+
+    def joined(self) -> set[int]:
+        """Return the numbers of those that are there or may come again; not of those given up."""
+        known = (self.members[name] for name in self._names)
+        return {member.number for member in known if not member.is_given_up}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether as many have joined as there may be."""
+        return len(self._names) >= self.most
 
     @property
     def bound_bytes(self) -> int:
@@ -132,9 +150,8 @@ class EnsembleStream:
         check_room(self.most * self.slots, self.describe().columns)
 
     def ready(self) -> bool:
-        """Return whether something has come."""
-        running = [m for m in self.members.values() if m.state == RUNNING]
-        return any(m.pending or (m.ring is not None and m.ring.ready()) for m in running)
+        """Return whether something has come that need not wait for its task."""
+        return self._layout is not None and is_ready(self, *self._layout)
 
     def events(
         self,
@@ -153,8 +170,14 @@ class EnsembleStream:
             The iterations of one simulation that are to come, ascending.
         after
             What :meth:`state_dict` returned, to go on from there.
+
+        Raises
+        ------
+        NoProducerError
+            If in turn not all come within the open timeout.
         """
-        self._expected = expected
+        self.expected, self._layout = expected, (ensemble, windows)
+        self.begun = time.monotonic()
         self._resume(after or {})
         choose = next_in_turn if self.in_turn else next_that_came
         alone_since = time.monotonic()
@@ -174,6 +197,7 @@ class EnsembleStream:
                     self.task = max(self.task, windows.task_of(number))
                 self.lag = chosen.ring.lag if chosen.ring is not None else None
                 yield _joint(event, number, chosen)
+                chosen.passed(event)
                 alone_since = time.monotonic()
                 continue
             if any(m.is_live or m.pending for m in members):
@@ -214,7 +238,7 @@ class EnsembleStream:
 
     def _number(self, member: Member) -> None:
         if member.number < 0:
-            member.number = len(self._names)
+            member.number, member.expected = len(self._names), self.expected
             self._names.append(member.name)
 
     def _recruit(self) -> None:
@@ -227,20 +251,19 @@ class EnsembleStream:
         for member in self.members.values():
             if member.state == OPENING:
                 try:
-                    described = member.described()
+                    member.described()
                 except NoProducerError as error:
                     member.fail(str(error))
                     self.recruits.left(member.name, DIED)
                     self._changes.append(Change(member.number, member.name, REFUSED, str(error)))
-                else:
-                    self._description = self._description or described
 
     def _join(self) -> None:
         """Number the new ones and let all begin that are open."""
-        for member in self.members.values():
-            if member.state != OPENED:
-                continue
-            if fault := self._fault(member):
+        opened = [member for member in self.members.values() if member.state == OPENED]
+        if self.in_turn and waits_for_all(self, opened):
+            return
+        for member in sorted(opened, key=lambda m: m.name if self.in_turn and m.number < 0 else ""):
+            if fault := fault_of(self, member):
                 member.fail(fault)
                 self.recruits.left(member.name, DIED)
                 if member.name not in self._refused:
@@ -252,21 +275,8 @@ class EnsembleStream:
             kind, words = JOINED, in_words({name: member.parameters[name] for name in asked})
             if member.has_joined:
                 kind, words = RESTARTED, f"it goes on after iteration {member.last}"
-            member.begin(self._expected, from_last=self.recruits.goes_on)
+            member.begin(from_last=self.recruits.goes_on)
             self._changes.append(Change(member.number, member.name, kind, words))
-
-    def _fault(self, member: Member) -> str:
-        """Return why a simulation cannot join; nothing: it can."""
-        assert member.ring is not None
-        first, its = self.describe(), member.ring.describe()
-        for what in ("components", "shape", "units"):
-            if getattr(its, what) != getattr(first, what):
-                return f"its {what} are {getattr(its, what)}, those here {getattr(first, what)}"
-        if missing := [name for name in self.required if name not in member.parameters]:
-            return f"it does not say its {', '.join(missing)}"
-        if member.number < 0 and len(self._names) >= self.most:
-            return f"{self.most} simulations have joined, which is as many as there may be"
-        return ""
 
     def _told(self) -> Iterator[EnsembleEvent]:
         """Yield what is to be told at once: all but iterations."""
@@ -280,7 +290,7 @@ class EnsembleStream:
                 yield event
                 gone = member.state == ABSENT and not self.recruits.may_come(member.name)
                 if gone and (lost := member.undelivered()):
-                    member.pending.append(lost)
+                    yield lost
 
     def _is_over(self, alone_since: float) -> bool:
         done = sum(m.state == DONE for m in self.members.values())

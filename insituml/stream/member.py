@@ -51,12 +51,16 @@ class Member:
         """How many iterations were."""
         self.pending: deque[EnsembleEvent] = deque()
         """What has come and waits to be handed on."""
-        self.why = ""
+        self.why = "did not come back"
         """Why it is absent."""
         self.since = time.monotonic()
         """When its state began, or it began to be waited for."""
         self.ring: RingSource | None = None
-        self._expected: Sequence[int] = ()
+        self.expected: Sequence[int] = ()
+        """Its iterations that are to come, ascending; known once it has a number."""
+        self._given = frozenset(self.parameters)
+        self.is_given_up = False
+        """Whether what it has not delivered is named as lost."""
         self._again: list[int] = []  # iterations that came again
 
     @property
@@ -66,7 +70,7 @@ class Member:
 
     def open(self, ring: RingSource) -> None:
         """Start a producer, without waiting for it."""
-        self.ring = ring
+        self.ring, self.is_given_up = ring, False
         ring.start()
         self._is(OPENING)
 
@@ -89,18 +93,29 @@ class Member:
         self._is(OPENED)
         return description
 
-    def begin(self, expected: Sequence[int], *, from_last: bool) -> None:
+    def changed_parameters(self) -> str:
+        """Say which parameters of its producer are others than before; nothing: none."""
+        assert self.ring is not None
+        announced = self.ring.describe().parameters
+        differing = [
+            f"{name} is {value:g}, was {self.parameters[name]:g}"
+            for name, value in announced.items()
+            if name not in self._given and value != self.parameters[name]
+        ]
+        return ", ".join(differing)
+
+    def begin(self, *, from_last: bool) -> None:
         """Let the producer begin, after the last iteration where it can go on from there."""
         assert self.ring is not None
-        self._expected, self.has_joined = expected, True
+        self.has_joined = True
         self.ring.begin(self.last if from_last else None)
         self._is(RUNNING)
 
     def listen(self) -> None:
         """Take the next event if it is there, once what came before is handed on."""
-        assert self.ring is not None
         if self.pending or self.state != RUNNING:
             return
+        assert self.ring is not None
         event = self.ring.take(0.0)
         now = time.monotonic()
         if event is None:
@@ -111,7 +126,7 @@ class Member:
         if isinstance(event, Step | Rejected) and not self._is_new(event.iteration):
             return
         self._tell_again()
-        if missing := missing_before(event, self._expected, self.last):
+        if missing := missing_before(event, self.expected, self.last):
             self.pending.append(self.lost(*missing, MISSING))
         if isinstance(event, Gap):
             self.pending.append(self.lost(event.first, event.last, event.reason))
@@ -126,34 +141,43 @@ class Member:
     def hand_on(self) -> EnsembleEvent:
         """Return what is next; a step's values are valid until :meth:`listen` is called."""
         event = self.pending.popleft()
-        if isinstance(event, Step | Rejected):
+        if isinstance(event, Step):
             self.last = event.iteration
-            self.handed_on += isinstance(event, Step)
+            self.handed_on += 1
         elif isinstance(event, Lost):
             self.last = event.last
         return event
 
+    def passed(self, event: EnsembleEvent) -> None:
+        """Hold that the consumer went on after an event; a bad iteration may end its work."""
+        if isinstance(event, Rejected):
+            self.last = event.iteration
+
     def lost(self, first: int, last: int, reason: str) -> Lost:
         """Return that such iterations of it do not come."""
-        count = bisect_right(self._expected, last) - bisect_left(self._expected, first)
+        count = bisect_right(self.expected, last) - bisect_left(self.expected, first)
         return Lost(self.number, self.name, first, last, count, reason)
 
     def undelivered(self) -> Lost | None:
-        """Return the iterations that will not come any more; None: all have."""
-        if self.state == DONE or self.number < 0 or not self._expected:
+        """Return the iterations that will not come any more, once; None: all have.
+
+        They do not count as handed on: after an interruption they may come after all.
+        """
+        if self.state == DONE or self.is_given_up:
             return None
-        missing = missing_before(Finished(), self._expected, self.last)
+        self.is_given_up = True
+        missing = missing_before(Finished(), self.expected, self.last)
         return missing and self.lost(*missing, f"undelivered: it {self.why}")
 
     def next_iteration(self) -> int:
         """Return its next iteration; the last one where its ending is all that is to come."""
-        place = 0 if self.last is None else bisect_right(self._expected, self.last)
-        return self._expected[min(place, len(self._expected) - 1)]
+        place = 0 if self.last is None else bisect_right(self.expected, self.last)
+        return self.expected[min(place, len(self.expected) - 1)]
 
     def fail(self, why: str) -> None:
         """Hold that it has no producer."""
         self.close()
-        self.why = why
+        self.why = f"was refused ({why})"
         self._is(ABSENT)
 
     def close(self) -> None:
@@ -175,7 +199,9 @@ class Member:
         """Go on from there; what was done needs no producer."""
         self.last, self.handed_on = state["last"], state["handed_on"]
         self.has_joined = state["joined"]
-        self.parameters = {**state["parameters"], **self.parameters}
+        # A producer may have described itself before: what it says is compared with these.
+        given = {name: self.parameters[name] for name in self._given}
+        self.parameters = {**self.parameters, **state["parameters"], **given}
         if state["done"]:
             self.close()
             self._is(DONE)
@@ -204,13 +230,13 @@ class Member:
         if self.last is not None and iteration <= self.last:
             self._again.append(iteration)
             return False
-        if self._expected and iteration > self._expected[-1]:
+        if self.expected and iteration > self.expected[-1]:
             self._tell_again()
-            if missing := missing_before(Finished(), self._expected, self.last):
+            if missing := missing_before(Finished(), self.expected, self.last):
                 self.pending.append(self.lost(*missing, MISSING))
             self._finish(f"{self.handed_on} iterations, all that are learned; it goes on")
             return False
-        return not self._expected or iteration >= self._expected[0]
+        return not self.expected or iteration >= self.expected[0]
 
     def _finish(self, words: str) -> None:
         self._is(DONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from glob import glob, has_magic
@@ -115,8 +116,10 @@ class Found:
         ``ring(path)`` makes the ring that reads one.
     most
         Simulations at most.
-    together
-        Wait until there are so many, and take them in the order of their names.
+
+    Notes
+    -----
+    A simulation is called as its file, without the suffix where the pattern says which that is.
     """
 
     goes_on = False  # what a writer repeats is seen, and said
@@ -126,21 +129,19 @@ class Found:
         pattern: str,
         ring: Callable[[str], RingSource],
         most: int,
-        *,
-        together: bool = False,
     ) -> None:
         self.pattern = pattern
         self._ring = ring
         self._most = most
-        self._waits_for_all = together
         self._marks: dict[str, object] = {}  # what each path led to when it was read last
         self._absent: dict[str, float] = {}  # when to try again, whatever it leads to
         self._finished: set[str] = set()
         self._next = 0.0
-        self._first: list[str] = []
+        suffix = Path(pattern).suffix
+        self._suffix_is_known = bool(suffix) and not has_magic(suffix)
 
     def names(self) -> list[str]:
-        return self._first
+        return []
 
     def look(self) -> list[Recruit]:
         now = time.monotonic()
@@ -149,10 +150,6 @@ class Found:
         self._next = now + LOOK_SECONDS
         matching = sorted(glob(self.pattern, recursive=True))  # noqa: PTH207 (it may be absolute)
         paths = {self._name(path): path for path in matching}
-        if self._waits_for_all and len(paths) < self._most:
-            return []
-        if self._waits_for_all:
-            self._waits_for_all, self._first = False, list(paths)[: self._most]
         found = []
         for name, path in paths.items():
             mark = _mark_of(Path(path))
@@ -183,17 +180,16 @@ class Found:
         return mark != self._marks[name] or now > self._absent[name]
 
     def _name(self, path: str) -> str:
-        if has_magic(str(Path(self.pattern).parent)):
-            return Path(path).with_suffix("").as_posix()
-        return Path(path).stem
+        known = Path(path).with_suffix("") if self._suffix_is_known else Path(path)
+        return known.as_posix() if has_magic(str(Path(self.pattern).parent)) else known.name
 
 
 def _mark_of(path: Path) -> object:
     """Return what changes when a path leads to a new stream; None: nothing is there."""
     try:
-        if path.suffix == ".sst":
+        if path.suffix == ".sst" and os.access(path, os.R_OK):
             return path.read_bytes() or None
-        state = path.stat()
-        return (state.st_mtime_ns, state.st_ino)
-    except FileNotFoundError:
+        state = path.stat()  # of one that may not be read, too: its ring says so
+        return (state.st_mtime_ns, state.st_ctime_ns if path.suffix == ".sst" else 0, state.st_ino)
+    except OSError:  # gone since it was found
         return None

@@ -43,7 +43,8 @@ class EnsembleTraining(StreamTraining):
 
     def _open(self, run: Run) -> TransitRun:
         method = run.recipe.build()[1]
-        kind = EnsembleRun if method.learns_in_transit else CollectedRun
+        in_transit = partial(EnsembleRun, self.tasks)
+        kind = in_transit if method.learns_in_transit else CollectedRun
         untrained = self.manifest_of([], {}).to_plain()
         return kind(run, self.arrivals, self.transit, untrained, self.listener, self.shown.move)
 
@@ -57,6 +58,8 @@ class EnsembleTraining(StreamTraining):
 
     def _go_on(self, content: Node) -> None:
         self._after = content["simulations"]
+        for name, state in content["simulations"]["members"].items():
+            self.log.may_come_again(name, state["last"])
 
     def _state(self) -> dict[str, Any]:
         return {**super()._state(), "simulations": self.tasks.stream.state_dict()}
@@ -87,7 +90,24 @@ class EnsembleTraining(StreamTraining):
 
 
 class EnsembleRun(TransitRun):
-    """A run whose buffer and memory are shared equally by the simulations."""
+    """A run whose buffer and memory are shared equally by the simulations.
+
+    Parameters
+    ----------
+    tasks
+        Of the simulations.
+    arguments
+        As of :class:`TransitRun`.
+    """
+
+    def __init__(self, tasks: EnsembleTasks, *arguments: Any) -> None:
+        self.tasks = tasks
+        super().__init__(*arguments)
+
+    def expected_arrivals(self, task: int) -> int:
+        joined = self.tasks.stream.joined()
+        numbers = self.arrivals.windows.trained(task)
+        return sum(self.tasks.ensemble.place(number)[0] in joined for number in numbers)
 
     def trainer_kind(self) -> Callable[..., InTransitTrainer]:
         return partial(EnsembleTrainer, one_task=len(self.arrivals.windows) == 1)

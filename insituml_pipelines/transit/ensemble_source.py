@@ -40,7 +40,6 @@ def open_ensemble(data: Data, transit: Transit) -> EnsembleStream:
             ensemble.streams,
             lambda path: open_ring(_at(data, path), transit),
             most_of(ensemble),
-            together=fixed,
         )
     else:
         members = started_here(data)

@@ -123,11 +123,15 @@ class TransitRun:
         """Train on the samples of one iteration; of an ensemble, say of which simulation."""
         if self.trainer.task is None:
             windows = self.arrivals.windows
-            arrivals = len(windows.trained(task))
+            arrivals = self.expected_arrivals(task)
             self.trainer.begin_task(task, windows.name(task), batch, arrivals=arrivals)
         self.trainer.learn(batch, *simulation)
         self.sample_bytes = sum(column[0].nbytes for column in batch)
         self.trained_samples[task] = self.trained_samples.get(task, 0) + len(batch[0])
+
+    def expected_arrivals(self, task: int) -> int:
+        """Return how many iterations of a task are to be trained on, as far as that is known."""
+        return len(self.arrivals.windows.trained(task))
 
     @led
     def train_again(self, batches: int) -> None:

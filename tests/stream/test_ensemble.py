@@ -16,7 +16,14 @@ import pytest
 from insituml.data.ensemble import Ensemble, Simulation, ensemble_windows, numbered
 from insituml.data.step import Grid, Step
 from insituml.data.windows import TaskWindows
-from insituml.stream import Description, Finished, ProducerDied, RingSource
+from insituml.stream import (
+    Description,
+    Finished,
+    NoProducerError,
+    ProducerDied,
+    Rejected,
+    RingSource,
+)
 from insituml.stream.ensemble import EnsembleStream
 from insituml.stream.ensemble_events import Change, Lost
 from insituml.stream.recruits import Found, Started
@@ -32,10 +39,18 @@ class Scripted:
 
     stall_timeout, open_timeout, lag, _child = 0.02, 5.0, None, None
 
-    def __init__(self, script: Iterable[Any], shape: Any = (2, 3), **parameters: float) -> None:
+    def __init__(
+        self,
+        script: Iterable[Any],
+        shape: Any = (2, 3),
+        spacing: Any = (1.0, 1.0),
+        axes: Any = ("x", "y"),
+        iterations: Any = ITERATIONS,
+        **parameters: float,
+    ) -> None:
         self.script = iter(script)
-        grid = Grid(shape, (1.0, 1.0), (0.0, 0.0), ("x", "y"))
-        self.description = Description(("E",), "V/m", grid, ITERATIONS, parameters={**parameters})
+        grid = Grid(shape, spacing, (0.0, 0.0), axes)
+        self.description = Description(("E",), "V/m", grid, iterations, parameters={**parameters})
         self.closed = False
         self.began_after: int | None = None
 
@@ -219,6 +234,9 @@ def test_late_ones_join_and_restarted_ones_are_not_learned_twice(tmp_path, monke
     "ring, words",
     [
         (Scripted([], (2, 4), a0=1.0), r"its shape are \(1, 2, 4\), those here \(1, 2, 3\)"),
+        (Scripted([], spacing=(1.0, 2.0), a0=1.0), r"its spacing is \(1.0, 2.0\), that here"),
+        (Scripted([], axes=("y", "x"), a0=1.0), r"its axes are \('y', 'x'\), those here \('x',"),
+        (Scripted([], iterations=(0, 5, 10), a0=1.0), "it has iteration 5, which those here"),
         (Scripted([]), "it does not say its a0"),
         (Scripted([], a0=3.0), "1 simulations have joined"),
     ],
@@ -254,6 +272,151 @@ def test_a_stream_goes_on_from_its_state(tmp_path) -> None:
 
 def seen_of(seen: list[tuple[int, int]], simulation: int) -> list[int]:
     return [n for s, n in seen if s == simulation]
+
+
+def broken_off(stream: EnsembleStream, after: int) -> dict[str, Any]:
+    """Return the state of a stream after so many steps, at which its consumer ends."""
+    ensemble, windows = laid_out(stream.most)
+    with stream:
+        stream.describe()
+        for event in stream.events(ensemble, windows, ITERATIONS):
+            after -= isinstance(event, Step)
+            if not after:
+                return stream.state_dict()
+    raise AssertionError("it ended before")
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_one_that_has_finished_or_does_not_come_back_is_no_fault(
+    in_turn, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("insituml.stream.recruits.LOOK_SECONDS", 0.0)
+
+    def again(**scripts: Any) -> EnsembleStream:
+        for file in tmp_path.iterdir():
+            file.unlink()
+        for name in scripts:
+            (tmp_path / f"{name}.sst").write_text(name)
+        rings = {f"{name}.sst": [Scripted(s)] for name, s in scripts.items()}
+        return found(tmp_path, rings, in_turn=in_turn)
+
+    state = broken_off(again(a=WHOLE, b=WHOLE), 5)
+    assert [m["last"] for m in state["members"].values()] == [20, 10]
+    said = followed(again(a=WHOLE), after=state)
+    assert steps(said) == [(0, 30), (0, 40), (0, 50)]
+    assert "b: iterations 20 to 50 are lost, undelivered: it did not come back" in said
+    state["members"]["a"]["done"] = True
+    said = followed(again(b=WHOLE), after=state)
+    assert steps(said) == [(1, n) for n in ITERATIONS[2:]]
+    assert not [line for line in said if "lost" in str(line)]
+
+
+def test_what_a_dead_one_did_not_deliver_comes_when_it_is_started_anew() -> None:
+    stream = scripted([0, 10, ProducerDied("killed")])
+    said = followed(stream)
+    assert "s0: iterations 20 to 50 are lost, undelivered: it died (killed)" in said
+    assert said[-1] == ProducerDied("s0 died (killed)")
+    ring = Scripted(WHOLE[2:])
+    said = followed(started([lambda: ring]), after=stream.state_dict())
+    assert ring.began_after == 10
+    assert steps(said) == [(0, n) for n in ITERATIONS[2:]]
+
+
+def test_who_breaks_off_at_a_bad_iteration_comes_to_it_again() -> None:
+    script = [0, 10, Rejected(20, "NaN"), *WHOLE[3:]]
+    stream = scripted(script)
+    ensemble, windows = laid_out(1)
+    with stream:
+        stream.describe()
+        for event in stream.events(ensemble, windows, ITERATIONS):
+            if isinstance(event, Rejected):
+                break
+        assert stream.state_dict()["members"]["s0"]["last"] == 10
+    said = followed(scripted(script))
+    assert steps(said) == [(0, n) for n in ITERATIONS if n != 20]
+    assert not [line for line in said if "lost" in str(line)]
+
+
+def test_a_stream_that_comes_again_with_other_parameters_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("insituml.stream.recruits.LOOK_SECONDS", 0.0)
+    for name in "ab":
+        (tmp_path / f"{name}.sst").write_text("first")
+
+    def dies() -> Iterator[Any]:
+        (tmp_path / "a.sst").write_text("again")
+        yield ProducerDied("killed")
+
+    again = Scripted(WHOLE, a0=9.0)
+    scripts = {"a.sst": [Scripted(dies(), a0=1.0), again], "b.sst": [Scripted(WHOLE, a0=2.0)]}
+    stream = found(tmp_path, scripts)
+    said = followed(stream)
+    assert "a refused: a0 is 9, was 1: another simulation" in said
+    assert steps(said) == [(1, n) for n in ITERATIONS]
+    # So it is where the first one was before an interruption.
+    (tmp_path / "b.sst").unlink()
+    said = followed(found(tmp_path, {"a.sst": [again]}), after=stream.state_dict())
+    assert "a refused: a0 is 9, was 1: another simulation" in said
+    assert not steps(said)
+
+
+def test_one_that_could_not_start_is_named_with_all_its_iterations() -> None:
+    class Absent(Scripted):
+        def describe(self) -> Description:
+            raise NoProducerError("the producer could not start: no executable")
+
+    said = followed(started([partial(Scripted, WHOLE), partial(Absent, [])]))
+    why = "the producer could not start: no executable"
+    assert f"s1 refused: {why}" in said
+    assert f"s1: iterations 0 to 50 are lost, undelivered: it was refused ({why})" in said
+    assert isinstance(said[-1], Finished)
+
+
+def test_in_turn_all_are_waited_for_and_have_the_same_iterations(tmp_path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.sst").write_text(name)
+    scripts = {"a.sst": [Scripted(WHOLE)], "b.sst": [Scripted([], iterations=ITERATIONS[:4])]}
+    stream = found(tmp_path, scripts, in_turn=True, open_timeout=0.05)
+    with pytest.raises(NoProducerError, match=r"1 of 2 simulations .*; b was refused \(its iter"):
+        followed(stream)
+
+
+def test_the_next_task_waits_for_one_that_is_started_again() -> None:
+    rings = [Scripted([0, ProducerDied("killed")]), Scripted([SILENCE, SILENCE, *WHOLE[1:]])]
+    said = followed(started([iter(rings).__next__, partial(Scripted, WHOLE)], restarts=1))
+    tasks = [n >= 30 for _, n in steps(said)]
+    assert len(tasks) == 12
+    assert tasks == sorted(tasks)
+
+
+class Silent(Scripted):
+    """Says nothing beforehand, once it is open."""
+
+    def ready(self) -> bool:
+        return self.began_after is None
+
+    def begin(self, after: int | None) -> None:
+        self.began_after = -1
+
+
+def test_what_waits_for_its_task_is_not_ready() -> None:
+    stream = started([partial(Scripted, WHOLE), partial(Silent, [*[SILENCE] * 12, *WHOLE])])
+    ensemble, windows = laid_out(2)
+    ready = {}
+    with stream:
+        stream.describe()
+        for event in stream.events(ensemble, windows, ITERATIONS):
+            if isinstance(event, Step):
+                ready[ensemble.place(event.iteration)] = stream.ready()
+    assert list(ready)[:3] == [(0, 0), (0, 10), (0, 20)]
+    assert list(ready.values())[:3] == [True, True, False]
+
+
+def test_names_are_different_and_what_cannot_be_read_ends_nobody(tmp_path, monkeypatch) -> None:
+    for name in ("a.sst", "a.bp"):
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    recruits = Found(str(tmp_path / "*"), lambda path: Scripted([]), 2)  # type: ignore[arg-type, return-value]
+    assert [recruit.name for recruit in recruits.look()] == ["a.bp", "a.sst"]
 
 
 def test_a_killed_process_loses_only_its_undelivered_iterations() -> None:

@@ -17,12 +17,12 @@ from insituml import load_checkpoint
 from insituml.in_transit import Arrivals, EnsembleTrainer, HeldOut
 from insituml.memory import SimulationMemory
 from insituml.relative_error import RelativeError
-from insituml.stream import ProducerDied
+from insituml.stream import EnsembleStream, ProducerDied, Rejected
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.schema import Data, Transit
 from insituml_pipelines.common.task_files import read_tasks
 from insituml_pipelines.reporting.transit import transit_blocks
-from insituml_pipelines.stream import LOG, SECTIONS, evaluate, finish, learn, plan
+from insituml_pipelines.stream import DIED, LOG, SECTIONS, evaluate, finish, learn, plan
 from insituml_pipelines.tracking.base import Tracker
 from insituml_pipelines.transit.source import make_source
 
@@ -115,6 +115,7 @@ def run(tools, tmp_path, monkeypatch) -> Run:
         dies: dict[int, int] | None = None,
         tracker: Tracker | None = None,
         model: list[str] | None = None,
+        expected_code: int = 0,
     ) -> Any:
         made: list[Here] = []
 
@@ -126,9 +127,10 @@ def run(tools, tmp_path, monkeypatch) -> Run:
         monkeypatch.setattr("insituml_pipelines.transit.ensemble_source.open_ring", ring)
         prepared = plan(tools.invoke(tmp_path, SECTIONS, *CHOSEN, *(model or MODEL), *more))
         training, code = learn(prepared, tracker or Tracker())
-        assert code == 0
+        assert code == expected_code
         finish(prepared, training, tmp_path / "transit")
-        shutil.rmtree(prepared.folder)
+        if not code:
+            shutil.rmtree(prepared.folder)
         return training
 
     return run
@@ -248,6 +250,43 @@ def test_one_that_dies_loses_its_undelivered_iterations_which_are_named(
     assert said.count("simulation_1 died: it was killed") == 1
     assert "simulation_1: iterations 6 to 7 are lost" in said
     assert told["ending"] == "the ensemble finished, 3 joined, 1 died, 2 finished"
+
+
+def test_what_was_lost_when_all_died_is_learned_when_they_are_started_anew(run, tmp_path) -> None:
+    run(dies={0: 6, 1: 5, 2: 6}, expected_code=DIED)
+    assert log(tmp_path)["lost"] == 2 + 3 + 2
+    run()
+    told = log(tmp_path)
+    assert (told["iterations"], told["lost"], told["lost_iterations"]) == (3 * ITERATIONS, 0, [])
+
+
+def test_a_bad_iteration_ends_training_again_when_it_comes_again(run, monkeypatch) -> None:
+    says = Here.says
+
+    def bad(self: Here, after: int | None) -> Iterator[Any]:
+        for event in says(self, after):
+            is_bad = getattr(event, "iteration", None) == 5 and self.source.source.a0 == 2.0
+            yield Rejected(5, "its values are NaN") if is_bad else event
+
+    monkeypatch.setattr(Here, "says", bad)
+    for _ in range(2):
+        with pytest.raises(UserError, match="iteration 5 of simulation_1 cannot be learned from"):
+            run("transit.on_bad_iteration=fail")
+
+
+def test_the_schedule_counts_those_that_have_joined(run, monkeypatch) -> None:
+    told: list[int | None] = []
+    begin = EnsembleTrainer.begin_task
+
+    def begin_task(self: Any, *task: Any, arrivals: int | None = None) -> None:
+        told.append(arrivals)
+        begin(self, *task, arrivals=arrivals)
+
+    monkeypatch.setattr(EnsembleTrainer, "begin_task", begin_task)
+    monkeypatch.setattr(EnsembleStream, "joined", lambda stream: {0, 2})
+    training = run(FIXED)
+    windows = training.windows
+    assert told == [len(windows.trained(task)) * 2 // 3 for task in range(2)]
 
 
 def test_one_that_is_started_again_loses_nothing(run, tmp_path) -> None:
