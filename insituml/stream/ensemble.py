@@ -22,17 +22,12 @@ from insituml.stream.ensemble_events import (
 )
 from insituml.stream.events import Finished, NoProducerError, ProducerDied, Rejected
 from insituml.stream.fitting import fault_of, shared_description, waits_for_all
-from insituml.stream.member import ABSENT, DONE, OPENED, OPENING, RUNNING, Member
+from insituml.stream.member import ABSENT, DONE, OPENED, OPENING, Member
 from insituml.stream.recruits import Recruits
-from insituml.stream.ring import heard_of
 from insituml.stream.slots import bytes_of, check_room
 from insituml.stream.source import Description
 from insituml.stream.turns import is_ready, next_in_turn, next_that_came
-
-WAIT_SECONDS = 0.1
-"""How long producers are listened to before new ones are looked for."""
-REPEAT_SECONDS = 1e-4
-"""Rest where one has begun to say something, and does not go on."""
+from insituml.stream.waiting import rest
 
 
 class EnsembleStream:
@@ -121,7 +116,7 @@ class EnsembleStream:
             if time.monotonic() > deadline:
                 problem = failed[0] if failed else "is any running, and in this folder?"
                 raise NoProducerError(f"no simulation came in {self.open_timeout:g} s: {problem}")
-            self._rest()
+            rest(self.members.values())
         self.description = found
         return found
 
@@ -204,7 +199,7 @@ class EnsembleStream:
                 alone_since = time.monotonic()
             elif self._is_over(alone_since):
                 break
-            self._rest()
+            rest(self.members.values())
         yield from filter(None, (m.undelivered() for m in members))
         done = [m for m in members if m.state == DONE]
         yield Finished() if done else ProducerDied("; ".join(f"{m.name} {m.why}" for m in members))
@@ -296,20 +291,6 @@ class EnsembleStream:
         done = sum(m.state == DONE for m in self.members.values())
         waited = time.monotonic() - alone_since
         return done >= self.most or not self.recruits.may_come() or waited > self.join_timeout
-
-    def _rest(self) -> None:
-        """Wait a moment for those that something is expected from."""
-        awaited = [
-            m.ring
-            for m in self.members.values()
-            if m.ring is not None and m.state in (OPENING, RUNNING) and not m.pending
-        ]
-        if not awaited:
-            time.sleep(WAIT_SECONDS)
-        elif any(ring.ready() for ring in awaited):  # it has begun to speak, and says no more
-            time.sleep(REPEAT_SECONDS)
-        else:
-            heard_of(awaited, WAIT_SECONDS)
 
 
 def _joint(event: Step | Rejected, number: int, member: Member) -> Step | Rejected:

@@ -25,10 +25,14 @@ def gathered(root: Path, methods: Sequence[str]) -> pd.DataFrame:
 def simulations_markdown(table: pd.DataFrame) -> str:
     """Return one row a simulation, and a column for each method and error: means over seeds."""
     shown = table[table["metric"].isin(LABELS)]
+    if shown.empty:  # a learner with errors of its own alone
+        shown = table
     means = shown.pivot_table(
         index="simulation", columns=["method", "metric"], values="value", sort=False
     )
-    heads = [f"{method_label(method)}, {LABELS[metric]}" for method, metric in means.columns]
+    heads = [
+        f"{method_label(method)}, {LABELS.get(metric, metric)}" for method, metric in means.columns
+    ]
     lines = [f"| simulation | {' | '.join(heads)} |", "|:---|" + "---:|" * len(heads)]
     for name, values in zip(means.index, means.to_numpy(), strict=True):
         lines.append(f"| {name} | {' | '.join(map(compact, values))} |")

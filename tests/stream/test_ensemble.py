@@ -77,7 +77,7 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("insituml.stream.ensemble.WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("insituml.stream.waiting.WAIT_SECONDS", 0.001)
 
 
 def laid_out(most: int, tasks: str = "time") -> tuple[Ensemble, TaskWindows]:

@@ -107,7 +107,7 @@ Run = Callable[..., Any]
 def run(tools, tmp_path, monkeypatch) -> Run:
     """Do what the command does but for evaluation; returns what was trained."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("insituml.stream.ensemble.WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("insituml.stream.waiting.WAIT_SECONDS", 0.0)
 
     def run(
         *more: str,
