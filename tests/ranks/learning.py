@@ -130,6 +130,7 @@ def learn(name: str) -> dict[str, Any]:
     return {
         "weights": dict(learner.state_dict()),
         "losses": [r.losses for r in records if isinstance(r, EpochRecord)],
+        "flops": sum(r.flops for r in tasks),
         "counts": [(r.steps, r.samples_seen, r.samples_replayed) for r in tasks],
         "method": method.state_dict(),
     }
