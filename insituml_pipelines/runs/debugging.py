@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from insituml_pipelines.common import log
 from insituml_pipelines.common.arguments import Arguments
-from insituml_pipelines.common.composition import CONF, check_composition, composed, key_of
+from insituml_pipelines.common.composition import CONF, check_composition, key_of
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.located import find_from_here
 
@@ -47,8 +47,7 @@ def walk_through(overrides: Sequence[str], folder: Path | None = None) -> None:
 
     began = time.monotonic()
     given = [*_chosen(overrides), *PROFILE, *overrides]
-    check_composition(Arguments(given))
-    config = composed(given)
+    config = check_composition(Arguments(given))
     given += [*_paths_from_here(config), *_fewer_tasks(config, overrides)]
     methods = _methods(config)
     find_from_here()  # modules of the user's own, which are not below the new folder
@@ -119,7 +118,8 @@ def _paths_from_here(config: DictConfig) -> list[str]:
 
 def _ending_soon(method: str) -> list[str]:
     options = OmegaConf.load(CONF / "method" / f"{method}.yaml")
-    few = {"max_epochs": FEW_EPOCHS, "cumulative_start": "false"}  # it would train as usual
+    # Epochs and rounds until nothing improves, and a start as in ordinary training.
+    few = {"max_epochs": FEW_EPOCHS, "rounds": 1, "cumulative_start": "false"}
     return [f"method.{key}={value}" for key, value in few.items() if key in options]
 
 

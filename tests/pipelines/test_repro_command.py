@@ -178,7 +178,7 @@ def test_a_choice_that_is_missing_costs_one_line(tmp_path, monkeypatch) -> None:
 def test_the_profile_overrides_what_experiments_ask_for() -> None:
     for experiment in (file.stem for file in (CONF / "experiment").glob("*.yaml")):
         training = composed([f"experiment={experiment}", "training=debug"]).training
-        assert (training.seeds, training.workers, training.budget) == ([0], 0, 64)
+        assert (training.seeds, training.workers, training.budget) == ([0], 0, 32)
 
 
 def test_every_stage_is_called_below_debug_and_nothing_else_is_touched(
@@ -208,8 +208,8 @@ def test_every_stage_is_called_below_debug_and_nothing_else_is_touched(
         assert "data.split.tasks=2" in given
     trained = [given for name, _, given in calls if name == "train"]
     assert "method=naive" in trained[0]
-    ending = ["method.max_epochs=2", "method.cumulative_start=false"]
-    assert trained[1][-3:] == ["method=joint_converged", *ending]
+    ending = ["method.max_epochs=2", "method.rounds=1", "method.cumulative_start=false"]
+    assert trained[1][-4:] == ["method=joint_converged", *ending]
 
 
 def test_what_cannot_be_composed_costs_one_line_and_leaves_no_folder(tmp_path, monkeypatch) -> None:
