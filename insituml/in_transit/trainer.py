@@ -105,15 +105,6 @@ class InTransitTrainer:
         check_in_transit(method)
         check_optimizer(optimizer, learner)
         check_ranks(learner)
-        make_alike(
-            learner,
-            [generator, method.generator],
-            now_samples=now_samples,
-            task_samples=task_samples,
-            batches_per_arrival=batches_per_arrival,
-            batch_size=batch_size,
-            accumulate=accumulate,
-        )
         self.learner = learner
         self.method = method
         self.optimizer = optimizer
@@ -173,10 +164,18 @@ class InTransitTrainer:
         Raises
         ------
         ValueError
-            If a task has not ended, or the schedule has an end and ``arrivals`` is not known.
+            If a task has not ended, the schedule has an end and ``arrivals`` is not known, or ranks
+            were made with other arguments.
         """
         if self.task is not None:
             raise ValueError(f"task {self.task} has not ended; call end_task before task {task}")
+        make_alike(
+            self.learner,
+            [self.generator, self.method.generator],
+            batches_per_arrival=self.batches_per_arrival,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+        )
         self.task, self._name = task, name
         self._arrivals, self._first_step, self._seconds = 0, self.steps, 0.0
         self._stepper.count_anew()
