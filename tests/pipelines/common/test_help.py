@@ -52,7 +52,7 @@ def test_every_option_has_its_value_and_comment(method) -> None:
     }
     assert rows["training.epochs"].startswith("7 ")
     assert rows["training.memory_size"].startswith("100 ")  # of the experiment
-    assert rows["training.budget"].startswith("64 ")  # of the profile, which goes on from default
+    assert rows["training.budget"].startswith("32 ")  # of the profile, which goes on from default
     joined = words(text)
     kept = [option for option in options if option.comment and option.key != "budget"]
     assert kept
