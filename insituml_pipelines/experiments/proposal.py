@@ -119,7 +119,8 @@ def propose(
     except ValueError as error:
         raise UserError(str(error)) from error
     samples = len(places) * min(len(windows.trained(task)) for task in range(tasks))
-    model, values = model_of((components, *chunk))
+    learned = len(places) * sum(len(windows.trained(task)) for task in range(tasks))
+    model, values = model_of((components, *chunk), learned)
     epochs = max(FEWEST_EPOCHS, math.ceil(STEPS / math.ceil(samples / batch_size)))
     return Proposal(tasks, chunk, model, values, epochs, samples, validation)
 
@@ -155,10 +156,10 @@ def smallest_prime(number: int) -> int:
     return next((p for p in range(2, math.isqrt(number) + 1) if number % p == 0), number)
 
 
-def model_of(sample_shape: Sequence[int]) -> tuple[str, Node]:
+def model_of(sample_shape: Sequence[int], samples: int) -> tuple[str, Node]:
     """Return the file in ``conf/model`` for samples of a shape, and the values of a size for it."""
     numbers, grid = math.prod(sample_shape), sample_shape[1:]
-    latent_size = latents_of(numbers)
+    latent_size = latents_of(numbers, samples)
     if not 1 <= len(grid) <= 3 or max(grid) < 2 or numbers < latent_size:
         return "mlp", {"hidden_sizes": [64], "latent_size": latent_size}
     # A level halves the grid; what an axis is too short for would be padding.
@@ -168,6 +169,11 @@ def model_of(sample_shape: Sequence[int]) -> tuple[str, Node]:
     return "hybrid", {"channels": channels, "latent_size": latent_size}
 
 
-def latents_of(numbers: int) -> int:
-    """Return a power of two, some hundred times smaller than a sample; between 8 and 64."""
-    return min(64, max(8, 2 ** round(math.log2(max(1, numbers / NUMBERS_A_LATENT)))))
+def latents_of(numbers: int, samples: int) -> int:
+    """Return a power of two, some hundred times smaller than a sample; between 8 and 64.
+
+    It is at most half the number of samples to train on: with as many latents as samples, principal
+    components give each of them back exactly, and nothing is left to learn.
+    """
+    enough = min(64, max(8, 2 ** round(math.log2(max(1, numbers / NUMBERS_A_LATENT)))))
+    return min(enough, max(2, 2 ** math.floor(math.log2(max(1, samples / 2)))))

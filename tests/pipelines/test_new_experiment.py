@@ -235,7 +235,7 @@ def test_chunks_divide_and_models_of_them_learn(shape) -> None:
     chunk = chunk_of(shape)
     assert all(n % c == 0 for n, c in zip(shape, chunk, strict=True))
     assert math.prod(chunk) <= 9000
-    model, values = model_of((2, *chunk))
+    model, values = model_of((2, *chunk), 1000)
     if model != "mlp":
         from insituml import models
 
@@ -246,7 +246,8 @@ def test_chunks_divide_and_models_of_them_learn(shape) -> None:
 
 def test_tasks_and_latents() -> None:
     assert [tasks_of(n) for n in (2, 3, 4, 9, 10, 24, 25, 1000)] == [1, 1, 2, 2, 2, 4, 5, 5]
-    assert [latents_of(n) for n in (1, 3000, 13_824, 10**9)] == [8, 8, 32, 64]
+    assert [latents_of(n, 1000) for n in (1, 3000, 13_824, 10**9)] == [8, 8, 32, 64]
+    assert [latents_of(10**9, samples) for samples in (2, 24, 127, 128)] == [2, 8, 32, 64]
     few = propose(range(0, 100, 10), 3, (16, 16, 16), 8)
     many = propose(range(1000), 3, (64, 64, 64), 8)
     assert few.steps(8) >= 150
