@@ -31,7 +31,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from benchmarks.report import Row, options, print_table, write_json
+from benchmarks.report import Row, concluded, options
 from benchmarks.stream_throughput import WARM_UP, prepared_stream
 from benchmarks.stream_training import (
     MODELS,
@@ -282,10 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows += memory_rows(effort)
     else:
         print(f"no peak memory: it is read from {PROCESSES}, which is not here")
-    print_table(rows)
-    if parsed.json:
-        write_json(rows, parsed.json)
-    return 0 if all(row.ok for row in rows) else 1
+    return concluded(rows, parsed.json)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.models import MODELS
-from benchmarks.report import Row, options, print_table, write_json
+from benchmarks.report import Row, concluded, options
 from insituml.gradients import diagonal_fisher
 from insituml.gradients.sample_gradients import SampleGradients
 from insituml.learner import ContinualLearner
@@ -84,14 +84,12 @@ def fisher_rows(repetitions: int) -> Iterator[Row]:
         )
 
 
-def main() -> None:
+def main() -> int:
     arguments = options(__doc__).parse_args()
     torch.set_num_threads(1)
     rows = list(fisher_rows(1 if arguments.quick else 5))
-    print_table(rows)
-    if arguments.json:
-        write_json(rows, arguments.json)
+    return concluded(rows, arguments.json)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

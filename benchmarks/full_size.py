@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.report import Row, options, print_table, write_json
+from benchmarks.report import Row, concluded, options
 from benchmarks.stream_training import PROCESSES, resident, wakefield
 from insituml.checkpoint import save_checkpoint
 from insituml.data.step import Step
@@ -288,10 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.skip != "stream":
         with tempfile.TemporaryDirectory(dir=parsed.folder) as folder:
             rows += way_rows(effort, Path(folder))
-    print_table(rows)
-    if parsed.json:
-        write_json(rows, parsed.json)
-    return 0 if all(row.ok for row in rows) else 1
+    return concluded(rows, parsed.json)
 
 
 if __name__ == "__main__":

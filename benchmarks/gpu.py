@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from benchmarks.report import Row, options, print_table, write_json
+from benchmarks.report import Row, concluded, options
 from insituml.execution import Execution
 from insituml.learner import ContinualLearner
 from insituml.methods import Naive
@@ -166,10 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"not measured: {parsed.device} does not work here ({reason})")
         return 0
     rows = list(rows_of(device, QUICK if parsed.quick else FULL))
-    print_table(rows)
-    if parsed.json:
-        write_json(rows, parsed.json)
-    return 0 if all(row.ok for row in rows) else 1
+    return concluded(rows, parsed.json)
 
 
 if __name__ == "__main__":

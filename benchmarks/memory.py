@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.report import Row, options, print_table, write_json
+from benchmarks.report import Row, concluded, options
 from insituml.memory import (
     HerdingMemory,
     LossAwareMemory,
@@ -154,10 +154,7 @@ def measure(size: Size) -> list[Row]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parsed = options(__doc__).parse_args(arguments)
     rows = measure(Size(rows=256, turns=50) if parsed.quick else Size(rows=1024, turns=300))
-    print_table(rows)
-    if parsed.json:
-        write_json(rows, parsed.json)
-    return 0 if all(row.ok for row in rows) else 1
+    return concluded(rows, parsed.json)
 
 
 if __name__ == "__main__":

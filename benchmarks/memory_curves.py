@@ -24,7 +24,7 @@ from statistics import fmean
 from tqdm import tqdm
 
 from benchmarks.memory_points import CURVES, Stream
-from benchmarks.report import Row, options, print_table, write_json
+from benchmarks.report import Row, concluded, options
 
 REPOSITORY = Path(__file__).parents[1]
 SHARES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -288,10 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         curves = Curves(parsed.experiment, folder, parsed.seeds, parsed.overrides)
         rows = run(curves, SHARES, names, known_levels(), parsed.workers, goals=True)
         print(f"figure: {folder / FIGURE}")
-    print_table(rows)
-    if parsed.json:
-        write_json(rows, parsed.json)
-    return 0 if all(row.ok for row in rows) else 1
+    return concluded(rows, parsed.json)
 
 
 if __name__ == "__main__":

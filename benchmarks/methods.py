@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.bare_loops import Bare, Step, plain_layers
 from benchmarks.fisher import fisher_rows
 from benchmarks.models import MODELS, Model
-from benchmarks.report import Row, options, print_table, write_json
+from benchmarks.report import Row, concluded, options
 from insituml import methods as m
 from insituml.data.task import Task
 from insituml.learner import ContinualLearner
@@ -194,7 +194,7 @@ def _step(
     optimizer.step()
 
 
-def main() -> None:
+def main() -> int:
     parser = options(__doc__)
     parser.add_argument("--fisher", action="store_true", help="add benchmarks/fisher.py's rows")
     arguments = parser.parse_args()
@@ -202,10 +202,8 @@ def main() -> None:
     rows = [*method_rows(2 if arguments.quick else 20), *task_rows(50 if arguments.quick else 500)]
     if arguments.fisher:
         rows += fisher_rows(1 if arguments.quick else 5)
-    print_table(rows)
-    if arguments.json:
-        write_json(rows, arguments.json)
+    return concluded(rows, arguments.json)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

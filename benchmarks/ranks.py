@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import Row, print_table, write_json
+from benchmarks.report import Row, concluded
 
 FIGURE = Path("critical_difference.png")
 FEWEST_METHODS, FEWEST_FOLDERS = 3, 2
@@ -48,7 +48,7 @@ def errors_by_experiment(folders: Sequence[Path]) -> dict[str, np.ndarray]:
     return {method: np.array([errors[method] for errors in found]) for method in common}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+", help="such as quality/lwfa quality/toy8")
     parser.add_argument("--figure", type=Path, default=FIGURE, help=f"default: {FIGURE}")
@@ -69,10 +69,8 @@ def main() -> None:
     print(f"figure: {plots.save(figure, arguments.figure)}")
     ranks = zip(mean_ranks(np.array(list(errors.values())).T), errors, strict=True)
     rows = [Row(f"{method}, mean rank", float(rank)) for rank, method in sorted(ranks)]
-    print_table(rows)
-    if arguments.json:
-        write_json(rows, arguments.json)
+    return concluded(rows, arguments.json)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from benchmarks.report import Row, options, print_table, write_json
+from benchmarks.report import Row, concluded, options
 from insituml.data.task import Task
 from insituml.methods import AGEM, EWC, ExperienceReplay, Method, Naive
 from insituml.models import ConvolutionalAutoEncoder
@@ -83,10 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append(Row(f"{name}: milliseconds of a step on one rank", 1e3 * one))
         rows.append(Row(f"{name}: efficiency of two processes apart", one / apart[name]))
         rows.append(Row.at_least(f"{name}: efficiency of two ranks", one / joint[name], GOAL))
-    print_table(rows)
-    if parsed.json:
-        write_json(rows, parsed.json)
-    return 0 if all(row.ok for row in rows) else 1
+    return concluded(rows, parsed.json)
 
 
 def _measured(count: int, times: int, cores: Sequence[int], steps: int) -> dict[str, float]:

@@ -50,6 +50,17 @@ def options(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def concluded(rows: Sequence[Row], file: Path | None) -> int:
+    """Print rows, write them to ``file`` if there is one, and return the exit code: 0 or 1.
+
+    The goals that are missed are what decides.
+    """
+    print_table(rows)
+    if file:
+        write_json(rows, file)
+    return 0 if all(row.ok for row in rows) else 1
+
+
 def print_table(rows: Sequence[Row]) -> None:
     """Print one line a row; a goal that is missed is marked."""
     cells = [(r.name, f"{r.value:.4g}", r.goal, "" if r.ok else "missed") for r in rows]

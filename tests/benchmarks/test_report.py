@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.report import Row, options, print_columns, print_table, write_json
+from benchmarks.report import Row, concluded, options, print_columns, print_table, write_json
 
 
 def test_goals_are_judged():
@@ -33,6 +33,15 @@ def test_table_marks_what_is_missed(capsys):
     assert "value" in heading
     assert "missed" not in good
     assert "missed" in bad
+
+
+def test_a_goal_that_is_missed_is_the_exit_code(tmp_path, capsys):
+    good, bad, told = Row.at_most("good", 1.0, 2.0), Row.at_most("bad", 3.0, 2.0), Row("told", 5.0)
+    file = tmp_path / "rows.json"
+    assert concluded([good, told], None) == 0
+    assert concluded([good, bad], file) == 1
+    assert capsys.readouterr().out.count("missed") == 1
+    assert [row["ok"] for row in json.loads(file.read_text())] == [True, False]
 
 
 def test_columns_are_aligned(capsys):
