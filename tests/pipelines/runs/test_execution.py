@@ -7,37 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from insituml import load_checkpoint
 from insituml.execution import Execution
-from insituml.training import EpochRecord
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.runs.optimisation import execution_of
 from insituml_pipelines.runs.planning import check_device
 from insituml_pipelines.runs.trial import try_out
-from insituml_pipelines.runs.worker import train_run
 
 OPTIONS = {"activation_checkpointing": True, "precision": "bfloat16"}
 
 
-def test_a_resumed_run_computes_as_the_whole_one(make_run: Any, tools: Any, tmp_path: Any) -> None:
-    training = {**tools.TRAINING, **OPTIONS}
-    whole, killed, plain = (
-        make_run("experience_replay", folder=tmp_path / name, training=used)
-        for name, used in (("whole", training), ("killed", training), ("plain", tools.TRAINING))
-    )
-    for run in (whole, plain):
-        train_run(run, lambda run, record: None)
-
-    def die(_: Any, record: Any) -> None:
-        if isinstance(record, EpochRecord) and record.task == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train_run(killed, die)
-    train_run(killed, lambda run, record: None)
-    last = whole.finished_tasks() - 1
-    assert whole.checkpoint(last).read_bytes() == killed.checkpoint(last).read_bytes()
-    ours, theirs = (load_checkpoint(run.checkpoint(last)).state_dict() for run in (whole, plain))
+def test_a_resumed_run_computes_as_the_whole_one(resumed_alike: Any, tools: Any) -> None:
+    ours, theirs = resumed_alike("experience_replay", {**tools.TRAINING, **OPTIONS}, tools.TRAINING)
     assert ours.keys() == theirs.keys()
     assert not any(torch.equal(value, theirs[name]) for name, value in ours.items())
 

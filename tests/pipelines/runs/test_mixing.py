@@ -7,12 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from insituml import load_checkpoint
 from insituml.data.mixing import IterationMixing
-from insituml.training import EpochRecord
 from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.runs.mixing import mixing_in_files
-from insituml_pipelines.runs.worker import train_run
 from insituml_pipelines.stream import SECTIONS, plan
 
 
@@ -48,25 +45,8 @@ def test_tasks_normalised_each_in_its_own_way_are_refused(fields: Any) -> None:
 
 @pytest.mark.parametrize("method", ["experience_replay", "joint"])
 def test_a_resumed_run_mixes_as_the_whole_one(
-    method: str, fields: Any, make_run: Any, tools: Any, tmp_path: Any
+    method: str, fields: Any, resumed_alike: Any, tools: Any
 ) -> None:
-    training = {**tools.TRAINING, "mix_iterations": 2, "mirror": ["x"]}
-    files, alone = fields(), {**tools.TRAINING, "mirror": ["x"]}
-    whole, killed, unmixed = (
-        make_run(method, stream=files, folder=tmp_path / name, training=used)
-        for name, used in (("whole", training), ("killed", training), ("unmixed", alone))
-    )
-    for run in (whole, unmixed):
-        train_run(run, lambda run, record: None)
-
-    def die(_: Any, record: Any) -> None:
-        if isinstance(record, EpochRecord) and record.task == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train_run(killed, die)
-    train_run(killed, lambda run, record: None)
-    last = files.tasks()[-1].index
-    assert whole.checkpoint(last).read_bytes() == killed.checkpoint(last).read_bytes()
-    ours, theirs = (load_checkpoint(run.checkpoint(last)).state_dict() for run in (whole, unmixed))
+    alone = {**tools.TRAINING, "mirror": ["x"]}
+    ours, theirs = resumed_alike(method, {**alone, "mix_iterations": 2}, alone, stream=fields())
     assert not any(torch.equal(value, theirs[name]) for name, value in ours.items())
