@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from insituml_pipelines.sweeps.globs import without_globs
 from insituml_pipelines.sweeps.plan import SWEEPER, Sweep, sweep_of
 from insituml_pipelines.sweeps.sameness import digest_of_search
 from insituml_pipelines.sweeps.study import check_search
+from insituml_pipelines.sweeps.submitted import cancelled_where_stopped
 from insituml_pipelines.sweeps.sweeper import NAME, register
 
 __all__ = ["CONF", "Invocation", "fail", "reads_only", "run_stage"]
@@ -104,7 +106,8 @@ def run_stage(
             if arguments.is_plain_run:
                 run_once(jobs.run, config)
             else:
-                _run_by_hydra(jobs, sweep, arguments)
+                with cancelled_where_stopped() if sweep else nullcontext():
+                    _run_by_hydra(jobs, sweep, arguments)
         except (ValueError, AssertionError, TypeError) as error:  # Hydra's own: ours are kept
             raise UserError(
                 f"Hydra cannot run this ({error!r}); look at the hydra.*= options"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -130,6 +133,57 @@ def test_jobs_run_in_processes_of_their_own(launcher, plugin, sweep, tmp_path, c
     assert sweep(*given, f"hydra/launcher={launcher}", *more) == 2
     assert table_in(tmp_path)["value"].notna().tolist() == [True, False]
     assert "method.strength=1" in folders_in(tmp_path)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["", "SIGINT is ignored"])
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_submitted_jobs_end_with_a_sweep_that_is_stopped(deaf, sweep, monkeypatch, capsys) -> None:
+    """Also in the background of a script, where those it starts do not hear SIGINT."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra sweep")
+    from submitit.local import local
+
+    from insituml_pipelines.sweeps import submitted
+
+    started: list[Any] = []
+    start = local.start_controller
+
+    def noted(**given: Any) -> Any:
+        started.append(start(**given))
+        return started[-1]
+
+    def stopped(job: Any) -> None:
+        until = time.monotonic() + 60
+        while not all(submitted._children(process.pid) for process in started):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        jobs.extend(child for p in started for child in submitted._children(p.pid))
+        raise KeyboardInterrupt(143)
+
+    jobs: list[int] = []
+    monkeypatch.setattr(local, "start_controller", noted)
+    monkeypatch.setattr(local.LocalJob, "results", stopped)
+    monkeypatch.setattr(submitted, "PATIENCE", 0.1 if deaf else 20.0)
+    given = ["tracking=none", "method=ewc", "method.strength=1,5", "training.epochs=100000"]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if deaf else signal.default_int_handler)
+    try:
+        assert sweep(*given, "hydra/launcher=submitit_local") == 143
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "note: 2 submitted jobs are cancelled" in capsys.readouterr().err
+    assert len(jobs) == 2
+    assert all(process.poll() is not None for process in started)
+    until = time.monotonic() + 20
+    while any(map(is_running, jobs)):  # the processes that train
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_each_file_of_a_glob_is_a_job_with_the_options_it_has(sweep, tmp_path, capsys) -> None:
