@@ -25,11 +25,14 @@ class SweepJob:
         What was varied, in words.
     varied
         Values of this job by their keys, but for method and seeds, which its runs say themselves.
+    folder
+        Name of this job's folder, which is of all that is varied.
     """
 
     name: str
     title: str
     varied: dict[str, str]
+    folder: str = ""
 
 
 class Tracker:

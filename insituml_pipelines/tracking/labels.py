@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import hashlib
-import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
@@ -12,8 +10,6 @@ from typing import Any
 
 from insituml_pipelines.runs.identity import Identity
 
-LONGEST_NAME = 120
-"""Characters of a folder's name; what is longer ends in a digest."""
 FILES, TRANSIT = "files", "transit"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Opens an experiment on its runs; MLflow would look for traces of language models."""
@@ -43,16 +39,6 @@ def child_name(identity: Identity, facts: Mapping[str, Any]) -> str:
     varied = (facts.get("sweep") or {}).get("varied", {})
     said = [f"{key.rpartition('.')[2]}={value}" for key, value in varied.items()]
     return " ".join([identity.method_name, *said, f"seed {identity.seed}"])
-
-
-def job_name(identity: Identity, sweep: Mapping[str, Any]) -> str:
-    """Return the name of a job's folder, such as ``transit.memory=4,last_seed=2``."""
-    said = {**sweep["varied"], "last_seed": identity.seed}  # seeds are not among what is varied
-    full = ",".join(f"{key}={value}" for key, value in said.items())
-    plain = re.sub(r"[^\w.=,+-]", "_", full)
-    if plain == full and len(full) <= LONGEST_NAME:
-        return full
-    return f"{plain[:LONGEST_NAME]}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
 
 
 def shared_tags(identity: Identity, facts: Mapping[str, Any]) -> dict[str, str]:

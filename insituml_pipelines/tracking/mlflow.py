@@ -19,6 +19,7 @@ from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.git_state import git_state
 from insituml_pipelines.common.log import say
 from insituml_pipelines.runs.identity import Identity, fingerprint
+from insituml_pipelines.sweeps.trial import PrunedError
 from insituml_pipelines.tracking import labels
 from insituml_pipelines.tracking.address import address_of
 from insituml_pipelines.tracking.base import SweepJob, Tracker
@@ -109,10 +110,14 @@ class MlflowTracker(Tracker):
         facts = [self._facts(run) for run in runs]
         for known in facts:
             self._later(self._start, known)
-        status = "FAILED"
+        status, pruned = "FAILED", ""
         try:
             yield
             status = "FINISHED"
+        except PrunedError as end:
+            # That is no failure, and MLflow marks what was killed as one that failed.
+            status, pruned = "FINISHED", str(end)
+            raise
         except KeyboardInterrupt:
             status = "KILLED"
             raise
@@ -121,6 +126,7 @@ class MlflowTracker(Tracker):
                 self._submit(self._system.stop)
             for run, known in zip(runs, facts, strict=True):
                 broken = run.recipe.name in self._broken_off
+                known = {**known, "pruned": pruned}
                 self._submit(self._end_run, run, known, "FAILED" if broken else status)
             self.close()
 
@@ -214,7 +220,7 @@ class MlflowTracker(Tracker):
         values = {**facts, "status": status, "losses": []}
         with TemporaryDirectory(prefix="insituml-model-") as folder:
             model = None
-            if status == "FINISHED":
+            if status == "FINISHED" and not facts["pruned"]:
                 values["losses"], model = last_state(run, Path(folder))
             self._record("run", values, model)
 

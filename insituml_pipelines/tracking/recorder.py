@@ -172,6 +172,8 @@ class Recorder:
             self.client.log_artifacts(child, str(artifact), FOLDER)
             if self.register is not None:
                 register(self.client, self.register, child, FOLDER)
+        if pruned := values.get("pruned"):
+            self.client.set_tag(child, "pruned", pruned)
         self.client.set_terminated(child, values["status"])
         # Others may train below it yet; it lasts as long as the last of them.
         self.client.set_terminated(self.client.get_run(child).data.tags[PARENT])
@@ -226,12 +228,11 @@ class Recorder:
     def _log_comparison(self, values: dict[str, Any], folder: Path) -> None:
         identity, sweep = Identity(**values["identity"]), values.get("sweep")
         parent = self._parent(identity, values)
-        below = Path("jobs", labels.job_name(identity, sweep)) if sweep else Path()
+        below = Path("jobs", sweep["folder"]) if sweep else Path()
         methods = {name.rpartition(".")[2] for name in values["numbers"]}
         log_files(self.client, parent, folder, below / folder.name, methods)
         if (folder / LEADERBOARD).is_file() and not sweep:  # its note is the table of all jobs
-            text = (folder / LEADERBOARD).read_text()
-            self.client.set_tag(parent, NOTE, text[:LONGEST])
+            self.client.set_tag(parent, NOTE, (folder / LEADERBOARD).read_text()[:LONGEST])
         self.client.set_terminated(parent)
 
     def _log_sweep(self, sweep: dict[str, Any], folder: Path) -> None:

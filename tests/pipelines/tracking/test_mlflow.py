@@ -18,6 +18,7 @@ import pytest
 from insituml.training import EpochRecord
 from insituml_pipelines.evaluate import evaluate_method
 from insituml_pipelines.runs.worker import train_run
+from insituml_pipelines.sweeps.trial import PrunedError
 from insituml_pipelines.tracking.base import Tracker
 from insituml_pipelines.tracking.mlflow import MlflowTracker
 from insituml_pipelines.train import train_method
@@ -206,6 +207,17 @@ def test_runs_are_recorded_and_go_on_under_their_id(make_run, tools, tmp_path, c
         _, children = runs_in(tmp_path)
         joint = [c for c in children if c.data.tags["method"] == "joint"]
         assert sorted(c.info.status for c in joint) == expected
+
+    # One that a search ended early has not failed; what it would be is trained as another run.
+    run, ended = both[0], "pruned after task 0, with an average error of 3"
+    for _ in range(2):
+        tracker = tracker_in(tmp_path)
+        with pytest.raises(PrunedError), tracker.training([run]):
+            raise PrunedError(ended)
+    _, children = runs_in(tmp_path)
+    pruned = [c for c in children if "pruned" in c.data.tags]
+    assert [(c.info.status, c.data.tags["pruned"]) for c in pruned] == [("FINISHED", ended)] * 2
+    assert not store.list_artifacts(pruned[0].info.run_id)
 
     # Other settings: another parent.
     changed = make_run(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from insituml_pipelines.sweeps.job import job_of
+from insituml_pipelines.sweeps.plan import sweep_of
 from insituml_pipelines.tracking.base import SweepJob
 from insituml_pipelines.tracking.mlflow import MlflowTracker
 
@@ -29,7 +31,8 @@ def test_a_sweep_is_of_its_folder_and_data_and_takes_nothing_of_others(
     def record(call: Callable[[MlflowTracker], None], varied: dict | None = None) -> None:
         tracker = MlflowTracker(tmp_path / "mlflow.db", "tests")
         if varied is not None:
-            tracker.in_sweep(SweepJob("stream-memory-1", "memory", varied))
+            folder = ",".join(f"{key}={value}" for key, value in varied.items())
+            tracker.in_sweep(SweepJob("stream-memory-1", "memory", varied, folder))
         call(tracker)
         tracker.close()
 
@@ -71,7 +74,7 @@ def test_a_sweep_is_of_its_folder_and_data_and_takes_nothing_of_others(
         record(compare(f"with {memory}"), {"memory": memory})
     artifacts = tmp_path / "mlruns" / sweep.info.run_id / "artifacts"
     assert tools.contents(artifacts) == {
-        f"jobs/memory={memory},last_seed=0/results/leaderboard.md": f"with {memory}".encode()
+        f"jobs/memory={memory}/results/leaderboard.md": f"with {memory}".encode()
         for memory in ("4", "8")
     }
     assert NOTE not in client.get_run(sweep.info.run_id).data.tags
@@ -96,12 +99,20 @@ def test_a_sweep_is_of_its_folder_and_data_and_takes_nothing_of_others(
     assert noted.count(None) == 1
 
 
-@pytest.mark.parametrize("name", ["x" * 400, "a/b", "[1, 2]"])
-def test_folders_of_jobs_have_names_of_their_own(name, make_run) -> None:
-    from insituml_pipelines.tracking.labels import job_name
-
-    identity = make_run("naive", 4).recipe.identity()
-    first, second = (job_name(identity, {"varied": {"k": name + end}}) for end in "12")
-    assert first != second
-    assert len(Path(first).parts) == 1
-    assert len(first) < 200
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["training.seeds=[0,2]", "training.seeds=[1,2]"],
+        ["method=naive", "method=ewc"],
+        [f"data.path={'x' * 400}{end}" for end in "12"],
+        ["transit.folder=a/b", "transit.folder=a_b"],
+    ],
+)
+def test_folders_of_jobs_have_names_of_their_own(keys) -> None:
+    first, other = keys
+    sweep = sweep_of("stream", [f"{first},{other.partition('=')[2]}"], "m")
+    one, two = (job_of(sweep, [override]).folder for override in keys)
+    assert one != two
+    assert one == sweep.place([first]).name
+    assert len(Path(one).parts) == 1
+    assert len(one) < 200
