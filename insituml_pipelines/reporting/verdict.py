@@ -97,6 +97,11 @@ def _sure(rows: Sequence[Row], best: Row) -> list[str]:
     verdicts = {row["method"]: row.get("verdict", "") for row in rows if row is not best}
     if not any(verdicts.values()):
         return ["With so few seeds nothing can be said of how sure that is."]
+    if ahead := [method_label(m) for m, verdict in verdicts.items() if verdict == "best"]:
+        who = f"{_listed(ahead)}, which does nothing"
+        if best.get("verdict") == "on a par":
+            return [f"Seeds cannot tell it from {who}."]
+        return [f"{_capitalised(who)}, is significantly better."]
     alike = [method_label(m) for m, verdict in verdicts.items() if verdict == "on a par"]
     worse = [method_label(m) for m, verdict in verdicts.items() if verdict == "worse"]
     said = []

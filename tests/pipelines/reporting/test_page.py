@@ -7,7 +7,8 @@ import math
 import re
 import sys
 from pathlib import Path
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,6 +20,7 @@ from insituml_pipelines.reporting.one_folder import page_of
 from insituml_pipelines.reporting.render import render
 from insituml_pipelines.reporting.results_folder import ResultsFolder
 from insituml_pipelines.reporting.seed_strip import MARGIN, WIDTH, seed_strips
+from insituml_pipelines.reporting.verdict import lead
 from insituml_pipelines.runs.identity import Identity
 from insituml_pipelines.tracking.base import Tracker
 
@@ -95,6 +97,30 @@ def test_the_page_says_who_won_and_how_sure_that_is(results) -> None:
     )  # 0.025, 0.06, 0.01
     assert sure == "Seeds cannot tell it from joint converged. Naive is significantly worse."
     assert [tile.value for tile in page.tiles] == ["0.0250", "0.0600", "0.0100", "50 %", "0.500"]
+
+
+@pytest.mark.parametrize(
+    "verdict, said",
+    [
+        ("worse", "Naive, which does nothing, is significantly better."),
+        ("on a par", "Seeds cannot tell it from naive, which does nothing."),
+    ],
+)
+def test_where_doing_nothing_is_best_it_is_said(verdict, said) -> None:
+    """Of those that compete; what the others' verdicts say is not of that one."""
+    rows = [
+        {"method": method, "is_bound": "False", "final_average_error": error, "verdict": found}
+        for method, error, found in (
+            ("naive", "0.01", "best"),
+            ("ewc", "0.02", verdict),
+            ("agem", "0.05", "on a par"),
+        )
+    ]
+    known: Any = SimpleNamespace(rows=rows, manifest=None, summaries={})
+    first, sure = lead(known)
+    assert "EWC ends with the lowest average error of those that compete, 0.0200" in first
+    assert "above naive" in first
+    assert sure == said
 
 
 def test_every_figure_stands_once_and_only_what_differs_is_listed(results) -> None:
