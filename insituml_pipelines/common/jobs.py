@@ -22,6 +22,7 @@ from insituml_pipelines.common.invocation import Invocation, asked_data, reads_o
 from insituml_pipelines.sweeps.missing import REASON, missing_jobs
 from insituml_pipelines.sweeps.plan import Sweep
 from insituml_pipelines.sweeps.records import JobRecord, collect, leave
+from insituml_pipelines.sweeps.sameness import digest_of_job
 from insituml_pipelines.sweeps.sweeper import NAME
 from insituml_pipelines.sweeps.trial import JobTrial, PrunedError, prunes
 
@@ -76,7 +77,13 @@ class Jobs:
                     del OmegaConf.select(config, parent)[option]
         own = info.sweep.subdir != "."
         output = Path(info.runtime.output_dir) if own else sweep.place(given)
-        record = JobRecord(info.job.num, list(given), sweep.varied(given), str(output))
+        record = JobRecord(
+            info.job.num,
+            list(given),
+            sweep.varied(given),
+            str(output),
+            configured=digest_of_job(sweep, given, self.sections),
+        )
         try:
             trial = self._trial(sweep, info)
             value = self.function(replace(self._call(config, given, output), trial=trial))
@@ -139,7 +146,7 @@ class Jobs:
         if any(record.value is not None for record in records):
             from insituml_pipelines.sweeps.results import conclude
 
-            conclude(self.sweep, records)
+            conclude(self.sweep, records, self.sections)
         if codes or broken is not None:
             raise SystemExit(max(codes, default=EXTERNAL))
 

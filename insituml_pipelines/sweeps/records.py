@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,6 +40,8 @@ class JobRecord:
         Data and code that its value stands for; empty where it was not evaluated.
     pruned
         Whether a search ended it early, for the reason in ``message``.
+    configured
+        Digest of its configuration, see :func:`insituml_pipelines.sweeps.sameness.digest_of_job`.
     """
 
     number: int
@@ -52,6 +54,7 @@ class JobRecord:
     sweep: str = ""
     trained_by: tuple[str, ...] = ()
     pruned: bool = False
+    configured: str = ""
 
 
 def leave(sweep: Sweep, record: JobRecord) -> None:
@@ -59,11 +62,7 @@ def leave(sweep: Sweep, record: JobRecord) -> None:
     from insituml.atomic_file import write_atomically, write_json
 
     place = Path(record.place)
-    trained_by = () if record.code else _trained_by(place)
-    record = replace(record, sweep=sweep.name, trained_by=trained_by)
-    file = _file_of(sweep, record.number)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, asdict(record))
+    record = count(sweep, record)
     if record.code:  # what an earlier call left there is no result of this configuration now
         (place / RECORD).unlink(missing_ok=True)
     elif place.is_dir():
@@ -72,6 +71,18 @@ def leave(sweep: Sweep, record: JobRecord) -> None:
         # A list of strings as JSON is one as YAML, too.
         text = json.dumps(record.overrides, indent=2) + "\n"
         write_atomically(place / OVERRIDES, text.encode())
+
+
+def count(sweep: Sweep, record: JobRecord) -> JobRecord:
+    """Let a job be one of this call, whatever lies in its folder; return its whole record."""
+    from insituml.atomic_file import write_json
+
+    trained_by = () if record.code else _trained_by(Path(record.place))
+    record = replace(record, sweep=sweep.name, trained_by=trained_by)
+    file = _file_of(sweep, record.number)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, asdict(record))
+    return record
 
 
 def collect(sweep: Sweep) -> list[JobRecord]:
@@ -93,10 +104,20 @@ def record_numbered(sweep: Sweep, number: int) -> JobRecord | None:
     return _read(file) if file.is_file() else None
 
 
-def with_earlier(sweep: Sweep, records: Sequence[JobRecord]) -> list[JobRecord]:
+def with_earlier(
+    sweep: Sweep, records: Sequence[JobRecord], configured: Callable[[JobRecord], str]
+) -> list[JobRecord]:
     """Return the jobs of this call, each once, and those that earlier calls left.
 
-    Jobs of other data or code are not to be compared with these: they are left out, with a note.
+    Jobs of other data, code or configuration are not to be compared with these: they are left out,
+    with a note.
+
+    Parameters
+    ----------
+    sweep, records
+        Of this call.
+    configured
+        Returns the digest of the configuration that a job would have today.
     """
     jobs = {record.place: record for record in records}
     # Where other data are what is varied, only code has to be the same.
@@ -114,14 +135,14 @@ def with_earlier(sweep: Sweep, records: Sequence[JobRecord]) -> list[JobRecord]:
             continue
         if record.sweep != sweep.name:  # with hydra.sweep.dir= several may share a folder
             continue
-        if record.trained_by[skipped:] in trained_by:
+        if record.trained_by[skipped:] in trained_by and record.configured == configured(record):
             jobs[place] = record
         else:
             others.append(file.parent.name)
     if others:
         log.note(
-            f"{', '.join(others)} of earlier calls have other data or code: they are not in the "
-            "table; sweep over their values again to have them in it"
+            f"{', '.join(others)} of earlier calls have other data, code or configuration: they "
+            "are not in the table; sweep over their values again to have them in it"
         )
     return list(jobs.values())
 

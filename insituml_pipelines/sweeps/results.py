@@ -9,18 +9,21 @@ from insituml_pipelines.common.composition import composed
 from insituml_pipelines.common.log import say
 from insituml_pipelines.sweeps.plan import Sweep
 from insituml_pipelines.sweeps.records import JobRecord, best_of, first_with_value, with_earlier
+from insituml_pipelines.sweeps.sameness import digest_of_job
 
 TABLE, MARKDOWN, FIGURE = "sweep.csv", "sweep.md", "sweep.png"
 LABEL = "final average error"
 
 
-def conclude(sweep: Sweep, records: Sequence[JobRecord]) -> None:
+def conclude(sweep: Sweep, records: Sequence[JobRecord], sections: Sequence[str]) -> None:
     """Write ``sweep.csv``, ``sweep.md`` and ``sweep.png``, print the table, and record all.
 
     Parameters
     ----------
     sweep, records
         Which jobs ran in this call, or were found done. Those of earlier calls are added.
+    sections
+        Of the configuration, that the stage reads.
     """
     from insituml.atomic_file import write_atomically
     from insituml_pipelines.tracking.base import SweepJob
@@ -28,7 +31,9 @@ def conclude(sweep: Sweep, records: Sequence[JobRecord]) -> None:
 
     if (compared := first_with_value(records)) is None:
         return
-    records = with_earlier(sweep, records)
+    records = with_earlier(
+        sweep, records, lambda record: digest_of_job(sweep, record.overrides, sections)
+    )
     text = markdown(sweep, records)
     write_atomically(sweep.folder / TABLE, csv(sweep, records).encode())
     write_atomically(sweep.folder / MARKDOWN, text.encode())

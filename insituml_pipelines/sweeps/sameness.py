@@ -1,4 +1,4 @@
-"""What the trials of a search have in common, beside data and space: configuration and code."""
+"""What makes jobs of a sweep comparable, beside data and what is varied: configuration and code."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from insituml_pipelines.common.composition import composed
+from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.node import Node
-from insituml_pipelines.sweeps.plan import ASIDE
+from insituml_pipelines.sweeps.plan import ASIDE, Sweep
 
 NODES = ("model", "method", "optimizer", "data.source")
 """What a configuration builds, maybe of a class in a file of the user's own."""
@@ -37,6 +41,23 @@ def digest_of_search(configs: Sequence[DictConfig], sections: Sequence[str]) -> 
     keys = [key for key in NODES if key.partition(".")[0] in read]
     nodes = [node for config in configs for key in keys if (node := _node(config, key))]
     return hashlib.sha256(json.dumps([shown, source_digest(*nodes)]).encode()).hexdigest()
+
+
+def digest_of_job(sweep: Sweep, overrides: Sequence[str], sections: Sequence[str]) -> str:
+    """Return a digest of what a job is configured by now; empty where it cannot be.
+
+    Parameters
+    ----------
+    sweep, overrides
+        What it is of, and all that it was asked.
+    sections
+        See :func:`digest_of_search`.
+    """
+    try:
+        config = composed([*sweep.search_path, *overrides])
+        return digest_of_search([config], sections)
+    except (HydraException, OmegaConfBaseException, UserError):  # an option has gone since
+        return ""
 
 
 def _node(config: DictConfig, key: str) -> Node:

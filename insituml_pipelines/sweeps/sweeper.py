@@ -17,11 +17,12 @@ from insituml_pipelines.common.locking import held
 from insituml_pipelines.common.log import note
 from insituml_pipelines.sweeps import study as studies
 from insituml_pipelines.sweeps.plan import Sweep
-from insituml_pipelines.sweeps.records import record_numbered
+from insituml_pipelines.sweeps.records import JobRecord, count, record_numbered
 from insituml_pipelines.sweeps.space import job_overrides, space_of
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.trial import FrozenTrial
 
 NAME = "hydra_plugins.insituml.OptunaSweeper"
 """What configuration calls it: Hydra builds sweepers of the package ``hydra_plugins`` alone."""
@@ -79,11 +80,13 @@ class OptunaSweeper(Sweeper):
         space, wanted = space_of(arguments), self.options["n_trials"]
         for group in studies.in_groups([t.number for t in studies.interrupted(study)]):
             self._run(study, group, arguments)
-        if (done := len(studies.launched(study))) >= wanted:
-            note(
-                f"this study has its {done} trials: see sweep.md in {self.jobs.folder}; "
-                f"hydra.sweeper.n_trials={2 * done} goes on with it"
-            )
+        if (done := len(studies.launched(study))) >= wanted or studies.is_exhausted(study):
+            more = f"hydra.sweeper.n_trials={2 * done} goes on with it"
+            end = "its sampler has drawn all" if studies.is_exhausted(study) else more
+            note(f"this study has its {done} trials; {end}")
+            for known in studies.launched(study):  # for the table, beside those that ran just now
+                if record_numbered(self.jobs, known.number) is None:
+                    count(self.jobs, self._ended(known, arguments))
         while (done := len(studies.launched(study))) < wanted and not studies.is_exhausted(study):
             numbers = []
             for k in range(done, min(done + self.options["n_jobs"], wanted)):
@@ -92,6 +95,24 @@ class OptunaSweeper(Sweeper):
                 trial.set_user_attr(studies.LAUNCHED, True)
                 numbers.append(trial.number)
             self._run(study, numbers, arguments)
+
+    def _ended(self, trial: FrozenTrial, arguments: Sequence[str]) -> JobRecord:
+        """Return the record of a trial as the study knows it."""
+        from optuna.trial import TrialState
+
+        job = job_overrides(arguments, trial.params)
+        kept = [override for override in job if override not in self.jobs.unknown(job)]
+        ended = trial.state == TrialState.COMPLETE
+        return JobRecord(
+            trial.number,
+            kept,
+            self.jobs.varied(kept),
+            str(self.jobs.place(kept)),
+            # Optuna gives a pruned trial the last error that it reported.
+            trial.value if ended else None,
+            message="" if ended else f"{trial.state.name.lower()} in an earlier call",
+            pruned=trial.state == TrialState.PRUNED,
+        )
 
     def _run(self, study: Study, numbers: Sequence[int], arguments: Sequence[str]) -> None:
         """Run trials; of those that are the same job the first, whose end is that of all."""

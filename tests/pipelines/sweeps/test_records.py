@@ -17,7 +17,9 @@ from insituml_pipelines.sweeps import results
 from insituml_pipelines.sweeps.missing import missing_jobs
 from insituml_pipelines.sweeps.plan import Sweep, sweep_of
 from insituml_pipelines.sweeps.records import OVERRIDES, JobRecord, collect, leave, with_earlier
+from insituml_pipelines.sweeps.sameness import digest_of_job
 from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.train import SECTIONS
 
 GIVEN = ["tracking=none", "method=ewc", "method.strength=1,10"]
 
@@ -28,16 +30,24 @@ def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_job(
-    sweep: Sweep, number: int, strength: str, value: float | None, data: str = "d"
+    sweep: Sweep,
+    number: int,
+    strength: str,
+    value: float | None,
+    data: str = "d",
+    method: str = "ewc",
 ) -> JobRecord:
     """Leave what a job leaves."""
-    overrides = ["tracking=none", "method=ewc", f"method.strength={strength}"]
+    overrides = ["tracking=none", f"method={method}", f"method.strength={strength}"]
     place = sweep.place(overrides)
-    record = JobRecord(number, overrides, sweep.varied(overrides), str(place), value)
+    configured = digest_of_job(sweep, overrides, SECTIONS)
+    record = JobRecord(
+        number, overrides, sweep.varied(overrides), str(place), value, configured=configured
+    )
     if value is None:
         record = replace(record, code=2, message="wrong")
     else:
-        summary = place / "evaluations/ewc/summary.json"
+        summary = place / f"evaluations/{method}/summary.json"
         summary.parent.mkdir(parents=True, exist_ok=True)
         summary.write_text(json.dumps({"identity": {"data": data, "code": "c"}}))
     leave(sweep, record)
@@ -50,7 +60,7 @@ def again(sweep: Sweep) -> Sweep:
 
 
 def table_of(sweep: Sweep) -> dict[str, Any]:
-    results.conclude(sweep, collect(sweep))
+    results.conclude(sweep, collect(sweep), SECTIONS)
     table = pd.read_csv(sweep.folder / results.TABLE)
     assert list(table["method.strength"]) == list(dict.fromkeys(table["method.strength"]))
     return dict(zip(table["method.strength"], table["value"].fillna(-1), strict=True))
@@ -86,13 +96,45 @@ def test_jobs_that_do_not_compare_are_left_out(tmp_path: Path, capsys) -> None:
     run_job(foreign, 0, "7", 0.5)
     sweep = again(sweep)
     run_job(sweep, 0, "100", 0.25)
-    assert [Path(r.place).name for r in with_earlier(sweep, collect(sweep))] == [
-        "method.strength=100"
-    ]
+    found = with_earlier(sweep, collect(sweep), lambda record: record.configured)
+    assert [Path(record.place).name for record in found] == ["method.strength=100"]
     said = capsys.readouterr().err
-    assert "method.strength=1 of earlier calls have other data or code" in said
+    assert "method.strength=1 of earlier calls have other data, code or configuration" in said
     assert "job.json is damaged" in said
     assert "strength=7" not in said
+
+
+def test_jobs_of_an_edited_configuration_are_left_out(tmp_path, capsys) -> None:
+    """Whatever it is that was edited, unless it is swept, or no job reads it."""
+    conf = tmp_path / "conf/method"
+    conf.mkdir(parents=True)
+    path = [f"hydra.searchpath=[file://{tmp_path / 'conf'}]"]
+
+    def written(strength: float, samples: int) -> None:
+        text = f"defaults: [ewc]\nstrength: {strength}\nfisher_samples: {samples}\n"
+        (conf / "mine.yaml").write_text(text)
+
+    given = ["tracking=none", "method=mine", "method.strength=1,10"]
+    sweep = sweep_of("train", given, str(tmp_path / "m"), path)
+
+    def swept(*strengths: str) -> list[str]:
+        nonlocal sweep
+        sweep = again(sweep)
+        for number, strength in enumerate(strengths):
+            run_job(sweep, number, strength, 0.5, method="mine")
+        found = table_of(sweep)
+        return sorted(map(str, found))
+
+    written(strength=3.0, samples=5)
+    assert swept("1", "10") == ["1", "10"]
+    written(strength=4.0, samples=5)  # which each job has of its own
+    assert swept("100") == ["1", "10", "100"]
+    written(strength=4.0, samples=6)
+    assert swept("100") == ["100"]
+    assert "method.strength=1, method.strength=10 of earlier calls" in capsys.readouterr().err
+    assert swept("1") == ["1", "100"]
+    written(strength=4.0, samples=5)  # as the job of strength 10 was configured
+    assert swept("7") == ["10", "7"]
 
 
 def test_jobs_without_a_record_are_found() -> None:
@@ -147,5 +189,7 @@ def test_results_are_recorded_where_the_jobs_were(tmp_path: Path, monkeypatch) -
     sweep = sweep_of("train", given, str(tmp_path / "m"), path)
     (tmp_path / "m").mkdir()
     job = ["experiment=mine", "method=ewc", "method.strength=1"]
-    results.conclude(sweep, [JobRecord(0, job, sweep.varied(job), str(tmp_path / "m/j"), 0.5)])
+    results.conclude(
+        sweep, [JobRecord(0, job, sweep.varied(job), str(tmp_path / "m/j"), 0.5)], SECTIONS
+    )
     assert opened == ["sqlite:///mine.db"]

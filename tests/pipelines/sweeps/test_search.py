@@ -260,6 +260,15 @@ def test_trials_are_jobs(tools, tmp_path, monkeypatch, capsys) -> None:
             assert math.isclose(trial.intermediate_values[task], expected, rel_tol=1e-6)
         assert trial.value == table["value"][trial.number]
 
+    # Given again, it trains nothing and shows the same table.
+    shown = capsys.readouterr().out.partition("| method.strength")[2]
+    before = file.read_bytes()
+    run("hydra.sweeper.n_trials=2", "hydra/sweeper/pruner=median")
+    captured = capsys.readouterr()
+    assert "this study has its 2 trials; hydra.sweeper.n_trials=4 goes on" in captured.err
+    assert captured.out.partition("| method.strength")[2] == shown != ""
+    assert file.read_bytes() == before
+
     # All of the next study are pruned, but for those that earlier jobs have trained already.
     capsys.readouterr()
     never = ["hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner"]
