@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpmd_api as io
 import pandas as pd
 import pytest
 import torch
@@ -19,12 +21,14 @@ from insituml.memory import SimulationMemory
 from insituml.relative_error import RelativeError
 from insituml.stream import EnsembleStream, ProducerDied, Rejected
 from insituml_pipelines.common.errors import UserError
-from insituml_pipelines.common.schema import Data, Transit
+from insituml_pipelines.common.fitting import data_of
+from insituml_pipelines.common.schema import Data, Produce, Transit, validate
 from insituml_pipelines.common.task_files import read_tasks
+from insituml_pipelines.produce import produce
 from insituml_pipelines.reporting.transit import transit_blocks
 from insituml_pipelines.stream import DIED, LOG, SECTIONS, evaluate, finish, learn, plan
 from insituml_pipelines.tracking.base import Tracker
-from insituml_pipelines.transit.source import make_source
+from insituml_pipelines.transit.source import make_source, open_ring
 
 ITERATIONS = 8
 AMPLITUDES = [1.0, 2.0, 4.0]
@@ -62,6 +66,7 @@ FLOW = [
     "data.split.chunk=[2,16,2]",
 ]
 FIXED = "data.ensemble.order=fixed"
+PATIENT = "produce.open_timeout=60"
 
 
 class Here:
@@ -212,6 +217,37 @@ def test_in_turn_weights_are_those_of_one_loop_however_fast_each_is(
     memory = training.runs[0].state.method.memory
     assert isinstance(memory, SimulationMemory)
     assert memory.simulations().bincount().tolist() == [3, 2, 2]
+
+
+@pytest.mark.skipif("sst" not in io.file_extensions, reason="ADIOS2 without SST")
+def test_streams_that_others_write_teach_what_the_same_simulations_started_here_do(
+    run, tools, tmp_path, monkeypatch, nothing_drawn
+) -> None:
+    run(FIXED)
+    expected = [weights(tmp_path, task) for task in range(2)]
+    shutil.rmtree(tmp_path / "transit")
+    monkeypatch.setattr("insituml_pipelines.transit.ensemble_source.open_ring", open_ring)
+    (tmp_path / "sims").mkdir()
+    here = [each for each in CHOSEN if "ensemble" not in each]
+    with ThreadPoolExecutor(len(AMPLITUDES)) as pool:
+        for a0 in AMPLITUDES:
+            of_one = (f"data.source.a0={a0}", f"produce.output=sims/{a0}.sst", PATIENT)
+            asked = tools.invoke(tmp_path, ("data", "produce"), *here, *of_one)
+            options = validate(Produce, asked.section("produce"), "produce")
+            pool.submit(produce, data_of(asked), options)
+        found = (
+            *("data=openpmd", "+data/ensemble=streams", "data.ensemble.streams=sims/*.sst"),
+            f"data.ensemble.simulations={len(AMPLITUDES)}",
+        )
+        rest = [each for each in here if "data=" not in each and "data.source" not in each]
+        prepared = plan(tools.invoke(tmp_path, SECTIONS, *found, *rest, *MODEL, FIXED))
+        training, code = learn(prepared, Tracker())
+    finish(prepared, training, tmp_path / "transit")
+    assert code == 0
+    assert all(same(weights(tmp_path, task), expected[task]) for task in range(2))
+    evaluate(["experience_replay"], training, tmp_path / "transit", Tracker())
+    table = pd.read_csv(tmp_path / "transit/results/simulation_errors.csv")
+    assert sorted(set(table["simulation"])) == [f"{a0} (a0={a0:g})" for a0 in AMPLITUDES]
 
 
 class Interrupted(Tracker):
