@@ -54,34 +54,49 @@ def cancelled_where_stopped() -> Iterator[None]:
 
 
 def _cancel(jobs: Sequence[Job[Any]]) -> None:
+    watched = [getattr(job, "_process", None) for job in jobs]  # None: it runs on a cluster
+    here = [process for process in watched if process is not None]
+    working = [task for process in here for task in _tasks(process.pid)]
     for job in jobs:
-        with suppress(OSError):  # Slurm has gone, or the process
+        with suppress(OSError):  # Slurm has gone
             job.cancel(check=False)
     if jobs:
         note(f"{len(jobs)} submitted jobs are cancelled")
-    here = [getattr(job, "_process", None) for job in jobs]  # none of a cluster's
-    _see_the_end([process for process in here if process is not None])
+    _see_the_end(here, working)
 
 
-def _see_the_end(processes: Sequence[Any]) -> None:
-    """Wait for those that watch jobs on this machine; kill what does not hear a signal.
+def _see_the_end(watchers: Sequence[Any], working: Sequence[int]) -> None:
+    """Wait for the processes that watch a job on this machine, and see that none works on.
 
-    In the background of a script, SIGINT, by which they are cancelled, is ignored.
+    They are told by SIGINT, which is ignored in the background of a script, and which one that is
+    just starting its job does not pass on.
     """
     until = time.monotonic() + PATIENCE
-    while any(process.poll() is None for process in processes) and time.monotonic() < until:
+    while any(watcher.poll() is None for watcher in watchers) and time.monotonic() < until:
         time.sleep(0.05)
-    for process in processes:
-        if process.poll() is None:
-            for child in _children(process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-            process.kill()
-            process.wait()
+    for watcher in watchers:
+        if watcher.poll() is None:
+            working = [*working, *_tasks(watcher.pid)]
+            watcher.kill()
+            watcher.wait()
+    for task in working:
+        with suppress(ProcessLookupError):  # it has ended
+            signal.pidfd_send_signal(task, signal.SIGKILL)
+        os.close(task)
 
 
-def _children(pid: int) -> list[int]:
+def _tasks(pid: int) -> list[int]:
+    """Return descriptors of a process's children: a number may be another's by the time."""
+    found = []
+    for child in children(pid):
+        with suppress(OSError):  # it has just ended
+            found.append(os.pidfd_open(child))
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Return the numbers of a process's children; none where it has ended, or without Linux."""
     try:
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:  # it has just ended, or this system has no such file
+    except OSError:
         return []

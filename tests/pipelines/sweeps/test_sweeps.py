@@ -161,10 +161,10 @@ def test_submitted_jobs_end_with_a_sweep_that_is_stopped(deaf, sweep, monkeypatc
 
     def stopped(job: Any) -> None:
         until = time.monotonic() + 60
-        while not all(submitted._children(process.pid) for process in started):
+        while not all(submitted.children(process.pid) for process in started):
             assert time.monotonic() < until
             time.sleep(0.01)
-        jobs.extend(child for p in started for child in submitted._children(p.pid))
+        jobs.extend(child for p in started for child in submitted.children(p.pid))
         raise KeyboardInterrupt(143)
 
     jobs: list[int] = []
