@@ -1,18 +1,12 @@
-"""What several ranks promise each other, tried out on each of them.
-
-python -m tests.ranks.contract RANK RANKS FOLDER
-"""
+"""What several ranks promise each other, tried out on each of them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from insituml import ranks
@@ -137,15 +131,6 @@ def tried() -> dict[str, Any]:
     return found
 
 
-if __name__ == "__main__":
-    rank, count, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meeting",
-        rank=rank,
-        world_size=count,
-        timeout=timedelta(seconds=60),
-    )
+def leave(rank: int, folder: Path) -> None:
+    """Try everything, as one of several ranks, and leave what came of it."""
     torch.save(tried(), folder / str(rank))
-    dist.destroy_process_group()

@@ -1,19 +1,13 @@
-"""A small stream learned by every method of conf/method/, in this process or on one of many ranks.
-
-python -m tests.ranks.learning RANK RANKS FOLDER NAME...
-"""
+"""A small stream learned by every method of conf/method/, by one process or each of many ranks."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -142,17 +136,8 @@ def mirrored() -> Augment:
     return lambda batch, generator: mirrors.randomly(batch, scale, generator=generator)
 
 
-if __name__ == "__main__":
-    rank, count, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meeting",
-        rank=rank,
-        world_size=count,
-        timeout=timedelta(seconds=60),
-    )
-    for each in sys.argv[4:]:
-        found = learn(each)
-        torch.save(found, folder / f"{each} of {rank}")
-    dist.destroy_process_group()
+def learn_all(rank: int, folder: Path, names: Sequence[str]) -> None:
+    """Learn by each name, as one of several ranks, and leave what came of it."""
+    for name in names:
+        found = learn(name)
+        torch.save(found, folder / f"{name} of {rank}")

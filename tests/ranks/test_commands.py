@@ -21,6 +21,8 @@ from insituml_pipelines.common.ranks import check_stage
 from insituml_pipelines.runs.planning import check_device
 from insituml_pipelines.train import SECTIONS, main
 from tests.pipelines.conftest import invoke, make_stream, points_data, write_fields
+from tests.ranks.group import launched
+from tests.ranks.streaming import stream
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ["experiment=toy8", "tracking=none", "model.hidden_sizes=[6]", "training.seeds=[0]"]
@@ -131,21 +133,10 @@ def as_ranks(count: int, folder: Path, *arguments: str) -> list[subprocess.Popen
     return started
 
 
-def learn_from_a_stream(folder: Path, count: int) -> None:
-    write_fields(folder / "fields", 9)
-    started = as_ranks(count, folder, "tests.ranks.streaming", *STREAM)
-    try:
-        assert [process.wait(timeout=400) for process in started] == [0] * count
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-
-
 def test_a_stream_teaches_two_ranks_what_it_teaches_one(tmp_path) -> None:
     for count in (1, 2):
-        (tmp_path / str(count)).mkdir()
-        learn_from_a_stream(tmp_path / str(count), count)
+        write_fields(tmp_path / str(count) / "fields", 9)
+        launched(count, tmp_path / str(count), stream, *STREAM)
     for method in ("experience_replay", "ewc", "agem", "joint"):
         assert_alike(tmp_path / "2", tmp_path / "1", method, 1)
 

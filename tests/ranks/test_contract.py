@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.ranks.contract import counted_by_all, from_other_weights, from_other_weights_in_transit
-
-ROOT = Path(__file__).parents[2]
+from tests.ranks.contract import (
+    counted_by_all,
+    from_other_weights,
+    from_other_weights_in_transit,
+    leave,
+)
+from tests.ranks.group import together
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("contract")
-    command = [sys.executable, "-m", "tests.ranks.contract"]
-    started = [
-        subprocess.Popen([*command, str(rank), "2", folder], cwd=ROOT, stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    try:
-        for process in started:
-            _, why = process.communicate(timeout=120)
-            assert process.returncode == 0, why.decode()
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    together(2, folder, leave, folder)
     return [torch.load(folder / str(rank), weights_only=False) for rank in range(2)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.ranks.learning import FILES, NAMES, learn
+from tests.ranks.group import together
+from tests.ranks.learning import FILES, NAMES, learn, learn_all
 
-ROOT = Path(__file__).parents[2]
 ALIKE = 1e-6
 """Largest difference, as a share of the largest number of a tensor."""
 
@@ -24,36 +22,18 @@ CASES = [(2, name) for name in NAMES] + [(3, name) for name in ON_THREE]
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory) -> Callable[[int], Path]:
+def learned(tmp_path_factory) -> Callable[[int], Path]:
     """Let so many processes learn everything, once; return where their results lie."""
     folders: dict[int, Path] = {}
 
-    def learned(count: int) -> Path:
+    def on(count: int) -> Path:
         if count not in folders:
             folders[count] = tmp_path_factory.mktemp(f"ranks{count}")
-            learn_together(count, folders[count])
+            names = NAMES if count == 2 else ON_THREE
+            together(count, folders[count], learn_all, folders[count], names)
         return folders[count]
 
-    return learned
-
-
-def learn_together(count: int, folder: Path) -> None:
-    names = NAMES if count == 2 else ON_THREE
-    command = [sys.executable, "-m", "tests.ranks.learning"]
-    with (folder / "why").open("w") as why:
-        started = [
-            subprocess.Popen(
-                [*command, str(rank), str(count), folder, *names], cwd=ROOT, stderr=why
-            )
-            for rank in range(count)
-        ]
-        try:
-            codes = [process.wait(timeout=240) for process in started]
-        finally:
-            for process in started:
-                process.kill()
-                process.wait()
-    assert codes == [0] * count, (folder / "why").read_text()
+    return on
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +49,21 @@ def alone() -> Any:
 
 
 @pytest.mark.parametrize("count, name", CASES)
-def test_ranks_learn_as_one_does(count: int, name: str, together: Any, alone: Any) -> None:
-    results = together(count)
+def test_ranks_learn_as_one_does(count: int, name: str, learned: Any, alone: Any) -> None:
+    results = learned(count)
     files = sorted(results.glob(f"{name} of ?"))
     assert len(files) == count
     expected = alone(name)
-    learned = [torch.load(file, weights_only=False) for file in files]
-    for rank, found in enumerate(learned):
+    by_rank = [torch.load(file, weights_only=False) for file in files]
+    for rank, found in enumerate(by_rank):
         for part in ("counts", "losses", "weights"):
             compare(found[part], expected[part], f"{part} of rank {rank}")
-        for key, value in learned[0]["weights"].items():
+        for key, value in by_rank[0]["weights"].items():
             assert torch.equal(found["weights"][key], value), f"{key} of rank {rank}"
     # The first rank's state is that of all, which a checkpoint holds.
-    compare(learned[0]["method"], expected["method"], "method")
+    compare(by_rank[0]["method"], expected["method"], "method")
     # Those of all ranks; some of it each does by itself.
-    assert expected["flops"] * 0.9 <= learned[0]["flops"] <= expected["flops"] * (0.5 + count / 2)
+    assert expected["flops"] * 0.9 <= by_rank[0]["flops"] <= expected["flops"] * (0.5 + count / 2)
 
 
 def compare(found: Any, expected: Any, where: str) -> None:
