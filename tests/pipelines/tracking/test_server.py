@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -26,9 +28,7 @@ class Server:
     """An MLflow server with its store below a folder."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.folder = folder
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen | None = None
@@ -64,16 +64,72 @@ class Server:
             self.process = None
 
 
+class Door:
+    """A port that leads to a server while it is open; closed, it is as if the server were killed.
+
+    To come back takes a server many seconds.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.ends: list[socket.socket] = []
+        self.threads: list[Thread] = []
+
+    def open(self) -> None:
+        self.ends = [listener := socket.create_server(("127.0.0.1", self.port))]
+        self._in_a_thread(self._let_in, listener)
+
+    def close(self) -> None:
+        for end in self.ends:
+            with suppress(OSError):  # the other side has gone
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join()
+        for end in self.ends:
+            end.close()
+        self.ends, self.threads = [], []
+
+    def _in_a_thread(self, act: Callable[..., None], *arguments: socket.socket) -> None:
+        self.threads.append(Thread(target=act, args=arguments, daemon=True))
+        self.threads[-1].start()
+
+    def _let_in(self, listener: socket.socket) -> None:
+        with suppress(OSError):  # it is closed
+            while True:
+                come, _ = listener.accept()
+                leads_to = socket.create_connection(("127.0.0.1", self.server.port))
+                self.ends += [come, leads_to]
+                self._in_a_thread(_pass_on, come, leads_to)
+                self._in_a_thread(_pass_on, leads_to, come)
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while part := source.recv(65536):
+            sink.sendall(part)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture
-def server(tmp_path) -> Iterator[Server]:
+def door(tmp_path) -> Iterator[Door]:
+    """A closed door to a server that has not started."""
     (tmp_path / "server").mkdir()
-    made = Server(tmp_path / "server")
+    made = Door(Server(tmp_path / "server"))
     yield made
-    made.kill()
+    made.close()
+    made.server.kill()
 
 
 def test_a_server_that_comes_and_goes_gets_all_of_it_once(
-    server, make_run, tools, tmp_path, monkeypatch, capsys
+    door, make_run, tools, tmp_path, monkeypatch, capsys
 ) -> None:
     from mlflow import MlflowClient
 
@@ -86,38 +142,39 @@ def test_a_server_that_comes_and_goes_gets_all_of_it_once(
 
     # Nobody answers: it is said once, and kept.
     started = time.monotonic()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", door.uri)
     train_method([run_of("naive")], 0, 1, tmp_path, MlflowTracker("mlflow.db", "tests"))
     assert time.monotonic() - started < 20
-    kept = tmp_path / f"mlflow_127_0_0_1_{server.port}.pending"
+    kept = tmp_path / f"mlflow_127_0_0_1_{door.port}.pending"
     assert len(list(kept.iterdir())) == 2  # the run, and how fast it was
     said = capsys.readouterr().err
-    assert f"tracking: {server.uri} cannot be written (no server answers at" in said
+    assert f"tracking: {door.uri} cannot be written (no server answers at" in said
     assert "kept in mlflow_127_0_0_1_" in said
     assert not (tmp_path / "mlflow.db").exists()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
-    # It comes, and is killed while another run trains.
-    server.start()
-    tracker = MlflowTracker("mlflow.db", "tests", uri=server.uri)
+    # It comes, and is gone while another run trains.
+    door.server.start()
+    door.open()
+    tracker = MlflowTracker("mlflow.db", "tests", uri=door.uri)
     forward = tracker.losses
 
     def losses(run, first_step, values) -> None:
         forward(run, first_step, values)
         if first_step == 18:
             tracker.close()
-            server.kill()
+            door.close()
 
     monkeypatch.setattr(tracker, "losses", losses)
     train_method([run_of("ewc")], 0, 1, tmp_path, tracker)
     assert len(list(kept.iterdir())) == 2
 
     # The same command goes on recording when it is back.
-    server.start()
+    door.open()
     tracker.evaluated(run_of("ewc").recipe.identity(), {"forgetting": [0.5]})
     tracker.close()
     assert not kept.exists()
-    client = MlflowClient(server.uri)
+    client = MlflowClient(door.uri)
     experiment = client.get_experiment_by_name("tests")
     runs = client.search_runs([experiment.experiment_id])
     assert {run.info.run_name for run in runs} > {"naive seed 0", "ewc seed 0"}
