@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -175,15 +176,17 @@ def test_submitted_jobs_end_with_a_sweep_that_is_stopped(deaf, sweep, monkeypatc
     before = signal.signal(signal.SIGINT, signal.SIG_IGN if deaf else signal.default_int_handler)
     try:
         assert sweep(*given, "hydra/launcher=submitit_local") == 143
+        assert "note: 2 submitted jobs are cancelled" in capsys.readouterr().err
+        assert len(jobs) == 2
+        assert all(process.poll() is not None for process in started)
+        until = time.monotonic() + 20
+        while any(map(is_running, jobs)):  # the processes that train
+            assert time.monotonic() < until
+            time.sleep(0.01)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "note: 2 submitted jobs are cancelled" in capsys.readouterr().err
-    assert len(jobs) == 2
-    assert all(process.poll() is not None for process in started)
-    until = time.monotonic() + 20
-    while any(map(is_running, jobs)):  # the processes that train
-        assert time.monotonic() < until
-        time.sleep(0.01)
+        for job in filter(is_running, jobs):
+            os.kill(job, signal.SIGKILL)
 
 
 def test_each_file_of_a_glob_is_a_job_with_the_options_it_has(sweep, tmp_path, capsys) -> None:
