@@ -118,15 +118,16 @@ class Stepper:
         advance
             Whether the schedule goes on with this step, or stands still.
         """
-        self.samples_seen += ranks.total(len(batch[0]))
+        count = ranks.total(len(batch[0]))
+        self.samples_seen += count
         replayed = self.method.samples_replayed
         if advance and self.method.learns_by_gradient:
             self.rate.advance()
-        loss = self.work.repeated("step", len(batch[0]), lambda: self._step(batch))
+        loss = self.work.repeated("step", len(batch[0]), lambda: self._step(batch, count))
         self.samples_replayed += self.method.samples_replayed - replayed
         return loss
 
-    def _step(self, batch: Batch) -> Tensor:
+    def _step(self, batch: Batch, count: int) -> Tensor:
         if self.augment is not None:
             batch = self.augment(batch, self.generator)
             ranks.agree_on(self.generator)
@@ -134,7 +135,7 @@ class Stepper:
             with torch.no_grad():
                 return self.method.loss(self.learner, batch).reshape(())
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._backward(batch)
+        loss = self._backward(batch, count)
         if ranks.size() > 1:
             ranks.average_gradients(list(self.learner.parameters()))
         self.method.correct_gradients(self.learner)
@@ -146,9 +147,8 @@ class Stepper:
             self.average.update(self.learner)
         return loss
 
-    def _backward(self, batch: Batch) -> Tensor:
-        """Add up the gradients of the parts of a batch; return its loss."""
-        count = ranks.total(len(batch[0]))
+    def _backward(self, batch: Batch, count: int) -> Tensor:
+        """Add up the gradients of the parts of a batch of ``count``; return its loss."""
         size = self.batch_size or count
         if count <= size:
             return self._add_gradient(batch)
