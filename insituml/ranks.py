@@ -124,16 +124,33 @@ def gathered_objects(value: Any) -> list[Any]:
 # Sums and means of what has gradients
 
 
-def joint_sum(value: Tensor) -> Tensor:
-    """Return the sum over ranks of a scalar, whose gradient is that of this rank's own part.
+def joint_sums(
+    own: Sequence[Tensor] | None, terms: int, device: torch.device
+) -> tuple[Tensor, ...]:
+    """Return the sums over ranks of scalars, whose gradients are those of this rank's own parts.
 
-    It is as many times as large as there are ranks: gradients are averaged over them in the end.
+    These are as many times as large as there are ranks: gradients are averaged over them in the
+    end.
+
+    Parameters
+    ----------
+    own
+        This rank's scalars; None where it has no sample.
+    terms
+        Their number.
+    device
+        As in :func:`joint_mean`.
     """
     if size() == 1:
-        return value
-    summed = value.detach().to(torch.float64, copy=True)
-    dist.all_reduce(summed)
-    return _with_slope(value, summed, size())
+        return tuple(own or ())
+    numbers = torch.zeros(terms, dtype=torch.float64, device=device)
+    if own is not None:
+        numbers.copy_(torch.stack([value.detach().to(numbers) for value in own]))
+    dist.all_reduce(numbers)
+    if own is None:
+        return numbers.unbind()
+    pairs = zip(own, numbers, strict=True)
+    return tuple(_with_slope(value, number.to(value.device), size()) for value, number in pairs)
 
 
 def joint_mean(mean: Any, count: int, device: torch.device) -> Any:

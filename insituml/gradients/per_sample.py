@@ -46,6 +46,8 @@ def per_sample_losses(
     Tensor
         ``(n,)``.
     """
+    if len(batch[0]) == 0:
+        return torch.zeros(0, device=batch[0].device)
     replaced = {f"module.{name}": value for name, value in (weights or {}).items()}
     wrapped = Loss(module, loss)
 

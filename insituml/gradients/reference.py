@@ -43,6 +43,8 @@ def reference_gradient(
     count, total, sums = 0, torch.zeros(()), list[Tensor]()
     for batch in batches:
         weight, values = len(batch[0]), list[Tensor]()
+        if weight == 0:
+            continue
 
         def evaluate(batch: Batch = batch, values: list[Tensor] = values) -> Tensor:
             value = loss(batch)
@@ -60,16 +62,17 @@ def reference_gradient(
         share = weight / count
         total = torch.lerp(total, value, share)
         torch._foreach_lerp_(sums, gradients, share)
-    joint_count = ranks.total(count)
-    if joint_count == 0:
+    if ranks.size() > 1:
+        count, total, sums = _joint(parameters, count, total, sums)
+    if count == 0:
         raise ValueError("the reference data are empty; store samples of a past task first")
-    return (total, sums) if ranks.size() == 1 else _joint(parameters, count, total, sums)
+    return total, sums
 
 
 def _joint(
     parameters: Sequence[nn.Parameter], count: int, total: Tensor, sums: list[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
-    """Return the mean over the samples of all ranks."""
+) -> tuple[int, Tensor, list[Tensor]]:
+    """Return the number of samples of all ranks, and the means over them."""
     if not count:
         sums = [_wide(p, None) for p in parameters]
     device = parameters[0].device if parameters else total.device
@@ -79,7 +82,7 @@ def _joint(
     torch._foreach_mul_(sums, float(count))
     ranks.add_up([*sums, numbers])
     torch._foreach_div_(sums, float(numbers[1]))
-    return numbers[0] / numbers[1], sums
+    return int(numbers[1]), numbers[0] / numbers[1], sums
 
 
 def _wide(parameter: Tensor, gradient: Tensor | None) -> Tensor:

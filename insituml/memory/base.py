@@ -103,15 +103,37 @@ class Memory:
         ValueError
             If nothing was ever stored; on several ranks, if they ask for different numbers.
         """
-        if size is not None:
-            ranks.agreed("size of a draw from the memory", size)
-        rows = self.draw(size, of_task=of_task, without_task=without_task)
-        return self.read(rows[self.owned(rows)])
+        return self.read(self.draw(size, of_task=of_task, without_task=without_task))
+
+    def sample_completed(self, size: int | None, complete: Callable[[Batch], Batch]) -> Batch:
+        """Draw as :meth:`sample` does, and return what a function makes of the samples drawn.
+
+        Parameters
+        ----------
+        size
+            Samples to draw; None: all there are.
+        complete
+            ``complete(samples) -> samples``, one for each, given all that were drawn: what it adds
+            may be drawn by chance, and is then the same on any number of ranks.
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`sample`.
+        """
+        rows = self.draw(size)
+        if ranks.size() == 1:
+            return complete(self.read(rows))
+        held, everywhere = self.owned(rows).nonzero().flatten(), torch.arange(len(rows))
+        drawn = ranks.exchanged(self.read(rows), held, len(rows), everywhere)
+        return tuple(column[ranks.share()] for column in complete(drawn))
 
     def draw(
         self, size: int | None, *, of_task: int | None = None, without_task: int | None = None
     ) -> Tensor:
         """Return which stored samples :meth:`sample` returns, on all ranks; they count as drawn."""
+        if size is not None:
+            ranks.agreed("size of a draw from the memory", size)
         if of_task is not None:
             rows = self._rows_of(of_task)
         elif without_task is not None:
@@ -128,8 +150,8 @@ class Memory:
         return ranks.owned(torch.arange(len(rows)))
 
     def read(self, rows: Tensor) -> Batch:
-        """Return stored samples, of which this rank owns all."""
-        return self._read(rows)
+        """Return the stored samples of a draw; of several ranks, each those that it owns."""
+        return self._read(rows[self.owned(rows)])
 
     def all(self) -> Batch:
         """Return a copy of every stored sample; :meth:`tasks` tells the task of each."""

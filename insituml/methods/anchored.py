@@ -8,8 +8,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from insituml import ranks
 from insituml.data.task import Batch, Task
+from insituml.estimates import union
 from insituml.gradients import parameter_uses
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
@@ -70,7 +70,8 @@ class Anchored(Method, Generic[P]):
         """Importances and anchors of the past tasks; None during the first."""
         self._known: list[str] | None = None  # parameters of the last task
         self._some_unused = False
-        self._used: set[int] | None = None  # None: not known, or of no interest
+        self._used: set[int] = set()  # by the losses of a step, as far as their graphs tell
+        self._opaque = False  # whether one of them may use others unseen
 
     def begin_task(self, learner: ContinualLearner, task: Task) -> None:
         names = [name for name, _ in learner.named_parameters()]
@@ -78,27 +79,22 @@ class Anchored(Method, Generic[P]):
             self._some_unused = True  # there may be heads for tasks, of which one is used
         self._known = names
 
-    def note_use(self, value: Tensor | None) -> None:
+    def note_use(self, value: Tensor) -> None:
         # Where all parameters are always used, as they mostly are, nothing is looked up.
-        if self.anchor is None or not self._some_unused:
-            return
-        if value is None:
-            self._used = self._used or set()
-            return
-        uses, opaque = parameter_uses([value])
-        if not opaque:
-            self._used = (self._used or set()) | uses.keys()
+        if self.anchor is not None and self._some_unused:
+            uses, opaque = parameter_uses([value])
+            self._used |= uses.keys()
+            self._opaque = self._opaque or opaque
 
     def spare_unused(self, learner: ContinualLearner) -> None:
-        parameters = list(learner.parameters())
-        used = None if self._used is None else [id(p) in self._used for p in parameters]
-        if self.anchor is not None and self._some_unused:
-            used = _by_any(ranks.gathered_objects(used))
-        if used is not None:
-            for parameter, is_used in zip(parameters, used, strict=True):
-                if not is_used:
-                    parameter.grad = None
-        self._used = None
+        if self.anchor is None or not self._some_unused:
+            return
+        parameters = dict(learner.named_parameters())
+        used = union({n for n, p in parameters.items() if self._opaque or id(p) in self._used})
+        for name, parameter in parameters.items():
+            if used and name not in used:  # none: no loss was looked at
+                parameter.grad = None
+        self._used, self._opaque = set(), False
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
         self.spare_unused(learner)
@@ -136,9 +132,3 @@ class Anchored(Method, Generic[P]):
         if state["anchor"] is not None:
             parameters = dict(learner.named_parameters())
             self.anchor = self.form.from_state_dict(state["anchor"], parameters)
-
-
-def _by_any(uses: list[list[bool] | None]) -> list[bool] | None:
-    """Tell which parameters some rank has used; None where one of them cannot tell."""
-    known = [used for used in uses if used is not None]
-    return [any(used) for used in zip(*known, strict=True)] if len(known) == len(uses) else None

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
 from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, Task
+from insituml.estimates import mean_over
 from insituml.learner import ContinualLearner
 
 
@@ -138,37 +138,35 @@ class Method:
             As :meth:`join` returned it.
         output
             ``learner.output(batch)`` where the method's :attr:`needs_output` is true, else None; so
-            too where this is one of several ranks and has no sample of the batch.
+            too where no sample of the batch is at hand.
 
         Notes
         -----
-        A mean over samples goes through :func:`~insituml.ranks.joint_mean`, which makes it that of
-        all ranks' samples.
+        Several processes may train one learner, each with a part of the batch at hand. A mean over
+        samples therefore goes through :func:`~insituml.estimates.mean_over`.
         """
         return None
 
     def loss(self, learner: ContinualLearner, batch: Batch) -> Tensor:
         """Return what to minimise on a batch, a scalar; made of :meth:`join`, :meth:`penalty`."""
         batch = self.join(learner, batch)
-        count = len(batch[0])
-        loss, output = None, None
-        if not count and ranks.size() > 1:  # the others have rows of this batch
-            self.note_use(None)
-        elif self.needs_output:
-            loss, output = learner.loss_and_output(batch)
-        else:
-            loss = learner.loss(batch)
-        if loss is not None:
+        output: Tensor | None = None
+
+        def learners_own(batch: Batch) -> Tensor:
+            nonlocal output
+            if self.needs_output:
+                loss, output = learner.loss_and_output(batch)
+            else:
+                loss = learner.loss(batch)
             self.note_use(loss)
-        loss = ranks.joint_mean(loss, count, batch[0].device)
+            return loss
+
+        loss = mean_over(batch, learners_own)
         penalty = self.penalty(learner, batch, output)
         return loss if penalty is None else loss + penalty.to(loss.device)
 
-    def note_use(self, value: Tensor | None) -> None:
-        """Look at which parameters a loss depends on, before a penalty on them is added.
-
-        None: on none, as this rank has no sample of the batch.
-        """
+    def note_use(self, value: Tensor) -> None:
+        """Look at which parameters a loss depends on, before a penalty on them is added."""
 
     def spare_unused(self, learner: ContinualLearner) -> None:
         """Take back, after backward, the gradients of parameters which no loss has used."""

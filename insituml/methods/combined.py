@@ -107,7 +107,7 @@ class Combined(Method):
                 total = added if total is None else total + added.to(total.device)
         return total
 
-    def note_use(self, value: Tensor | None) -> None:
+    def note_use(self, value: Tensor) -> None:
         for method in self.methods:
             method.note_use(value)
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
 from insituml.data.task import Batch, Task, sent
+from insituml.estimates import mean_over, union
 from insituml.gradients import evaluation_mode
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
@@ -81,34 +81,37 @@ class DER(Remembering):
     def penalty(
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
     ) -> Tensor | None:
-        knew = self._like is not None
-        if output is not None or ranks.size() == 1:
+        self._note_form(learner, batch, output)
+        past = self.draw(batch) if self.remembers() else None
+        if past is None:
+            return None
+
+        def moved(past: Batch) -> Tensor:
+            return output_distance(learner.output(past[:-1]), past[-1], learner)
+
+        return self.alpha * mean_over(past, moved)
+
+    def _note_form(self, learner: ContinualLearner, batch: Batch, output: Tensor | None) -> None:
+        """Remember what outputs are like; from other samples, where none is at hand."""
+        form: set[tuple[torch.Size, torch.dtype]] = set()
+        if len(batch[0]):
             check_output(output, learner)
             assert output is not None
             # What a stored output is compared with may have more digits than this one.
-            dtype = torch.promote_types(output.dtype, torch.float32)
-            self._like = output.new_empty((0, *output.shape[1:]), dtype=dtype)
-        if not knew:  # nor did another rank, which perhaps has no sample of this batch
-            like = None if self._like is None else (self._like.shape, self._like.dtype)
-            known = [each for each in ranks.gathered_objects(like) if each is not None]
-            if self._like is None and known:
-                shape, dtype = known[0]
-                self._like = torch.empty(shape, dtype=dtype, device=batch[0].device)
-        if not self.remembers():
-            return None
-        *past, stored = self.draw(batch)
-        if ranks.total(len(stored)) == 0:  # a small memory may have dropped all of them
-            return None
-        distance = None
-        if len(stored):
-            distance = output_distance(learner.output(tuple(past)), stored, learner)
-        return self.alpha * ranks.joint_mean(distance, len(stored), batch[0].device)
+            form.add((output.shape[1:], torch.promote_types(output.dtype, torch.float32)))
+        if self._like is None:
+            form = union(form)
+        for shape, dtype in form:
+            self._like = torch.empty((0, *shape), dtype=dtype, device=batch[0].device)
 
-    def draw(self, batch: Batch) -> Batch:
-        """Return samples of past tasks, their outputs in the last column, on the batch's device."""
+    def draw(self, batch: Batch) -> Batch | None:
+        """Return samples of past tasks, their outputs in the last column, on the batch's device.
+
+        None where none is stored.
+        """
         # The outputs kept for the present task are those of a model that has yet to learn it.
-        size = draw_size(self.replay_size, batch)
-        return tuple(sent(t, batch[0].device) for t in self.past(size))
+        past = self.past(draw_size(self.replay_size, batch))
+        return None if past is None else tuple(sent(t, batch[0].device) for t in past)
 
     def kept(self, learner: ContinualLearner, samples: Batch) -> Batch:
         """Return the samples with room for their outputs, known when their task is learned."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from insituml import ranks
 from insituml.data.task import Batch
+from insituml.estimates import mean_over
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.der import DER
@@ -55,10 +55,7 @@ class DERPlusPlus(DER):
         self, learner: ContinualLearner, batch: Batch, output: Tensor | None
     ) -> Tensor | None:
         distance = super().penalty(learner, batch, output)
-        if distance is None:
+        past = None if distance is None else self.draw(batch)
+        if distance is None or past is None:
             return None
-        *past, _ = self.draw(batch)
-        count = len(past[0])
-        loss = learner.loss(tuple(past)) if count or ranks.size() == 1 else None
-        loss = ranks.joint_mean(loss, count, batch[0].device)
-        return distance + self.beta * loss.to(distance.device)
+        return distance + self.beta * mean_over(past[:-1], learner.loss).to(distance.device)

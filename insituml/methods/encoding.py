@@ -33,8 +33,6 @@ def features(learner: ContinualLearner, samples: Batch) -> Tensor:
 
 def losses(learner: ContinualLearner, samples: Batch, *, batched: bool = True) -> Tensor:
     """Return each sample's own loss, ``(n,)``; ``batched`` as in ``sample_losses``."""
-    if len(samples[0]) == 0:  # of several ranks, one may have none
-        return torch.zeros(0, dtype=torch.float64)
     parts = _parts(learner, samples)
     return torch.cat([sample_losses(learner, part, batched=batched) for part in parts])
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from insituml.data.task import Task
+from insituml.estimates import draw
 from insituml.gradients import QuadraticPenalty, diagonal_fisher
 from insituml.learner import ContinualLearner
 from insituml.methods.anchored import Anchored
-from insituml.methods.sampling import check_sample_count, draw
+from insituml.methods.sampling import check_sample_count
 
 
 class EWC(Anchored[QuadraticPenalty]):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from insituml import ranks
 from insituml.data.task import Batch, joined, sent
+from insituml.estimates import mean_over
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.remembering import Remembering
@@ -81,11 +81,11 @@ class ExperienceReplay(Remembering):
     ) -> Tensor | None:
         if self.store == "input" or not self.remembers():
             return None
-        (latent,) = self._drawn(batch)
         device = next(learner.parameters()).device
-        latent = sent(latent, device)
-        moved = latent_loss(learner, latent, mse_loss) if len(latent) else None
-        return self.latent_weight * ranks.joint_mean(moved, len(latent), device)
+        latents = tuple(sent(t, device) for t in self._drawn(batch))
+        return self.latent_weight * mean_over(
+            latents, lambda past: latent_loss(learner, past[0], mse_loss)
+        )
 
     def _drawn(self, batch: Batch) -> Batch:
         return self.memory.sample(draw_size(self.replay_size, batch))

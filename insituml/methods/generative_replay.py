@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from insituml import ranks
 from insituml.data.task import Batch, Task, joined
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory
@@ -85,19 +84,13 @@ class GenerativeReplay(Remembering):
     def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
         if not self.teacher:
             return batch
-        remembered = self._remembered(draw_size(self.replay_size, batch))
-        conditions = tuple(t.to(batch[0].device) for t in remembered)
-        drawn = self.teacher.sample(conditions, generator=self.generator)
-        return joined(batch, tuple(t[ranks.share()] for t in (drawn, *conditions)))
 
-    def _remembered(self, size: int) -> Batch:
-        """Return the conditions drawn, on every rank all: what is drawn for them is by chance."""
-        if ranks.size() == 1:
-            return self.memory.sample(size)
-        rows = self.memory.draw(size)
-        own = self.memory.owned(rows).nonzero().flatten()
-        everyone = torch.arange(len(rows))
-        return ranks.exchanged(self.memory.read(rows[own]), own, len(rows), everyone)
+        def with_inputs(remembered: Batch) -> Batch:
+            conditions = tuple(t.to(batch[0].device) for t in remembered)
+            return (self.teacher.sample(conditions, generator=self.generator), *conditions)
+
+        size = draw_size(self.replay_size, batch)
+        return joined(batch, self.memory.sample_completed(size, with_inputs))
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         super().end_task(learner, task)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insituml import ranks
 from insituml.data.task import Batch, Task
+from insituml.estimates import all_columns, draw, union
 from insituml.gradients import (
     condensed,
     dense_gradients,
@@ -30,7 +30,7 @@ from insituml.gradients import (
 )
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
-from insituml.methods.sampling import check_sample_count, draw
+from insituml.methods.sampling import check_sample_count
 
 BATCH = 64
 """Samples per forward pass when a task's inputs are collected."""
@@ -259,25 +259,12 @@ class GPM(Method):
                 )
                 pairs = zip(parameters, gradients, strict=True)
                 used |= {name for name, gradient in pairs if gradient is not None}
-        found, used = _of_all_ranks(found, used, device)
+        found, used = all_columns(found, device), union(used)
         return {
-            n: columns for n, columns in found.items() if parameter_name(n, "weight") in used
+            name: condensed([columns])
+            for name, columns in found.items()
+            if parameter_name(name, "weight") in used
         }, used
-
-
-def _of_all_ranks(
-    found: dict[str, Tensor], used: set[str], device: torch.device
-) -> tuple[dict[str, Tensor], set[str]]:
-    """Return the same with what other ranks have found on their samples."""
-    if ranks.size() == 1:
-        return found, used
-    shapes = {name: len(columns) for name, columns in found.items()}
-    known = ranks.gathered_objects((shapes, used))
-    joint = {}
-    for name, features in {n: f for theirs, _ in known for n, f in theirs.items()}.items():
-        own = found.get(name, torch.zeros(features, 0, dtype=torch.float64, device=device))
-        joint[name] = condensed([ranks.stacked(own.mT.contiguous()).mT])
-    return joint, set().union(*(names for _, names in known))
 
 
 def _loss(learner: nn.Module, batch: Batch) -> Tensor:

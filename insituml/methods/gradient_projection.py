@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from insituml import ranks
 from insituml.data.task import Batch, Task, sent
+from insituml.estimates import mean_over
 from insituml.gradients import (
     dense_gradients,
     moving_parameters,
@@ -88,7 +88,8 @@ class GradientProjection(Remembering):
 
     def reference_data(self) -> Iterable[Batch]:
         """Return the samples of past tasks to compare with, one batch for each reference."""
-        yield self.past(self.reference_size or None)
+        past = self.past(self.reference_size or None)
+        return () if past is None else (past,)
 
     def project(self, gradients: list[Tensor], references: list[list[Tensor]]) -> None:
         """Correct ``gradients`` in place; the references, one or more, are of the same form."""
@@ -107,9 +108,8 @@ class GradientProjection(Remembering):
         latents = [data[0] for data in self._stored_on(next(learner.parameters()).device)]
         if not latents:
             return None
-        latent = torch.cat(latents)
-        moved = latent_loss(learner, latent, mse_loss) if len(latent) else None
-        return self.latent_weight * ranks.joint_mean(moved, len(latent), latent.device)
+        loss = partial(self.reference_loss, learner)
+        return self.latent_weight * mean_over((torch.cat(latents),), loss)
 
     def correct_gradients(self, learner: ContinualLearner) -> None:
         # Layers may have been frozen or thawed since the task began.
@@ -121,7 +121,7 @@ class GradientProjection(Remembering):
         kept = {id(p) for p in moving}
         references = []
         for data in self._stored_on(parameters[0].device):
-            batches = zip(*(t.split(BATCH) for t in data if len(t)), strict=True)
+            batches = zip(*(t.split(BATCH) for t in data), strict=True)
             _, found = reference_gradient(loss, parameters, batches)
             # What has no gradient stays where it is: it has no part in the products either.
             references.append([g for p, g in zip(parameters, found, strict=True) if id(p) in kept])
@@ -141,7 +141,5 @@ class GradientProjection(Remembering):
 
     def _stored_on(self, device: torch.device) -> Iterator[Batch]:
         """Yield the reference data; none where nothing of past tasks is stored."""
-        if self.remembers():
-            for data in self.reference_data():
-                if ranks.total(len(data[0])) > 0:  # a small memory may have dropped all of them
-                    yield tuple(sent(t, device) for t in data)
+        for data in self.reference_data() if self.remembers() else ():
+            yield tuple(sent(t, device) for t in data)

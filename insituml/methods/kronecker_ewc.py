@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from insituml.data.task import Task
+from insituml.estimates import draw
 from insituml.gradients import KroneckerPenalty, kronecker_fisher
 from insituml.learner import ContinualLearner
 from insituml.methods.anchored import Anchored
-from insituml.methods.sampling import check_sample_count, draw
+from insituml.methods.sampling import check_sample_count
 
 
 class KroneckerEWC(Anchored[KroneckerPenalty]):

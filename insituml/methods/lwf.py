@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
 from insituml.data.task import Batch, Task
+from insituml.estimates import mean_over
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
 from insituml.methods.copying import check_copyable
@@ -62,10 +62,11 @@ class LwF(Method):
     ) -> Tensor | None:
         if not self.teacher:
             return None
-        distance = None
-        if output is not None:
-            distance = output_distance(output, self.teacher.output(batch), learner)
-        return self.strength * ranks.joint_mean(distance, len(batch[0]), batch[0].device)
+
+        def moved(batch: Batch) -> Tensor:
+            return output_distance(output, self.teacher.output(batch), learner)
+
+        return self.strength * mean_over(batch, moved)
 
     def end_task(self, learner: ContinualLearner, task: Task) -> None:
         self.teacher.copy_of(learner)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from insituml.data.task import Batch, Task
+from insituml.estimates import draw
 from insituml.gradients import QuadraticPenalty, mean_gradient_power
 from insituml.learner import ContinualLearner
 from insituml.methods.anchored import Anchored
-from insituml.methods.sampling import check_sample_count, draw
+from insituml.methods.sampling import check_sample_count
 
 
 class MAS(Anchored[QuadraticPenalty]):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from insituml import ranks
 from insituml.data.task import Batch, joined, sent
-from insituml.gradients import evaluation_mode
+from insituml.estimates import largest
+from insituml.gradients import evaluation_mode, reference_gradient
 from insituml.learner import ContinualLearner, sample_losses
 from insituml.memory import Memory, ReservoirMemory
 from insituml.methods.experience_replay import ExperienceReplay
@@ -73,54 +74,24 @@ class MIR(ExperienceReplay):
             return batch
         size = draw_size(self.replay_size, batch)
         rows = self.memory.draw(max(self.candidates or 4 * size, size))
-        own = self.memory.owned(rows)
-        drawn = tuple(sent(t, batch[0].device) for t in self.memory.read(rows[own]))
+        drawn = tuple(sent(t, batch[0].device) for t in self.memory.read(rows))
         if len(rows) > size:
-            harm = self.interference(learner, batch, drawn)
-            many = ranks.size() > 1
-            most = _most_of_all(harm, own, size) if many else harm.topk(size).indices
+            most = largest(self.interference(learner, batch, drawn), size)
             drawn = tuple(t[most.to(t.device)] for t in drawn)
         return joined(batch, drawn)
 
     def interference(self, learner: ContinualLearner, batch: Batch, samples: Batch) -> Tensor:
         """Return by how much a step on ``batch`` alone would raise each sample's loss, ``(n,)``."""
         weights = self._after_virtual_step(learner, batch)
-        if len(samples[0]) == 0:
-            return samples[0].new_zeros(0)
         after = sample_losses(learner, samples, weights, batched=self.batched)
         return after - sample_losses(learner, samples, batched=self.batched)
 
     def _after_virtual_step(self, learner: ContinualLearner, batch: Batch) -> dict[str, Tensor]:
         weights = {name: p for name, p in learner.named_parameters() if p.requires_grad}
+        parameters: list[Any] = list(weights.values())
         with evaluation_mode(learner):
-            count = len(batch[0])
-            if count or ranks.size() == 1:
-                # Not backward(): the gradients of the real step are not to be touched.
-                gradients = torch.autograd.grad(
-                    learner.loss(batch),
-                    list(weights.values()),
-                    allow_unused=True,
-                    materialize_grads=True,
-                )
-            else:
-                gradients = tuple(torch.zeros_like(p) for p in weights.values())
-        if ranks.size() > 1:
-            torch._foreach_mul_(gradients, count / ranks.total(count))
-            ranks.add_up(gradients)
+            _, gradients = reference_gradient(learner.loss, parameters, [batch])
+        gradients = [g.to(p.dtype) for g, p in zip(gradients, parameters, strict=True)]
         with torch.no_grad():
-            moved = torch._foreach_add(
-                list(weights.values()), list(gradients), alpha=-self.virtual_rate
-            )
+            moved = torch._foreach_add(parameters, gradients, alpha=-self.virtual_rate)
         return dict(zip(weights, moved, strict=True))
-
-
-def _most_of_all(own_values: Tensor, own: Tensor, size: int) -> Tensor:
-    """Return which of this rank's values are among the largest of all ranks, largest first."""
-    mine = own.nonzero().flatten()
-    values = torch.zeros(len(own), dtype=torch.float64, device=own_values.device)
-    values[mine.to(values.device)] = own_values.double()
-    ranks.add_up([values])
-    most = values.topk(size).indices.cpu()
-    places = torch.empty(len(own), dtype=torch.int64)
-    places[mine] = torch.arange(len(mine))
-    return places[most[own[most]]]

@@ -80,10 +80,14 @@ class Remembering(Method):
         """Tell whether something may be replayed; nothing is in the first task, as a rule."""
         return (self.task > 0 or self.replays_own_task) and len(self.memory) > 0
 
-    def past(self, size: int | None) -> Batch:
-        """Return a draw from the samples of past tasks, as :meth:`Memory.sample` does."""
+    def past(self, size: int | None) -> Batch | None:
+        """Return a draw from the samples of past tasks, as :meth:`Memory.sample` does.
+
+        None where there are none: a small memory may have dropped all of them.
+        """
         own = None if self.replays_own_task else self.task
-        return self.memory.sample(size, without_task=own)
+        rows = self.memory.draw(size, without_task=own)
+        return self.memory.read(rows) if len(rows) else None
 
     def past_tasks(self) -> list[int]:
         """Return the past tasks of which samples are stored, in order."""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
 from insituml.data.task import Batch, Task, sent
+from insituml.estimates import number_of, numbers_of, sums_over
 from insituml.learner import ContinualLearner
 from insituml.memory import Memory, ReservoirMemory, Sketch
 from insituml.memory.sketch import check_kind, numbers_of_sketch
@@ -116,10 +116,8 @@ class SketchedReplay(Remembering):
     def kept(self, learner: ContinualLearner, samples: Batch) -> Batch:
         """Return latents, sketches and the numbers of their maps."""
         x, device = samples[0], next(learner.parameters()).device
-        count = ranks.total(len(x))
-        maps = torch.arange(self._sketched, self._sketched + count, dtype=torch.int32)
-        maps = maps[ranks.share()]
-        self._sketched += count
+        maps = (self._sketched + numbers_of(samples)).to(torch.int32)
+        self._sketched += number_of(samples)
         sketch = self._sketch_of(x)
         parts = zip(x.split(BATCH), maps.split(BATCH), strict=True)
         sketches = [sketch(part.to(device), numbers) for part, numbers in parts]
@@ -130,19 +128,25 @@ class SketchedReplay(Remembering):
     ) -> Tensor | None:
         if not self.remembers():
             return None
-        z, sketches, maps = self.memory.sample(draw_size(self.replay_size, batch))
-        device = next(learner.parameters()).device
-        z = sent(z, device)
-        decoded = learner.decode(z)
-        sketches = sent(sketches, decoded.device)
-        missed = self._sketch_of(batch[0])(decoded, maps) - sketches
-        count = ranks.total(len(z)) * decoded.shape[1:].numel()
-        loss = self.alpha * ranks.joint_sum(missed.square().sum()) / count
-        if self.latent_weight:
+        rows = self.memory.draw(draw_size(self.replay_size, batch))
+        latents, *sketched = self.memory.read(rows)
+        past = (sent(latents, next(learner.parameters()).device), *sketched)
+
+        def squares(past: Batch) -> list[Tensor]:
+            z, sketches, maps = past
+            decoded = learner.decode(z)
+            missed = self._sketch_of(batch[0])(decoded, maps) - sent(sketches, decoded.device)
+            if not self.latent_weight:
+                return [missed.square().sum()]
             moved = learner.encode(decoded.detach()) - z
-            power = ranks.joint_sum(z.square().sum()).clamp_min(torch.finfo(z.dtype).tiny)
-            missed = ranks.joint_sum(moved.square().sum())
-            loss = loss + self.latent_weight * (missed / power).to(loss.device)
+            return [part.square().sum() for part in (missed, moved, z)]
+
+        missed, *of_latents = sums_over(past, squares, terms=3 if self.latent_weight else 1)
+        loss = self.alpha * missed / (len(rows) * batch[0].shape[1:].numel())
+        if of_latents:
+            moved, power = of_latents
+            power = power.clamp_min(torch.finfo(latents.dtype).tiny)
+            loss = loss + self.latent_weight * (moved / power).to(loss.device)
         return loss
 
     def state_dict(self) -> dict[str, Any]:

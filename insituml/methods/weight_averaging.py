@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
 from insituml.data.task import Batch, Task
+from insituml.estimates import mean_over
 from insituml.gradients import old_part, wide_copy
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
@@ -87,12 +87,13 @@ class WeightAveraging(Method):
     ) -> Tensor | None:
         if not self.needs_output or self.task == 0:  # in the first there is nothing to remember
             return None
-        distance = None
-        if output is not None:
+
+        def moved(batch: Batch) -> Tensor:
             with self._in_own_digits(learner):
                 averaged = self.average.output(batch)
-            distance = output_distance(output, averaged, learner)
-        return self.strength * ranks.joint_mean(distance, len(batch[0]), batch[0].device)
+            return output_distance(output, averaged, learner)
+
+        return self.strength * mean_over(batch, moved)
 
     def after_step(self, learner: ContinualLearner) -> None:
         self.steps += 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from insituml.data.task import Batch
 from insituml.memory import (
     EpisodicMemory,
     HerdingMemory,
@@ -91,6 +92,22 @@ def test_draws_are_distinct_contiguous_and_uniform_over_the_whole_memory(kind) -
     z = (drawn - trials * p) / math.sqrt(trials * p * (1 - p))
     assert z.abs().max() < 4.0
     assert torch.equal(memory.sample(100)[1].sort().values, stored)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_drawn_can_be_completed(kind) -> None:
+    memory, again = filled(kind), filled(kind)
+    asked = []
+
+    def complete(samples: Batch) -> Batch:
+        asked.append(samples)
+        return (samples[1] * 2, *samples)
+
+    doubled, *drawn = memory.sample_completed(4, complete)
+    assert torch.equal(doubled, drawn[1] * 2)
+    for column, given, expected in zip(drawn, asked[0], again.sample(4), strict=True):
+        assert torch.equal(column, expected)
+        assert torch.equal(given, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)

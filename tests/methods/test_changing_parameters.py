@@ -168,6 +168,34 @@ def test_an_unused_head_is_spared_after_resuming_too(name: str) -> None:
     assert all(p.grad is None for p in again.heads[0].parameters())
 
 
+class Through(torch.autograd.Function):
+    """What the graph does not tell the insides of."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+@pytest.mark.parametrize("opaque", [False, True])
+def test_nothing_is_spared_where_one_of_several_losses_is_opaque(opaque: bool) -> None:
+    learner, tasks = built(Heads), make_tasks()
+    method = EWC(1.0, generator=seeded())
+    list(learn(learner, method, tasks[:1]))
+    hidden = torch.tanh(learner.trunk(tasks[0].train[0]))
+    method.note_use((Through.apply(hidden) if opaque else hidden).sum())
+    method.note_use(learner.heads[1](hidden).sum())
+    for parameter in learner.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    method.spare_unused(learner)
+    spared = {name for name, p in learner.named_parameters() if p.grad is None}
+    unused = {f"heads.{k}.{own}" for k in (0, 2) for own in ("weight", "bias")}
+    assert spared == (set() if opaque else unused)
+
+
 @pytest.mark.parametrize("name", METHODS | {"mir": None, "replay": None})
 def test_a_head_may_widen_between_tasks(name: str) -> None:
     make = METHODS.get(name) or {

@@ -11,6 +11,16 @@ from torch import nn
 
 from insituml import ranks
 from insituml.data.task import Batch, Task, joined
+from insituml.estimates import (
+    all_columns,
+    draw,
+    largest,
+    mean_over,
+    number_of,
+    numbers_of,
+    sums_over,
+    union,
+)
 from insituml.in_transit import InTransitTrainer
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
@@ -102,7 +112,39 @@ def counted_by_all() -> list[int]:
     return [record.flops, again.record(make_tasks()[0], 1, 0.0, 0.0).flops]
 
 
+def estimated(count: int) -> dict[str, Any]:
+    """Return what is estimated from so many samples, of which each rank has its share."""
+    samples = tuple(column[ranks.share()] for column in make_tasks((count,))[0].train)
+    size = samples[0].flatten(1).square().sum(dim=1)
+    weight = torch.ones((), dtype=torch.float64, requires_grad=True)
+    mean = mean_over(samples, lambda some: (weight**3 * some[0]).square().mean())
+    first, second = sums_over(samples, lambda some: [(weight * some[0]).sum(), some[0].sum()], 2)
+    loss = mean + first / second.detach()
+    if loss.requires_grad:  # nothing of it depends on the weight where there is no sample
+        loss.backward()
+    ranks.average_gradients([weight])
+    chosen = largest(size, 3)
+    drawn = draw((size,), 3, generator=torch.Generator().manual_seed(2))
+    matrices = {"layer": samples[0].flatten(1).mT} if len(size) else {}
+    columns = all_columns(matrices, weight.device)["layer"]
+    return {
+        "number": number_of(samples),
+        "mean": mean.detach(),
+        "sums": torch.stack([first.detach(), second.detach()]),
+        "slope": weight.grad,
+        # What each rank has of these is put together, in one order.
+        "numbers": ranks.stacked(numbers_of(samples)).sort().values,
+        "largest": ranks.stacked(size[chosen]).sort().values,
+        "descending": bool((size[chosen].diff() <= 0).all()),
+        "drawn": ranks.stacked(drawn[0]).sort().values,
+        "union": sorted(union(set(numbers_of(samples).tolist()))),
+        "energy": columns @ columns.mT,
+    }
+
+
 TRIED: dict[str, Callable[[], Any]] = {
+    "estimates from 7": lambda: estimated(7),
+    "estimates from 1": lambda: estimated(1),
     "from other weights": from_other_weights,
     "in transit": from_other_weights_in_transit,
     "flops": counted_by_all,

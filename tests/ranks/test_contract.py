@@ -9,6 +9,7 @@ import torch
 
 from tests.ranks.contract import (
     counted_by_all,
+    estimated,
     from_other_weights,
     from_other_weights_in_transit,
     leave,
@@ -51,6 +52,14 @@ def test_ranks_take_over_what_the_first_one_begins_with(two, name, one) -> None:
 def test_what_parts_ranks_is_said_on_all_of_them(two, name, words) -> None:
     for found in two:
         assert words in found[name]
+
+
+@pytest.mark.parametrize("count", [7, 1])
+def test_estimates_are_those_from_the_samples_of_all(two, count: int) -> None:
+    expected = estimated(count)
+    for found in two:
+        for name, value in found[f"estimates from {count}"].items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-12, msg=name)
 
 
 def test_what_all_ranks_do_alike_counts_once(two) -> None:
