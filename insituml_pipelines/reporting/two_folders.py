@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from insituml.gap import REFERENCE
 from insituml.plots import method_label
 from insituml.plots.style import compact, human_bytes
 from insituml_pipelines.common.errors import UserError
@@ -15,7 +16,7 @@ from insituml_pipelines.reporting.blocks import Cell, Details, Page, Pair, Pictu
 from insituml_pipelines.reporting.configuration import MISSING, flat
 from insituml_pipelines.reporting.figure_sections import PLACES, WORDS, own_pictures
 from insituml_pipelines.reporting.pictures import picture
-from insituml_pipelines.reporting.results_folder import ResultsFolder, number
+from insituml_pipelines.reporting.results_folder import ResultsFolder, Row, number
 from insituml_pipelines.reporting.verdict import ERROR, best_row, error_name, title_of, written
 from insituml_pipelines.runs.identity import Identity
 
@@ -78,7 +79,7 @@ def _lead(both: Both, common: Sequence[str], names: Sequence[str]) -> list[str]:
     said = []
     for results, name in zip(both, names, strict=True):
         best = best_row(results.rows)
-        winner = "nobody competes" if best is None else f"{method_label(best['method'])} is best"
+        winner = "nobody competes" if best is None else _winner(best, results.rows)
         error = "" if best is None else f", {written(best)} ({error_name(results)})"
         said.append(f"in {name} ({title_of(results)}) {winner}{error}")
     lead = [f"{count}: {'; '.join(said)}."]
@@ -86,6 +87,12 @@ def _lead(both: Both, common: Sequence[str], names: Sequence[str]) -> list[str]:
     if data[0] and data[1] and data[0] != data[1]:
         lead.append("They learned other data: errors may not compare.")
     return lead
+
+
+def _winner(best: Row, rows: Sequence[Row]) -> str:
+    """Name the best method of those that compete; who does nothing may have done better."""
+    lower = [r for r in rows if r["method"] == REFERENCE and number(r, ERROR) < number(best, ERROR)]
+    return f"{method_label(best['method'])} is best{' of those that compete' if lower else ''}"
 
 
 def _metrics(both: Both, common: Sequence[str], names: Sequence[str]) -> Table:
