@@ -33,7 +33,7 @@ SZ3, SERIES, ZFP, PCA = "SZ3", "SZ3 in 4-D", "ZFP", "incremental PCA"
 EPOCHS, SIZES, OVERRIDES = 60, "8,16,32", ()
 OF_EXPERIMENT: dict[str, tuple[int, str, Sequence[str]]] = {
     "pic": (160, "8,16,32,64,128", ["model.channels=[16,32,64]"]),
-    "fbpic": (12, "8,16,32", ()),
+    "fbpic": (12, "8,16,32,64", ()),
 }
 """Epochs, latent sizes and overrides where they are not these: fewer where a step is large, and a
 smaller network where its bytes count."""
@@ -59,7 +59,27 @@ class Found:
         return list(dict.fromkeys(p.compressor for p in self.points))
 
 
-def measured(name: str, folder: Path, arguments: argparse.Namespace) -> Found:
+def asked(text: str) -> list[tuple[str, int | None]]:
+    """Return names of experiments, each with the number of held-out iterations to judge by.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If what follows a name is no such number.
+    """
+    found: list[tuple[str, int | None]] = []
+    for each in text.split(","):
+        name, _, count = each.partition(":")
+        if count and not (count.isdecimal() and int(count)):
+            raise argparse.ArgumentTypeError(
+                f"{each!r}; expected a name, or name:N with the number of held-out iterations to "
+                "judge by, such as fbpic:5"
+            )
+        found.append((name, int(count) if count else None))
+    return found
+
+
+def measured(name: str, judged: int | None, folder: Path, arguments: argparse.Namespace) -> Found:
     """Return what all compressors make of an experiment's held-out fields, and print it."""
     epochs, sizes, usual = OF_EXPERIMENT.get(name, (EPOCHS, SIZES, OVERRIDES))
     epochs, sizes = arguments.epochs or epochs, arguments.sizes or sizes
@@ -67,7 +87,7 @@ def measured(name: str, folder: Path, arguments: argparse.Namespace) -> Found:
     path = (arguments.data or PATHS[name]) if name in PATHS else None
     experiment = Experiment(name, folder, path)
     experiment.prepare()
-    fields = experiment.fields(arguments.judged)
+    fields = experiment.fields(judged)
 
     def points() -> Iterator[Point]:
         for algorithm in ("sz3", "sz3_interpolation"):
@@ -160,23 +180,27 @@ def draw(found: Sequence[Found], path: Path) -> None:
 
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("--experiments", default="pic,lwfa", help="of pic, lwfa, fbpic and others")
+    parser.add_argument(
+        "--experiments",
+        type=asked,
+        default="pic,lwfa",
+        help="such as pic,fbpic:5: by at most 5 of fbpic's held-out iterations; default: pic,lwfa",
+    )
     parser.add_argument("--folder", type=Path, default=Path("rates"), help="default: rates")
     parser.add_argument("--model", default="hybrid", help="file in conf/model")
     parser.add_argument("--sizes", help="latent sizes, such as 8,32; default: of the experiment")
     parser.add_argument("--epochs", type=int, help="default: of the experiment")
-    parser.add_argument("--judged", type=int, help="most held-out iterations; default: all")
     parser.add_argument("--data", type=Path, help="folder of outside data, in place of the usual")
     parser.add_argument("--figure", type=Path, metavar="PNG", help="also draw the curves")
     parser.add_argument("overrides", nargs="*", help="of every training, as optimizer.lr=5e-4")
     arguments = parser.parse_intermixed_args()
-    experiments = arguments.experiments.split(",")
+    experiments = arguments.experiments
     if arguments.quick:
-        experiments, arguments.sizes, arguments.epochs = ["lwfa"], "32", 1
+        experiments, arguments.sizes, arguments.epochs = [("lwfa", None)], "32", 1
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) if arguments.quick else arguments.folder
         try:
-            found = [measured(name, root / name, arguments) for name in experiments]
+            found = [measured(*each, root / each[0], arguments) for each in experiments]
         except (RatesError, ImportError) as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)

@@ -231,6 +231,13 @@ def _report(name: str, source: Any, proposal: Any, training: Any) -> list[str]:
         )
     if proposal.tasks == 1:
         lines.append("  assumed   one task, since there are too few iterations: nothing to forget")
+    latents = proposal.model_values["latent_size"]
+    if proposal.model == "hybrid" and latents >= proposal.all_samples:
+        lines.append(
+            f"  note      {latents} principal components can hold all {proposal.all_samples} "
+            "samples to train on, so that methods will hardly differ; to compare them, take fewer "
+            "latents or more iterations"
+        )
     held_out = 4 * proposal.tasks * len(source.components) * math.prod(shape)
     transit: Any = OmegaConf.load(CONF / "transit/default.yaml")
     budget = transit.held_out_bytes

@@ -50,6 +50,8 @@ class Proposal:
         Passes over each task.
     samples
         Samples to train on of the smallest task.
+    all_samples
+        Samples to train on of all tasks.
     validation
         Part of each task to select by; None: none.
     """
@@ -60,6 +62,7 @@ class Proposal:
     model_values: Node
     epochs: int
     samples: int
+    all_samples: int
     validation: float | None
 
     def steps(self, batch_size: int) -> int:
@@ -120,9 +123,9 @@ def propose(
         raise UserError(str(error)) from error
     samples = len(places) * min(len(windows.trained(task)) for task in range(tasks))
     learned = len(places) * sum(len(windows.trained(task)) for task in range(tasks))
-    model, values = model_of((components, *chunk), learned)
+    model, values = model_of((components, *chunk))
     epochs = max(FEWEST_EPOCHS, math.ceil(STEPS / math.ceil(samples / batch_size)))
-    return Proposal(tasks, chunk, model, values, epochs, samples, validation)
+    return Proposal(tasks, chunk, model, values, epochs, samples, learned, validation)
 
 
 def tasks_of(iterations: int) -> int:
@@ -156,10 +159,10 @@ def smallest_prime(number: int) -> int:
     return next((p for p in range(2, math.isqrt(number) + 1) if number % p == 0), number)
 
 
-def model_of(sample_shape: Sequence[int], samples: int) -> tuple[str, Node]:
+def model_of(sample_shape: Sequence[int]) -> tuple[str, Node]:
     """Return the file in ``conf/model`` for samples of a shape, and the values of a size for it."""
     numbers, grid = math.prod(sample_shape), sample_shape[1:]
-    latent_size = latents_of(numbers, samples)
+    latent_size = latents_of(numbers)
     if not 1 <= len(grid) <= 3 or max(grid) < 2 or numbers < latent_size:
         return "mlp", {"hidden_sizes": [64], "latent_size": latent_size}
     # A level halves the grid; what an axis is too short for would be padding.
@@ -169,11 +172,6 @@ def model_of(sample_shape: Sequence[int], samples: int) -> tuple[str, Node]:
     return "hybrid", {"channels": channels, "latent_size": latent_size}
 
 
-def latents_of(numbers: int, samples: int) -> int:
-    """Return a power of two, some hundred times smaller than a sample; between 8 and 64.
-
-    It is at most half the number of samples to train on: with as many latents as samples, principal
-    components give each of them back exactly, and nothing is left to learn.
-    """
-    enough = min(64, max(8, 2 ** round(math.log2(max(1, numbers / NUMBERS_A_LATENT)))))
-    return min(enough, max(2, 2 ** math.floor(math.log2(max(1, samples / 2)))))
+def latents_of(numbers: int) -> int:
+    """Return a power of two, some hundred times smaller than a sample; between 8 and 64."""
+    return min(64, max(8, 2 ** round(math.log2(max(1, numbers / NUMBERS_A_LATENT)))))

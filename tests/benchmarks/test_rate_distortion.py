@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from benchmarks.rate_codecs import Fields, compressor_points, learner_points, series_points
 from benchmarks.rate_curves import Point, front, last_win, ratio_at, stream_at
-from benchmarks.rate_distortion import Found, draw, print_points, rows_of
+from benchmarks.rate_distortion import Found, asked, draw, print_points, rows_of
 from benchmarks.rate_learners import Experiment, RatesError
 from insituml.data import Grid, Manifest, Normalisation, TaskInfo
 from insituml.learner import ContinualLearner
@@ -148,6 +149,12 @@ def test_compressors_are_judged_within_their_bounds(fields: Fields) -> None:
         if "each deviation" in p.setting:
             assert p.mse <= bound**2
     assert all(p.ratio > 1 for p in found if p.error > 0.3)
+
+
+def test_each_experiment_may_be_judged_by_part_of_what_is_held_out() -> None:
+    assert asked("pic,fbpic:5") == [("pic", None), ("fbpic", 5)]
+    with pytest.raises(argparse.ArgumentTypeError, match="'pic:0'; expected a name, or name:N"):
+        asked("lwfa,pic:0")
 
 
 def test_the_table_and_the_figure(fields: Fields, learner: Rows, tmp_path, capsys) -> None:
