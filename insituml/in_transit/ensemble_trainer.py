@@ -37,7 +37,6 @@ class EnsembleTrainer(InTransitTrainer):
 
     _buffer_kind = SharedBuffer
     _sample_kind = SimulationMemory
-    _now: SharedBuffer
 
     def __init__(self, *arguments: Any, one_task: bool = False, **options: Any) -> None:
         if ranks.size() > 1:
@@ -64,14 +63,19 @@ class EnsembleTrainer(InTransitTrainer):
         simulation
             The number of their simulation.
         """
-        self._now.simulation = simulation
-        self._task_sample.of_simulation(simulation)
+        self._shared.simulation = simulation
+        self._kept.sample.of_simulation(simulation)
         super().learn(samples)
 
     def _observe(self, samples: Batch) -> None:
         start = 0
-        for simulation, count in self._now.left:
+        for simulation, count in self._shared.left:
             self.method.of_simulation(simulation)
             super()._observe(tuple(column[start : start + count] for column in samples))
             start += count
         self.method.of_simulation(SEVERAL)
+
+    @property
+    def _shared(self) -> SharedBuffer:
+        assert isinstance(self._kept.now, SharedBuffer)
+        return self._kept.now

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,20 +12,18 @@ from torch import Tensor
 from insituml import ranks
 from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, Task
+from insituml.in_transit.kept import Kept, check_positive, share_of
 from insituml.in_transit.now_buffer import NowBuffer
+from insituml.in_transit.task_progress import TaskProgress
 from insituml.learner import ContinualLearner
 from insituml.memory import ReservoirMemory
 from insituml.memory.rows import RowMemory
 from insituml.methods.base import Method
 from insituml.optimisation import CONSTANT, Augment, AveragedWeights, Schedule, Stepper
 from insituml.progress import Pace, Progress
-from insituml.records import EpochRecord, Report, TaskRecord, check_finite
+from insituml.records import Report, TaskRecord, check_finite
 from insituml.replicas import check_alike, make_alike
 from insituml.trainable import check_in_transit, check_optimizer, check_ranks, moved
-from insituml.training import seeded
-
-PLAIN = ("task", "steps", "_name", "_arrivals", "_first_step", "_seconds", "_mean_loss")
-"""What of the trainer's state are numbers and names."""
 
 
 class InTransitTrainer:
@@ -97,11 +94,10 @@ class InTransitTrainer:
         report: Report = lambda record: None,
         progress: Progress = lambda steps: None,
     ) -> None:
-        if min(task_samples, batches_per_arrival, batch_size, accumulate) < 1:
-            raise ValueError(
-                f"task_samples is {task_samples}, batches_per_arrival {batches_per_arrival}, "
-                f"batch_size {batch_size}, accumulate {accumulate}; expected 1 or more of each"
-            )
+        check_positive(
+            {"batches_per_arrival": batches_per_arrival, "task_samples": task_samples},
+            {"batch_size": batch_size, "accumulate": accumulate},
+        )
         check_in_transit(method)
         check_optimizer(optimizer, learner)
         check_ranks(learner)
@@ -132,19 +128,14 @@ class InTransitTrainer:
             generator=generator,
             average=average,
         )
-        self._name = ""
-        self._now = self._buffer_kind(now_samples)
-        self._task_sample = self._sample_kind(task_samples, generator=generator)
-        self._arrivals = 0
-        self._first_step = 0
-        self._seconds = 0.0
-        self._mean_loss = float("nan")
+        make_sample = partial(self._sample_kind, task_samples, generator=generator)
+        self._kept = Kept(self._buffer_kind(now_samples), make_sample, generator)
+        self._progress = TaskProgress()
 
     @property
     def buffer_bytes(self) -> int:
         """Bytes of the recent samples and of the task's sample; on ranks, of this one's."""
-        sample = self._task_sample.stored() if len(self._task_sample) else ()
-        return self._now.bytes + sum(column.nbytes for column in sample)
+        return self._kept.bytes
 
     def begin_task(
         self, task: int, name: str, first: Batch, *, arrivals: int | None = None
@@ -176,16 +167,14 @@ class InTransitTrainer:
             batch_size=self.batch_size,
             accumulate=self.accumulate,
         )
-        self.task, self._name = task, name
-        self._arrivals, self._first_step, self._seconds = 0, self.steps, 0.0
+        self.task, self._progress = task, self._progress.next(name, self.steps)
         self._stepper.count_anew()
         steps = -(-self.batches_per_arrival // self.accumulate)
         self._stepper.rate.begin(None if arrivals is None else arrivals * steps)
-        capacity = self._task_sample.capacity
-        self._task_sample = self._sample_kind(capacity, generator=self.generator)
+        self._kept.begin_task()
         self.learner.train()
         with self._working():
-            self._stepper.begin_task(Task(task, name, _own(first), ()))
+            self._stepper.begin_task(Task(task, name, share_of(first), ()))
 
     def learn(self, samples: Batch) -> None:
         """Take in new samples of the current task and train on what is recent.
@@ -204,18 +193,18 @@ class InTransitTrainer:
         """
         task = self._current_task()
         if self.mix is not None:
-            self.mix.check(len(samples[0]), f"what arrived of task {task} ({self._name})")
+            self.mix.check(len(samples[0]), f"what arrived of task {task} ({self._progress.name})")
         with self._working():
-            self._observe(self._now.add(samples))
-            self._task_sample.add(_own(samples), task)
+            self._observe(self._kept.now.add(samples))
+            self._kept.sample.add(share_of(samples), task)
             new = moved(samples, self.learner)
             with self.method.observing(self.learner):
                 self._stepper.show(new)
-        self._arrivals += 1
+        self._progress.arrivals += 1
         if self.method.learns_by_gradient:
             self._train(self.batches_per_arrival, advance=True)
         else:
-            self._report(task, [self._stepper.take(_own(new))])
+            self._report(task, [self._stepper.take(share_of(new))])
 
     def train_again(self, batches: int) -> None:
         """Train on what is recent once more, such as while nothing new arrives.
@@ -243,9 +232,7 @@ class InTransitTrainer:
             return
         with self._working():
             losses, pace = [], Pace(self.progress)
-            for done in range(0, batches, self.accumulate):
-                count = min(self.accumulate, batches - done) * self.batch_size
-                drawn = self._now.draw(count, generator=self.generator, mix=self.mix)
+            for drawn in self._kept.draws(batches, self.batch_size, self.accumulate, self.mix):
                 losses.append(self._stepper.take(moved(drawn, self.learner), advance=advance))
                 pace.step()
             pace.tell()
@@ -254,10 +241,9 @@ class InTransitTrainer:
     def _report(self, task: int, losses: list[Tensor]) -> None:
         with self._working():
             values = tuple(torch.stack(losses).tolist())  # the wait for the device
-        self._mean_loss = sum(values) / len(values)
-        self.report(EpochRecord(task, self._arrivals - 1, self._arrivals, self.steps, values))
+        self.report(self._progress.record(task, self.steps, values))
         self.steps += len(values)
-        check_finite(self._mean_loss, f"task {task} ({self._name})")
+        check_finite(self._progress.mean_loss, f"task {task} ({self._progress.name})")
 
     def end_task(self, test: Batch = ()) -> TaskRecord:
         """End the current task: its last samples leave the buffer, and the method looks back.
@@ -268,38 +254,34 @@ class InTransitTrainer:
             Its held-out samples, handed to the method's hook.
         """
         task = self._current_task()
-        if not self._arrivals:
-            raise ValueError(f"task {task} ({self._name}) has no sample to train on")
+        at = self._progress
+        if not at.arrivals:
+            raise ValueError(f"task {task} ({at.name}) has no sample to train on")
         with self._working():
-            while len(self._now):  # all at once would double the buffer
-                self._observe(self._now.release(self.batch_size))
+            for leaving in self._kept.released(self.batch_size):
+                self._observe(leaving)
             # The rows themselves, not a copy: the next task gets others.
-            train = moved(self._task_sample.stored(), self.learner)
-            ended = Task(task, self._name, train, test)
+            train = moved(self._kept.sample.stored(), self.learner)
+            ended = Task(task, at.name, train, test)
             self._stepper.end_task(ended)
-        check_alike(self.learner, f"after task {task} ({self._name})")
-        steps = self.steps - self._first_step
-        record = self._stepper.record(ended, steps, self._mean_loss, self._seconds)
+        check_alike(self.learner, f"after task {task} ({at.name})")
+        steps = self.steps - at.first_step
+        record = self._stepper.record(ended, steps, at.mean_loss, at.seconds)
         self.task = None
         self.report(record)
         return record
 
     def state_dict(self) -> dict[str, Any]:
         """Return the trainer's own state; learner, method, optimizer, generator have theirs."""
-        return {
-            **{name.lstrip("_"): getattr(self, name) for name in PLAIN},
-            "stepper": self._stepper.state_dict(),
-            "now": self._now.state_dict(),
-            "task_sample": self._task_sample.state_dict(),
-        }
+        own = {"task": self.task, "steps": self.steps, "stepper": self._stepper.state_dict()}
+        return own | self._progress.state_dict() | self._kept.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` returned."""
-        for name in PLAIN:
-            setattr(self, name, state[name.lstrip("_")])
+        self.task, self.steps = state["task"], state["steps"]
+        self._progress = TaskProgress.of(state)
         self._stepper.load_state_dict(state["stepper"])
-        self._now.load_state_dict(state["now"])
-        self._task_sample.load_state_dict(state["task_sample"])
+        self._kept.load_state_dict(state)
         make_alike(self.learner, [self.generator, self.method.generator])
         self.learner.train()
 
@@ -312,15 +294,5 @@ class InTransitTrainer:
             raise ValueError("no task has begun; call begin_task first")
         return self.task
 
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        """Time it, and let what it draws from torch's global generators follow the seed."""
-        started = time.perf_counter()
-        with seeded(self.generator.initial_seed(), self.steps, self.learner):
-            yield
-        self._seconds += time.perf_counter() - started
-
-
-def _own(samples: Batch) -> Batch:
-    """Return this rank's of samples that all ranks have."""
-    return tuple(column[ranks.share()] for column in samples)
+    def _working(self) -> AbstractContextManager[None]:
+        return self._progress.working(self.learner, self.generator, self.steps)

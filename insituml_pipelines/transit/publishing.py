@@ -13,8 +13,8 @@ from insituml_pipelines.common.output import new_folder, remove
 if TYPE_CHECKING:
     from insituml.data.manifest import Manifest
     from insituml.stream import Ending
-    from insituml_pipelines.stream import Plan
     from insituml_pipelines.transit.loop import StreamTraining
+    from insituml_pipelines.transit.planning import Plan
 
 LOG = "transit.json"
 """What a stream brought, beside the checkpoints of each method."""
