@@ -57,7 +57,7 @@ def produce(data: Data, options: Produce) -> int:
     path = Path(options.output)
     try:
         check_stream_path(path)
-        writer_config(options.queue_limit, options.policy, options.wait_for_reader)
+        writer_config(options.queue_limit, options.policy, options.wait_for_reader, options.readers)
     except ValueError as error:
         raise UserError(f"produce: {error}") from error
     if not path.parent.is_dir():
@@ -173,6 +173,7 @@ def _stream(told: Connection, tells: Connection, source: Any, data: Data, option
             queue_limit=options.queue_limit,
             policy=options.policy,
             wait_for_reader=options.wait_for_reader,
+            readers=options.readers,
             progress=after_iteration,
         )
         say(tells, ("done",))

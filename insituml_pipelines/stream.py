@@ -19,7 +19,7 @@ from insituml_pipelines.common.output import clear_place, discard
 from insituml_pipelines.common.parts import TEST, asked_part, swept_part
 from insituml_pipelines.common.ranks import dismissing
 from insituml_pipelines.runs.planning import TASKS
-from insituml_pipelines.runs.together import follow, leading
+from insituml_pipelines.runs.together import follow
 from insituml_pipelines.sweeps.job import job_of
 from insituml_pipelines.transit.planning import Plan, plan
 from insituml_pipelines.transit.publishing import DIED, LOG, STALLED, exit_code, finish
@@ -43,8 +43,8 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     from insituml.stream import NoProducerError
     from insituml_pipelines.runs.worker import pin
     from insituml_pipelines.transit.ensemble_loop import training_of
-    from insituml_pipelines.transit.led import led_runs
     from insituml_pipelines.transit.live import RUNNING
+    from insituml_pipelines.transit.rank_stream import RankStream
 
     pin(plan.runs[0].recipe.training["threads"])
     if plan.live:
@@ -52,7 +52,7 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
     clear_place(plan.folder, TASKS)
     write_manifest(plan.folder / TASKS, plan.manifest([], {}))  # for who looks at it meanwhile
     try:
-        with plan.ring, tracker.training(plan.runs), leading():
+        with plan.ring, tracker.training(plan.runs), plan.together:
             training = training_of(plan.tasks)(
                 plan.ring,
                 plan.arrivals,
@@ -63,8 +63,9 @@ def learn(plan: Plan, tracker: Tracker) -> tuple[StreamTraining, int]:
                 plan.folder,
                 plan.live,
             )
-            with led_runs(training.runs, plan.manifest([], {}).to_plain()):
-                training.follow()
+            if isinstance(plan.ring, RankStream):
+                plan.ring.share(training.runs, plan.manifest([], {}).to_plain())
+            training.follow()
     except (NoProducerError, ValueError, ImportError, MemoryError) as error:
         raise UserError(str(error)) from error
     say(f"stream: {training.log.summary()}")
@@ -103,15 +104,16 @@ def main(call: Invocation) -> float | None:
     if call.sweep is not None:
         tracker.in_sweep(job_of(call.sweep, call.overrides))
     prepared = plan(call)
-    validated = bool(prepared.tasks.windows.validation)
-    part = swept_part(call, validated=validated) if call.is_sweep else asked_part(call) or TEST
-    root = stream_folder(call.output, prepared.transit.folder)
     live = prepared.live
     with (
         live.told_why_it_breaks_off() if live else nullcontext(),
         prepared.ring,
+        prepared.together,
         held(prepared.folder.with_suffix(".lock"), f"{prepared.folder}"),
     ):
+        validated = bool(prepared.tasks.windows.validation)
+        part = swept_part(call, validated=validated) if call.is_sweep else asked_part(call) or TEST
+        root = stream_folder(call.output, prepared.transit.folder)
         training, code = learn(prepared, tracker)
         methods = finish(prepared, training, root)
         if not methods:

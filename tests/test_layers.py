@@ -25,7 +25,7 @@ LEVELS = [
         "safe_reading",
         "version",
     ],
-    ["constructor_arguments", "gap", "plain_content", "physical_metrics"],
+    ["constructor_arguments", "rank_rows", "gap", "plain_content", "physical_metrics"],
     ["estimates", "metric", "power_spectrum", "relative_error", "structural_similarity"],
     ["reconstruction_loss"],
     ["rebuilding", "verified_file"],

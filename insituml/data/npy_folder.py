@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from insituml.data.blocks import Block
 from insituml.data.iteration_range import IterationRange
 from insituml.data.step import Grid, Step
 from insituml.safe_reading import map_npy
@@ -55,6 +56,8 @@ class NpyFolder:
         Iterations that cannot be read, with the reason.
     files
         What is read.
+    divisible
+        True: blocks can be read alone.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class NpyFolder:
     components: tuple[str, ...]
     unit: str
     grid: Grid
+    divisible = True
 
     def __init__(
         self,
@@ -126,14 +130,17 @@ class NpyFolder:
         """Yield the steps in order of their numbers, each read when asked for."""
         return self.steps(range(len(self)))
 
-    def steps(self, places: Iterable[int]) -> Iterator[Step]:
-        """Yield only the steps at these places."""
+    def steps(self, places: Iterable[int], block: Block | None = None) -> Iterator[Step]:
+        """Yield only the steps at these places; of each, a block alone where one is given."""
+        points = () if block is None else block.slices
         for place in places:
             iteration, file = self._files[place]
             if iteration in self.faults:
                 raise ValueError(self.faults[iteration])
-            values = np.array(_open(file)[self._chosen], dtype=np.float32)
-            yield Step(iteration, iteration * self.time_step, values, self._metadata(iteration))
+            stored = _open(file)[(self._chosen, *points)]
+            values, metadata = np.array(stored, dtype=np.float32), self._metadata(iteration)
+            time = iteration * self.time_step
+            yield Step(iteration, time, values, metadata, bytes_read=stored.nbytes)
 
     def _look(self) -> tuple[int, ...]:
         """Return the shape of the first good file, and note which others are not like it."""

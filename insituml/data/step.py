@@ -49,6 +49,9 @@ class Step:
         What else is known, such as ``"grid_origin"`` (metres) of a moving window.
     labels
         ``(n, ...)``, one row a sample; None for a field.
+    bytes_read
+        How many bytes of a file or a network were read for it, as they are stored; 0 where nobody
+        counts, as of what is computed.
     """
 
     iteration: int
@@ -56,6 +59,7 @@ class Step:
     values: np.ndarray
     metadata: Mapping[str, Any] = field(default_factory=dict)
     labels: np.ndarray | None = None
+    bytes_read: int = 0
 
     @property
     def origin(self) -> tuple[float, ...] | None:
@@ -74,7 +78,8 @@ class FieldSource(Protocol):
 
     Components may be of any records, such as ``("Ex", "Ey", "Ez")``, ``("Bz",)``, ``("rho",)`` or
     of several. Where they differ in unit, a source has ``units`` as well, one each
-    (:func:`units_of`).
+    (:func:`units_of`). One whose ``divisible`` is true reads blocks alone:
+    ``steps(places, block)`` takes a :class:`insituml.data.blocks.Block`.
     """
 
     components: tuple[str, ...]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from insituml.data.windows import TaskWindows
     from insituml.in_transit.arrivals import Arrival, Arrivals
     from insituml.in_transit.cutter import Cutter
+    from insituml.in_transit.dealt import Dealt
     from insituml.in_transit.ensemble_trainer import EnsembleTrainer
     from insituml.in_transit.follow import StreamBrokeError, learn
     from insituml.in_transit.held_out import HeldOut
@@ -25,6 +26,7 @@ __all__ = [
     "Arrival",
     "Arrivals",
     "Cutter",
+    "Dealt",
     "EnsembleTrainer",
     "HeldOut",
     "InTransitTrainer",
@@ -40,6 +42,7 @@ _MODULES = {
     "Arrival": "insituml.in_transit.arrivals",
     "Arrivals": "insituml.in_transit.arrivals",
     "Cutter": "insituml.in_transit.cutter",
+    "Dealt": "insituml.in_transit.dealt",
     "EnsembleTrainer": "insituml.in_transit.ensemble_trainer",
     "HeldOut": "insituml.in_transit.held_out",
     "InTransitTrainer": "insituml.in_transit.trainer",

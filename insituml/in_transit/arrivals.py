@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from insituml import ranks
+from insituml.data.blocks import Block, nothing
 from insituml.data.manifest import TaskInfo
 from insituml.data.normalisation import Normalisation
 from insituml.data.step import Step
@@ -16,16 +18,17 @@ from insituml.data.task import Batch, Task
 from insituml.data.task_files import Columns
 from insituml.data.windows import TaskWindows
 from insituml.in_transit.cutter import Cutter, normalised
+from insituml.in_transit.dealt import Reading, Samples
 from insituml.in_transit.held_out import HeldOut
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """The samples of one step; None where it is held out."""
+    """The samples of one step, on several ranks dealt; None where it is held out."""
 
     iteration: int
     task: int
-    batch: Batch | None
+    batch: Samples | None
 
 
 class Arrivals:
@@ -66,9 +69,28 @@ class Arrivals:
         """Physical time of each iteration that came, in seconds."""
         self.origins: dict[int, tuple[float, ...]] = {}
         """Where the first point of each axis lay, of each iteration that said so, in metres."""
+        self._reading: Reading | None = None
         self._waiting: list[tuple[int, Columns]] = []
         self._measured = 0
         self._measured_task = 0
+
+    def divide(self, blocks: Sequence[Block] | None) -> None:
+        """Hear what each of several ranks reads, all of which take the same steps.
+
+        What :meth:`take` and :meth:`rest` yield is dealt then; they are walked on all ranks at
+        once. What is held out goes to the first, which alone keeps it.
+
+        Parameters
+        ----------
+        blocks
+            What the steps of each rank hold; None: the first's hold all, the others' nothing.
+        """
+        grid, places = self.cutter.description.grid, None
+        if grid is not None:
+            places = self.cutter.places
+            others = None if ranks.rank() == 0 else nothing(len(grid.shape))
+            self.cutter.block = others if blocks is None else blocks[ranks.rank()]
+        self._reading = Reading(blocks, places)
 
     @property
     def stores(self) -> dict[str, HeldOut]:
@@ -119,7 +141,10 @@ class Arrivals:
         if self.normalisation is None:
             if not self._measured:
                 return
-            self.normalisation = self.cutter.normalisation()
+            moments = self.cutter.moments
+            if self._reading is not None:
+                moments = self._reading.merged(moments)
+            self.normalisation = moments.normalisation()
         waiting, self._waiting = self._waiting, []
         for iteration, columns in waiting:
             yield self._arrival(iteration, columns)
@@ -186,10 +211,18 @@ class Arrivals:
         if iteration in self.windows.aside:
             store = self.held_out if iteration in self.windows.held_out else self.validation
             if store is not None:
-                store.add(task, iteration, columns)
+                self._set_aside(store, task, iteration, columns)
             return Arrival(iteration, task, None)
         names = [name for name in ("inputs", "labels") if name in columns]
-        return Arrival(iteration, task, tuple(torch.from_numpy(columns[name]) for name in names))
+        batch = tuple(torch.from_numpy(columns[name]) for name in names)
+        return Arrival(iteration, task, self._reading.deal(batch) if self._reading else batch)
+
+    def _set_aside(self, store: HeldOut, task: int, iteration: int, columns: Columns) -> None:
+        if self._reading is not None:
+            columns = self._reading.to_first(columns)
+            if ranks.rank() > 0:
+                return
+        store.add(task, iteration, columns)
 
 
 def _joined(store: HeldOut, task: int) -> Batch:

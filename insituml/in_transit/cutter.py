@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from insituml.data.blocks import Block
 from insituml.data.chunks import chunk_places, chunk_volume
 from insituml.data.manifest import Manifest, TaskInfo
 from insituml.data.normalisation import Normalisation, RunningMoments
@@ -57,7 +58,10 @@ class Cutter:
                 raise ValueError(f"chunk is {list(chunk)}, but only a field is cut into chunks")
             assert description.samples is not None
             self.sample_shape = description.samples.input_shape
-        self._moments = RunningMoments(self.sample_shape[0])
+        self.block: Block | None = None
+        """What the steps hold of the grid, of whole chunks; None: all."""
+        self.moments = RunningMoments(self.sample_shape[0])
+        """Of what was measured."""
 
     @property
     def samples_per_iteration(self) -> int:
@@ -75,7 +79,7 @@ class Cutter:
     @property
     def measured(self) -> bool:
         """Whether there is anything to normalise by."""
-        return self._moments.count > 0
+        return self.moments.count > 0
 
     def cut(self, step: Step) -> Columns:
         """Return copies of a step's samples, not normalised.
@@ -89,23 +93,26 @@ class Cutter:
         if self.chunk is None:
             assert step.labels is not None
             return {"inputs": np.array(step.values), "labels": np.array(step.labels)}
-        iteration = np.full(len(self.places), step.iteration)
+        places = self.places
+        if self.block is not None:
+            places = places[self.block.holds(places)]
+        iteration = np.full(len(places), step.iteration)
         columns = {
             "inputs": chunk_volume(step.values, self.chunk),
-            "places": np.column_stack([iteration, self.places]),
+            "places": np.column_stack([iteration, places]),
         }
         if self.conditions:
             values = [step.metadata["parameters"][name] for name in self.conditions]
-            columns["labels"] = np.tile(np.array(values, np.float32), (len(self.places), 1))
+            columns["labels"] = np.tile(np.array(values, np.float32), (len(places), 1))
         return columns
 
     def measure(self, columns: Columns) -> None:
         """Take samples into the statistics."""
-        self._moments.update(columns["inputs"])
+        self.moments.update(columns["inputs"])
 
     def normalisation(self) -> Normalisation:
         """Return the normalisation by all that was measured so far."""
-        return self._moments.normalisation()
+        return self.moments.normalisation()
 
     @property
     def condition_size(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from insituml import ranks
 from insituml.data.task import Batch
+from insituml.in_transit.dealt import Samples
 from insituml.in_transit.shared_buffer import SharedBuffer
 from insituml.in_transit.trainer import InTransitTrainer
 from insituml.memory import SimulationMemory
@@ -53,7 +54,7 @@ class EnsembleTrainer(InTransitTrainer):
         if one_task:
             self.method.take_one_task()
 
-    def learn(self, samples: Batch, simulation: int = 0) -> None:
+    def learn(self, samples: Samples, simulation: int = 0) -> None:
         """Take in new samples of a simulation, and train on what is recent of all.
 
         Parameters

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from insituml import ranks
 from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch
 from insituml.in_transit.now_buffer import NowBuffer
@@ -66,11 +65,6 @@ class Kept:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.now.load_state_dict(state["now"])
         self.sample.load_state_dict(state["task_sample"])
-
-
-def share_of(samples: Batch) -> Batch:
-    """Return this rank's share of samples that all ranks have."""
-    return tuple(column[ranks.share()] for column in samples)
 
 
 def check_positive(*sizes: Mapping[str, int]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from insituml.stream.events import Ending, Event, Finished, Gap, ProducerDied, Rejected, Stalled
 
-ACCIDENTAL = ("resumed_after", "seconds", "waited")
+ACCIDENTAL = ("resumed_after", "seconds", "waited", "bytes_read")
 """What differs between two runs of the same stream."""
 
 
@@ -34,6 +34,8 @@ class StreamLog:
     seconds: float = 0.0
     waited: float = 0.0
     """Seconds in which training waited for the producer."""
+    bytes_read: list[int] = field(default_factory=list)
+    """By each rank, since it was called last; nothing where nobody counts."""
 
     @property
     def wait_share(self) -> float:
@@ -95,6 +97,10 @@ class StreamLog:
         ]
         if self.outside:
             parts.append(f"{_counted(self.outside)} outside the tasks")
+        if any(self.bytes_read):
+            each = ", ".join(f"{count / 1e6:.1f}" for count in self.bytes_read)
+            by_ranks = " by its ranks" if len(self.bytes_read) > 1 else ""
+            parts.append(f"{each} MB read{by_ranks}")
         return f"{self.ending}: {', '.join(parts)}"
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,13 +9,15 @@ import torch
 from insituml import ranks
 from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, exactly
+from insituml.in_transit.dealt import Dealt, Samples, count_of, share_of
+from insituml.rank_rows import dealt, handed
 
 
 class NowBuffer:
     """A first-in, first-out buffer of samples.
 
-    On several ranks each is shown all that is added and holds its share; what is taken out or drawn
-    is returned in parts, as batches are dealt.
+    On several ranks each holds a share of what is added, which all are given or which is dealt;
+    what is taken out or drawn is returned in parts, as batches are dealt.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ class NowBuffer:
         """Memory held; allocated whole with the first samples."""
         return sum(column.nbytes for column in self._columns)
 
-    def add(self, samples: Batch) -> Batch:
+    def add(self, samples: Samples) -> Batch:
         """Take in samples and return those that leave, oldest first.
 
         Parameters
@@ -71,9 +73,9 @@ class NowBuffer:
         self._count += count
         return leaving
 
-    def _checked(self, samples: Batch) -> int:
+    def _checked(self, samples: Samples) -> int:
         """Return how many samples arrive, once there is room for so many such ones at all."""
-        count = len(samples[0])
+        count, columns = count_of(samples), share_of(samples)
         if count > self.capacity:
             raise ValueError(
                 f"{count} samples arrived at once, but the buffer holds {self.capacity}; let it "
@@ -81,18 +83,22 @@ class NowBuffer:
             )
         if not self._columns:
             rows = len(range(self.capacity)[ranks.share()])
-            self._columns = tuple(c.new_empty((rows, *c.shape[1:])) for c in samples)
-        if [c.shape[1:] for c in samples] != [c.shape[1:] for c in self._columns]:
+            self._columns = tuple(c.new_empty((rows, *c.shape[1:])) for c in columns)
+        if [c.shape[1:] for c in columns] != [c.shape[1:] for c in self._columns]:
             raise ValueError(
-                f"samples of shapes {[tuple(c.shape[1:]) for c in samples]} arrived; expected "
+                f"samples of shapes {[tuple(c.shape[1:]) for c in columns]} arrived; expected "
                 f"{[tuple(c.shape[1:]) for c in self._columns]} as before"
             )
         return count
 
-    def _write(self, rows: torch.Tensor, samples: Batch) -> None:
+    def _write(self, rows: torch.Tensor, samples: Samples) -> None:
         own = ranks.owned(rows) if ranks.size() > 1 else slice(None)
-        for column, new in zip(self._columns, samples, strict=True):
-            column[rows[own] // ranks.size()] = exactly(new[own], column.dtype)
+        if isinstance(samples, Dealt):
+            columns = handed(samples.share, dealt(samples.count), rows % ranks.size())
+        else:
+            columns = tuple(column[own] for column in samples)
+        for column, new in zip(self._columns, columns, strict=True):
+            column[rows[own] // ranks.size()] = exactly(new, column.dtype)
 
     def release(self, count: int) -> Batch:
         """Return the oldest ``count`` samples, or as many as there are, and forget them."""
@@ -135,8 +141,8 @@ class NowBuffer:
     def state_dict(self) -> dict[str, Any]:
         """Return the samples held, oldest first; on the first rank those of all, on others none."""
         everything = torch.arange(self._count)
-        wanted = everything if ranks.rank() == 0 else everything[:0]
-        return {"columns": list(self._read(self._columns, everything, wanted))}
+        to_first = torch.zeros_like(everything)
+        return {"columns": list(self._read(self._columns, everything, to_first))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Hold what :meth:`state_dict` returned, and nothing else."""
@@ -151,20 +157,18 @@ class NowBuffer:
         return leaving
 
     def _read(
-        self, columns: Batch, places: torch.Tensor, wanted: torch.Tensor | None = None
+        self, columns: Batch, places: torch.Tensor, takers: torch.Tensor | None = None
     ) -> Batch:
         """Return samples by their places, 0 being the oldest.
 
-        Of several ranks, each is given the ``wanted`` ones among them; None: its share.
+        Of several ranks, ``takers`` says which is given each of them; None: each its share.
         """
         rows = self._rows_at(places)
         if ranks.size() == 1:
             return tuple(column.index_select(0, rows) for column in columns)
         held = ranks.owned(rows)
         own = tuple(column.index_select(0, rows[held] // ranks.size()) for column in columns)
-        if wanted is None:
-            wanted = torch.arange(len(rows))[ranks.share()]
-        return ranks.exchanged(own, held.nonzero().flatten(), len(rows), wanted)
+        return handed(own, rows % ranks.size(), dealt(len(rows)) if takers is None else takers)
 
     def _rows_at(self, places: torch.Tensor) -> torch.Tensor:
         """Return the rows in which samples lie."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from insituml.data.task import Batch
+from insituml.in_transit.dealt import Samples
 from insituml.in_transit.now_buffer import NowBuffer
 
 
@@ -39,7 +40,7 @@ class SharedBuffer(NowBuffer):
         self._free = torch.arange(capacity)
         self._order: torch.Tensor | None = None  # rows, oldest first
 
-    def add(self, samples: Batch) -> Batch:
+    def add(self, samples: Samples) -> Batch:
         count = self._checked(samples)
         leaving = []
         while len(self._free) < count:

@@ -12,7 +12,8 @@ from torch import Tensor
 from insituml import ranks
 from insituml.data.mixing import IterationMixing
 from insituml.data.task import Batch, Task
-from insituml.in_transit.kept import Kept, check_positive, share_of
+from insituml.in_transit.dealt import Samples, count_of, share_of, whole_of
+from insituml.in_transit.kept import Kept, check_positive
 from insituml.in_transit.now_buffer import NowBuffer
 from insituml.in_transit.task_progress import TaskProgress
 from insituml.learner import ContinualLearner
@@ -24,6 +25,7 @@ from insituml.progress import Pace, Progress
 from insituml.records import Report, TaskRecord, check_finite
 from insituml.replicas import check_alike, make_alike
 from insituml.trainable import check_in_transit, check_optimizer, check_ranks, moved
+from insituml.unseen import observes
 
 
 class InTransitTrainer:
@@ -38,7 +40,8 @@ class InTransitTrainer:
     source.
 
     Where ``torch.distributed`` is initialised, all ranks are called alike and given all that
-    arrives: each keeps its share, and reads its share of each batch (:mod:`insituml.ranks`).
+    arrives, or their shares of it (:class:`~insituml.in_transit.Dealt`): each keeps its share, and
+    reads its share of each batch (:mod:`insituml.ranks`).
 
     Parameters
     ----------
@@ -101,18 +104,14 @@ class InTransitTrainer:
         check_in_transit(method)
         check_optimizer(optimizer, learner)
         check_ranks(learner)
-        self.learner = learner
-        self.method = method
-        self.optimizer = optimizer
-        self.batches_per_arrival = batches_per_arrival
-        self.batch_size = batch_size
+        self.learner, self.method, self.optimizer = learner, method, optimizer
+        self.batches_per_arrival, self.batch_size = batches_per_arrival, batch_size
         self.accumulate = accumulate
         self.generator = generator
         self.mix = mix
         if mix is not None:
             method.mix_replayed(mix)
-        self.report = report
-        self.progress = progress
+        self.report, self.progress = report, progress
         self.task: int | None = None
         """Task that is being learned; None between tasks."""
         self.steps = 0
@@ -138,7 +137,7 @@ class InTransitTrainer:
         return self._kept.bytes
 
     def begin_task(
-        self, task: int, name: str, first: Batch, *, arrivals: int | None = None
+        self, task: int, name: str, first: Samples, *, arrivals: int | None = None
     ) -> None:
         """Begin a task.
 
@@ -176,7 +175,7 @@ class InTransitTrainer:
         with self._working():
             self._stepper.begin_task(Task(task, name, share_of(first), ()))
 
-    def learn(self, samples: Batch) -> None:
+    def learn(self, samples: Samples) -> None:
         """Take in new samples of the current task and train on what is recent.
 
         Parameters
@@ -193,18 +192,21 @@ class InTransitTrainer:
         """
         task = self._current_task()
         if self.mix is not None:
-            self.mix.check(len(samples[0]), f"what arrived of task {task} ({self._progress.name})")
+            self.mix.check(
+                count_of(samples), f"what arrived of task {task} ({self._progress.name})"
+            )
         with self._working():
             self._observe(self._kept.now.add(samples))
-            self._kept.sample.add(share_of(samples), task)
-            new = moved(samples, self.learner)
+            new = share_of(samples)
+            self._kept.sample.add(new, task)
             with self.method.observing(self.learner):
-                self._stepper.show(new)
+                if observes(self.learner):
+                    self._stepper.show(moved(whole_of(samples), self.learner))
         self._progress.arrivals += 1
         if self.method.learns_by_gradient:
             self._train(self.batches_per_arrival, advance=True)
         else:
-            self._report(task, [self._stepper.take(share_of(new))])
+            self._report(task, [self._stepper.take(moved(new, self.learner))])
 
     def train_again(self, batches: int) -> None:
         """Train on what is recent once more, such as while nothing new arrives.
@@ -253,8 +255,7 @@ class InTransitTrainer:
         test
             Its held-out samples, handed to the method's hook.
         """
-        task = self._current_task()
-        at = self._progress
+        task, at = self._current_task(), self._progress
         if not at.arrivals:
             raise ValueError(f"task {task} ({at.name}) has no sample to train on")
         with self._working():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from insituml.data.blocks import Block
 from insituml.data.step import Step
 from insituml.stream.child import PATIENCE, Child, those_heard_of
 from insituml.stream.events import (
@@ -81,9 +82,12 @@ class RingSource:
         self.open_timeout = open_timeout
         self.dropped_steps = 0
         """How many steps policy ``"drop"`` has lost, as far as the consumer has read."""
+        self.bytes_read = 0
+        """How many bytes were read for the steps that came, as far as their source counts them."""
         self.lag: float | None = None
         """Seconds that the newest step had been in its slot when it was asked for."""
         self._description: Description | None = None
+        self._block: Block | None = None
         self._child: Child | None = None
         self._slots: Slots | None = None
         self._held: int | None = None  # slot of the newest step, which its consumer looks at
@@ -112,7 +116,7 @@ class RingSource:
     @property
     def bound_bytes(self) -> int:
         """Bytes of shared memory, whatever the producer does: slots × step."""
-        return bytes_of(self.slots, self.describe().columns)
+        return bytes_of(self.slots, self._own().columns)
 
     def check_room(self) -> None:
         """Ask for the shared memory that the slots need, before anything is written.
@@ -133,7 +137,7 @@ class RingSource:
         """Number of the producer's process; None while there is none."""
         return None if self._child is None else self._child.process.pid
 
-    def events(self, after: int | None = None) -> Iterator[Event]:
+    def events(self, after: int | None = None, block: Block | None = None) -> Iterator[Event]:
         """Yield what the producer gives, then one ending; stopping early ends the producer.
 
         A stream that was read is started anew, with a new producer.
@@ -142,6 +146,8 @@ class RingSource:
         ----------
         after
             Leave out steps up to and with this iteration.
+        block
+            Read these points of each alone, where the stream is ``divisible``; None: all.
 
         Raises
         ------
@@ -150,7 +156,7 @@ class RingSource:
         RuntimeError
             If the stream is being read already.
         """
-        self.begin(after)
+        self.begin(after, block)
         try:
             while self._child is not None:
                 event = self.take(self.stall_timeout)
@@ -164,6 +170,16 @@ class RingSource:
         finally:
             self.close()
 
+    def unopened(self) -> RingSource:
+        """Return another such ring, whose producer has yet to be started: it can be pickled."""
+        return RingSource(
+            self.factory,
+            slots=self.slots,
+            policy=self.policy,
+            stall_timeout=self.stall_timeout,
+            open_timeout=self.open_timeout,
+        )
+
     # For who listens to several rings at once, in place of events()
 
     def start(self) -> None:
@@ -171,17 +187,18 @@ class RingSource:
         if self._child is None:
             self._child = Child(produce, self.factory, self.slots, self.policy)
 
-    def begin(self, after: int | None = None) -> None:
+    def begin(self, after: int | None = None, block: Block | None = None) -> None:
         """Let the producer begin, as :meth:`events` does, for :meth:`take`."""
         if self._slots is not None:
             raise RuntimeError("this stream is being read already; close() it to start anew")
         if self._child is None:
             self._start()
         assert self._child is not None
+        self._block = block
         try:
-            self._slots = Slots(self.slots, self.describe().columns)
+            self._slots = Slots(self.slots, self._own().columns)
             logger.info("the ring holds at most %d steps, %d bytes", self.slots, self.bound_bytes)
-            self._child.tell((self._slots.name, after))
+            self._child.tell((self._slots.name, after, block))
         except BaseException:
             self.close()
             raise
@@ -219,6 +236,11 @@ class RingSource:
         if slots is not None:  # after the child: nobody writes into it any more
             slots.close()
 
+    def _own(self) -> Description:
+        """Return what is read here: all of it, or a block."""
+        whole = self.describe()
+        return whole if self._block is None else whole.of_block(self._block)
+
     def _start(self) -> Description:
         self.start()
         child = self._child
@@ -253,10 +275,12 @@ class RingSource:
         if message is None:
             return None, None
         if message[0] == "step":
-            _, slot, rows, iteration, physical_time, metadata, written = message
+            _, slot, rows, iteration, physical_time, metadata, size, written = message
             self.lag = time.monotonic() - written
+            self.bytes_read += size
             columns = slots.read(slot, rows)
-            return Step(iteration, physical_time, metadata=metadata, **columns), slot
+            values, labels = columns["values"], columns.get("labels")
+            return Step(iteration, physical_time, values, metadata, labels, size), slot
         if message[0] == "dropped":
             self.dropped_steps += message[2]
         return message[1], None

@@ -26,9 +26,9 @@ def produce(
 
     Messages sent: ``("described", Description)`` or ``("failed", reason)``; then ``("attached",)``
     once the slots are open here, ``("step", slot, rows of each column, iteration, time,
-    metadata, when it was written)``, ``("dropped", Gap, number of steps)`` and
-    ``("event", event)``.
-    Received: ``(name of the slots, after)``, then the numbers of slots that are free again.
+    metadata, bytes that were read, when it was written)``, ``("dropped", Gap, number of steps)``
+    and ``("event", event)``.
+    Received: ``(name of the slots, after, block)``, then the numbers of slots that are free again.
     """
     try:
         source = factory()
@@ -38,14 +38,17 @@ def produce(
         return
     try:
         say(tells, ("described", description))
-        name, after = told.recv()
+        name, after, block = told.recv()
     except (EOFError, OSError):
         return
+    options: tuple[Any, ...] = (after,)
+    if block is not None:
+        description, options = description.of_block(block), (after, block)
     slots = Slots(count, description.columns, name)
     writer = _Writer(slots, told, tells, policy)
     try:
         writer.send("attached")
-        for event in checked(source.events(after), description):
+        for event in checked(source.events(*options), description):
             writer.put(event)
             if isinstance(event, Ending):
                 return
@@ -83,8 +86,8 @@ class _Writer:
             return
         self.report_dropped()
         rows = self.slots.write(slot, event)
-        metadata = dict(event.metadata)
-        self.send("step", slot, rows, event.iteration, event.time, metadata, time.monotonic())
+        facts = (event.iteration, event.time, dict(event.metadata), event.bytes_read)
+        self.send("step", slot, rows, *facts, time.monotonic())
 
     def free_slot(self) -> int | None:
         """Return a slot that nobody reads; None if there is none and steps may be dropped."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from insituml.data.blocks import Block
 from insituml.data.samples import Samples, SampleTask
 from insituml.data.step import FieldSource, Grid, SourceFailedError, Step, joint_unit, units_of
 from insituml.data.windows import TaskWindows, Window
@@ -60,6 +61,8 @@ class Description:
         Of each component; none given: all have ``unit``.
     parameters
         What the simulation was run with, as far as it says so: numbers by name.
+    divisible
+        Whether several processes can each read a block of every iteration, and nothing else.
     """
 
     components: tuple[str, ...]
@@ -69,10 +72,19 @@ class Description:
     samples: SampleLayout | None = None
     units: tuple[str, ...] = ()
     parameters: Mapping[str, float] = field(default_factory=dict)
+    divisible: bool = False
 
     def __post_init__(self) -> None:
         """Fill in the unit of each component."""
         object.__setattr__(self, "units", self.units or (self.unit,) * len(self.components))
+
+    def of_block(self, block: Block) -> Description:
+        """Return what a block of every iteration has."""
+        grid = self.grid
+        assert grid is not None
+        begins = zip(grid.origin, block.start, grid.spacing, strict=True)
+        origin = tuple(first + place * width for first, place, width in begins)
+        return replace(self, grid=replace(grid, shape=block.shape, origin=origin))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,6 +129,14 @@ class Source(Protocol):
         ...
 
 
+class DivisibleSource(Source, Protocol):
+    """A source of which several processes can each read a block of every iteration."""
+
+    def events(self, after: int | None = None, block: Block | None = None) -> Iterator[Event]:
+        """Yield what :meth:`Source.events` does, steps of these points alone; None: of all."""
+        ...
+
+
 class FieldStream:
     """Any field of :mod:`insituml.data` as a stream, in this process.
 
@@ -142,19 +162,24 @@ class FieldStream:
             iterations=tuple(self.source.iteration_numbers),
             units=units,
             parameters=_numbers(getattr(self.source, "parameters", None)),
+            divisible=getattr(self.source, "divisible", False),
         )
 
-    def events(self, after: int | None = None) -> Iterator[Event]:
+    def events(self, after: int | None = None, block: Block | None = None) -> Iterator[Event]:
         try:
             numbers = self.source.iteration_numbers
-            yield from self.steps([n for n in numbers if after is None or n > after])
+            yield from self.steps([n for n in numbers if after is None or n > after], block)
         except Exception as error:  # whatever a simulation or a reader may raise
             yield ProducerDied(in_one_line(error))
         else:
             yield Finished()
 
-    def steps(self, iterations: Sequence[int]) -> Iterator[Step | Rejected]:
+    def steps(
+        self, iterations: Sequence[int], block: Block | None = None
+    ) -> Iterator[Step | Rejected]:
         """Yield the steps of these iterations; those that cannot be read are named, not raised.
+
+        Of a source that is ``divisible``, a block alone where one is given.
 
         Raises
         ------
@@ -166,7 +191,8 @@ class FieldStream:
         while left:
             reason = "the source ended before it"
             try:
-                for step in self.source.steps([place[number] for number in left]):
+                options = () if block is None else (block,)
+                for step in self.source.steps([place[number] for number in left], *options):
                     if not isinstance(step, Step):
                         reason = f"the source yielded {type(step).__name__}, not a Step"
                         break

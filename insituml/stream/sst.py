@@ -5,8 +5,6 @@ The standard: https://github.com/openPMD/openPMD-standard (version 1.1).
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,9 +12,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openpmd_api as io
 
+from insituml.data.blocks import Block
 from insituml.data.openpmd.mesh_reader import MeshReader
 from insituml.data.step import units_of
 from insituml.stream.events import (
@@ -29,13 +27,12 @@ from insituml.stream.events import (
 )
 from insituml.stream.source import Description
 from insituml.stream.sst_contact import await_contact, check_stream_path
+from insituml.stream.sst_series import (
+    announced_iterations,
+    announced_parameters,
+    engine_config,
+)
 
-ITERATIONS = "insitumlIterations"
-"""Attribute of a series: the iterations to come, where its writer knows them."""
-PARAMETERS = "insitumlParameters"
-"""Attribute of a series: what its simulation was run with, a JSON object of numbers."""
-INTERFACE = "INSITUML_NETWORK_INTERFACE"
-"""Environment variable: the network by which writer and reader on different nodes meet."""
 MOST_ODD = 20
 """Iterations at the start that may lack what is asked for, until it counts as not there."""
 
@@ -82,6 +79,11 @@ class SSTSource:
         Such as ``("z", "y", "x")``, in the order in which the writer lists them: ADIOS2 loses the
         labels under its default ``MarshalMethod``, ``bp5``. None: the writer's, which must use
         ``bp``, as :func:`insituml.stream.write_sst` does; otherwise this is an error.
+    in_blocks
+        Whether blocks will be asked for: the writer then sends what is read, and not every
+        iteration whole and in advance to each reader. It must wait for as many readers as there
+        are (``RendezvousReaderCount``, ``insituml produce produce.readers=N``): who connects later
+        misses the first iterations.
     open_timeout
         Seconds to wait for a producer to be there. How long it may then take until its first step
         only the ring's ``open_timeout`` bounds, which should be longer than this one.
@@ -92,6 +94,8 @@ class SSTSource:
         If the path is no stream's, ``cartesian_points`` is below 2, or the timeout not positive.
     """
 
+    divisible = True
+
     def __init__(
         self,
         path: str | Path,
@@ -101,6 +105,7 @@ class SSTSource:
         cartesian_points: int | None = None,
         complex: str | None = None,
         axis_labels: Sequence[str] | None = None,
+        in_blocks: bool = False,
         open_timeout: float = 60.0,
     ) -> None:
         self.path = Path(path)
@@ -117,6 +122,7 @@ class SSTSource:
         if complex is not None:
             self.reading["complex"] = complex
         self.axis_labels = axis_labels
+        self.in_blocks = in_blocks
         self.open_timeout = open_timeout
         self._stream: _OpenStream | None = None
 
@@ -134,10 +140,18 @@ class SSTSource:
             self._stream = self._open()
         return self._stream.description
 
-    def events(self, after: int | None = None) -> Iterator[Event]:
-        """Yield what arrives, then one ending; called again, it connects anew."""
+    def events(self, after: int | None = None, block: Block | None = None) -> Iterator[Event]:
+        """Yield what arrives, then one ending; called again, it connects anew.
+
+        Parameters
+        ----------
+        after
+            Leave out steps up to and with this iteration.
+        block
+            Read these points of each alone, where the stream is ``divisible``; None: all.
+        """
         stream, self._stream = self._stream or self._open(), None
-        yield from stream.events(after)
+        yield from stream.events(after, block)
 
     def _open(self) -> _OpenStream:
         deadline = time.monotonic() + self.open_timeout
@@ -166,7 +180,8 @@ class _OpenStream:
     def __init__(self, source: SSTSource) -> None:
         self._path = source.path
         # The contact file is there: a second is for who has it but does not answer at once.
-        config = engine_config(OpenTimeoutSecs="1")
+        sending = {"SpeculativePreloadMode": "OFF"} if source.in_blocks else {}
+        config = engine_config(OpenTimeoutSecs="1", **sending)
         self._series = io.Series(str(source.path), io.Access.read_linear, config)
         self._odd: list[Rejected] = []
         try:
@@ -176,15 +191,16 @@ class _OpenStream:
                 components=self._reader.components,
                 unit=self._reader.unit,
                 grid=self._reader.grid,
-                iterations=self._announced(),
+                iterations=announced_iterations(self._series),
                 units=units_of(self._reader),
-                parameters=self._parameters(),
+                parameters=announced_parameters(self._series, source.path),
+                divisible=self._reader.divisible,
             )
         except BaseException:
             self._series.close()
             raise
 
-    def events(self, after: int | None) -> Iterator[Event]:
+    def events(self, after: int | None, block: Block | None) -> Iterator[Event]:
         yield from (odd for odd in self._odd if after is None or odd.iteration > after)
         doubtful: Rejected | None = None
         try:
@@ -195,7 +211,7 @@ class _OpenStream:
                 if after is not None and iteration.iteration_index <= after:
                     iteration.close()
                     continue
-                event, certain = self._read(iteration)
+                event, certain = self._read(iteration, block)
                 if certain or not isinstance(event, Rejected):
                     yield event
                 else:
@@ -212,14 +228,14 @@ class _OpenStream:
         finally:
             self._series.close()
 
-    def _read(self, iteration: Any) -> tuple[Event, bool]:
+    def _read(self, iteration: Any, block: Block | None) -> tuple[Event, bool]:
         """Return what an iteration is, and whether a fault is certainly its own.
 
         What ADIOS2 raises may as well be the end of the producer.
         """
         number = iteration.iteration_index
         try:
-            return self._reader.read(self._series, iteration, number), True
+            return self._reader.read(self._series, iteration, number, block=block), True
         except Exception as error:
             with suppress(RuntimeError):  # it may be closed, or its producer gone
                 iteration.close()
@@ -271,27 +287,3 @@ class _OpenStream:
             raise NoProducerError(
                 f"the producer of {self._path} left before its first step: {in_one_line(error)}"
             ) from error
-
-    def _announced(self) -> tuple[int, ...] | None:
-        if not self._series.contains_attribute(ITERATIONS):
-            return None
-        return tuple(int(n) for n in np.atleast_1d(self._series.get_attribute(ITERATIONS)))
-
-    def _parameters(self) -> dict[str, float]:
-        if not self._series.contains_attribute(PARAMETERS):
-            return {}
-        try:
-            said = json.loads(self._series.get_attribute(PARAMETERS))
-            return {str(name): float(value) for name, value in said.items()}
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(
-                f"attribute {PARAMETERS} of {self._path} is no JSON object of numbers: {error}"
-            ) from error
-
-
-def engine_config(**parameters: str) -> str:
-    """Return openPMD-api's configuration for SST over TCP: on this machine, or as is set there."""
-    interface = os.environ.get(INTERFACE, "lo")
-    common = {"DataTransport": "WAN", "NetworkInterface": interface}
-    engine = {"type": "sst", "parameters": {**common, **parameters}}
-    return json.dumps({"adios2": {"engine": engine}})

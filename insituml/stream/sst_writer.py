@@ -13,8 +13,8 @@ from insituml.data.openpmd.mesh_writer import MeshWriter
 from insituml.data.step import Step
 from insituml.stream.events import ProducerDied, Stalled
 from insituml.stream.source import Source
-from insituml.stream.sst import ITERATIONS, PARAMETERS, engine_config
 from insituml.stream.sst_contact import check_stream_path
+from insituml.stream.sst_series import ITERATIONS, PARAMETERS, engine_config
 
 POLICIES = {"block": "Block", "drop": "Discard"}
 
@@ -26,6 +26,7 @@ def write_sst(
     queue_limit: int = 2,
     policy: str = "block",
     wait_for_reader: bool = True,
+    readers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Stream a source to whoever reads it, such as :class:`insituml.stream.SSTSource`.
@@ -55,6 +56,8 @@ def write_sst(
         Once the queue is full, ``"block"``: wait for the reader; ``"drop"``: discard new steps.
     wait_for_reader
         Wait with the first step until somebody reads; otherwise begin at once.
+    readers
+        How many readers to wait for, such as several ranks that each read blocks.
     progress
         Called with the iteration after each step that was written; None calls nothing.
 
@@ -62,7 +65,8 @@ def write_sst(
     ------
     ValueError
         If the source is of samples, the path is no stream's, the queue unbounded, the policy
-        unknown, or the standard has no words here for the source's components or unit.
+        unknown, there are to be no readers, or the standard has no words here for the source's
+        components or unit.
     FileNotFoundError
         If the folder does not exist.
     RuntimeError
@@ -71,7 +75,7 @@ def write_sst(
     """
     path = Path(path)
     check_stream_path(path)
-    config = writer_config(queue_limit, policy, wait_for_reader)
+    config = writer_config(queue_limit, policy, wait_for_reader, readers)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent}; create it before streaming {path.name}")
     description = source.describe()
@@ -104,14 +108,16 @@ def write_sst(
         path.unlink(missing_ok=True)
 
 
-def writer_config(queue_limit: int, policy: str, wait_for_reader: bool) -> str:
+def writer_config(queue_limit: int, policy: str, wait_for_reader: bool, readers: int = 1) -> str:
     """Return openPMD-api's configuration of the writer.
 
     Raises
     ------
     ValueError
-        If the queue is unbounded or the policy unknown.
+        If the queue is unbounded, the policy unknown, or there are to be no readers.
     """
+    if readers < 1:
+        raise ValueError(f"readers is {readers}; expected 1 or more, or wait_for_reader=False")
     if queue_limit < 1:
         raise ValueError(
             f"queue_limit is {queue_limit}; expected 1 or more: ADIOS2 takes 0 for no limit, and a "
@@ -123,5 +129,5 @@ def writer_config(queue_limit: int, policy: str, wait_for_reader: bool) -> str:
         MarshalMethod="bp",  # bp5, the default, loses lists of strings: the axis labels
         QueueLimit=str(queue_limit),
         QueueFullPolicy=POLICIES[policy],
-        RendezvousReaderCount=str(int(wait_for_reader)),
+        RendezvousReaderCount=str(readers if wait_for_reader else 0),
     )

@@ -80,6 +80,7 @@ class Transit(Section):
         | None
     )
     slots: Annotated[int, Field(strict=True, ge=2, le=LARGEST)]
+    read_blocks: bool | None
     policy: Literal["block", "drop"]
     batches_per_iteration: Count
     max_batches_per_iteration: Count | None
@@ -162,6 +163,7 @@ class Produce(Section):
     queue_limit: Annotated[int, Field(strict=True, le=10**9)]
     policy: str
     wait_for_reader: bool
+    readers: Count
     open_timeout: Seconds | None
     delay: Annotated[float, Field(ge=0, le=86_400)]
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from insituml.data.task import Batch, Task
+from insituml.in_transit.dealt import Samples, whole_of
 from insituml.training import TaskRecord, train
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.runs.optimisation import schedule_of
@@ -92,13 +93,14 @@ class Collector:
         return tuple(torch.cat(column) for column in columns)
 
     def begin_task(
-        self, task: int, name: str, first: Batch, *, arrivals: int | None = None
+        self, task: int, name: str, first: Samples, *, arrivals: int | None = None
     ) -> None:
         self.task, self.name = task, name
 
-    def learn(self, samples: Batch, simulation: int = 0) -> None:
+    def learn(self, samples: Samples, simulation: int = 0) -> None:
         assert self.task is not None
-        self.arrived.setdefault(self.task, []).append(tuple(column.clone() for column in samples))
+        whole = tuple(column.clone() for column in whole_of(samples))
+        self.arrived.setdefault(self.task, []).append(whole)
 
     def train_again(self, batches: int) -> None:
         """Leave it: training comes at the end."""

@@ -15,7 +15,7 @@ from insituml_pipelines.transit.ensemble_tasks import ensemble_tasks
 from insituml_pipelines.transit.prepared import StreamedTasks, streamed_tasks
 
 if TYPE_CHECKING:
-    from insituml.stream import EnsembleStream, RingSource
+    pass
 
 UNSHARED = "insituml.memory.ReservoirMemory"
 SHARED = "insituml.memory.SimulationMemory"
@@ -54,7 +54,7 @@ def _sharing_memory(call: Invocation) -> Invocation:
 
 
 def tasks_of(
-    calls: Sequence[Invocation], data: Data, transit: Transit, stream: RingSource | EnsembleStream
+    calls: Sequence[Invocation], data: Data, transit: Transit, stream: Any
 ) -> StreamedTasks:
     """Lay out the tasks of one simulation or of several.
 

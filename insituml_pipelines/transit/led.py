@@ -1,61 +1,55 @@
-"""Runs of a stream on several ranks: what the first calls of its own, the others call of theirs."""
+"""What the first of several ranks calls of a stream and its runs, and the others of theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from insituml_pipelines.runs.together import silent
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from insituml_pipelines.common.node import Node
-    from insituml_pipelines.transit.run import TransitRun
+    from insituml.in_transit import Arrivals
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def led(function: Function) -> Function:
-    """Let a function of a run be called on all ranks, where there are several.
+class Led(Protocol):
+    """What each rank has one of: a stream, or a run."""
 
-    It calls no other such function.
+    arrivals: Arrivals | None
+
+    @property
+    def name(self) -> str:
+        """What the first rank calls it."""
+        ...
+
+
+def led(function: Function) -> Function:
+    """Let a function of a stream or a run be called on all ranks, where there are several.
+
+    It calls no other such function. Of samples that are dealt, the others take their own share.
     """
 
     @wraps(function)
-    def call(run: TransitRun, *arguments: Any) -> Any:
+    def call(thing: Led, *arguments: Any) -> Any:
         from insituml import ranks
 
         if ranks.size() > 1 and ranks.rank() == 0:
-            ranks.told((run.name, function.__name__, arguments, run.arrivals.normalisation))
-        return function(run, *arguments)
+            normalisation = thing.arrivals and thing.arrivals.normalisation
+            told = [_without_samples(argument) for argument in arguments]
+            ranks.told((thing.name, function.__name__, told, normalisation))
+        return function(thing, *arguments)
 
     return call  # type: ignore[return-value]
 
 
-@contextmanager
-def led_runs(runs: Sequence[TransitRun], manifest: Node) -> Iterator[None]:
-    """Have the other ranks follow these runs in the block; to be called while ``leading``."""
-    from insituml import ranks
+def _without_samples(argument: Any) -> Any:
+    from insituml.in_transit import Dealt
 
-    first = runs[0]
-    made = [(type(run), run.run) for run in runs]
-    ranks.told((_follow, (made, first.arrivals, first.transit, manifest)))
-    yield
-    ranks.told(None)
+    return Dealt((), argument.count) if isinstance(argument, Dealt) else argument
 
 
-def _follow(made: Sequence[Any], arrivals: Any, transit: Any, manifest: Node) -> None:
-    """Have runs like those of the first rank, and call of them what it calls of its own."""
-    from insituml import ranks
-    from insituml.training import DivergedError
-    from insituml_pipelines.runs.worker import pin
+def with_samples(argument: Any, share: Any) -> Any:
+    """Return an argument as the first rank was given it, with this rank's share in its place."""
+    from insituml.in_transit import Dealt
 
-    pin(made[0][1].recipe.training["threads"])
-    held = {run.recipe.name: kind(run, arrivals, transit, manifest, silent) for kind, run in made}
-    while (said := ranks.told(None)) is not None:
-        name, function, arguments, arrivals.normalisation = said
-        try:
-            getattr(held[name], function)(*arguments)
-        except DivergedError:
-            continue  # on the first rank too, which says so and lets the run drop out
+    return share if isinstance(argument, Dealt) else argument

@@ -20,6 +20,7 @@ from insituml_pipelines.runs.run import Run
 from insituml_pipelines.tracking.base import Tracker
 from insituml_pipelines.transit.collected_run import CollectedRun
 from insituml_pipelines.transit.live import NEWEST, RUNNING, LiveFile
+from insituml_pipelines.transit.rank_stream import RankStream, left
 from insituml_pipelines.transit.resume_points import ResumePoints
 from insituml_pipelines.transit.run import TransitRun
 
@@ -64,6 +65,8 @@ class StreamTraining:
         self.ring = ring
         self.live = live
         self.arrivals = arrivals
+        self.arriving = ring if isinstance(ring, RankStream) else arrivals
+        """What steps are given to."""
         self.windows = arrivals.windows
         self.transit = transit
         self.tracker = tracker
@@ -123,7 +126,7 @@ class StreamTraining:
             elif isinstance(event, Gap):
                 self.log.lost += self.windows.count_between(event.first, event.last)
                 self._passed(event.last)
-        self.ring.close()  # who goes on producing does it for nobody
+        self.log.bytes_read = left(self.ring)
         self._end()
 
     def manifest(self) -> Manifest:
@@ -173,7 +176,7 @@ class StreamTraining:
 
     def _step(self, step: Step) -> None:
         self.log.iterations += 1
-        for arrival in self.arrivals.take(step):
+        for arrival in self.arriving.take(step):
             self._learn(arrival)
         self._passed(step.iteration)
         if self.log.iterations % self.transit.checkpoint_every == 0:
@@ -269,7 +272,7 @@ class StreamTraining:
     def _end(self) -> None:
         # What came before a death may be too little to normalise by: the next call begins anew.
         settled = not self.arrivals.pending
-        for arrival in self.arrivals.rest():
+        for arrival in self.arriving.rest():
             self._learn(arrival)
         if not isinstance(self.ending, Finished):
             if settled:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from insituml_pipelines.common.errors import UserError
 from insituml_pipelines.common.failures import ask_for_room
 from insituml_pipelines.common.fitting import data_of
 from insituml_pipelines.common.invocation import Invocation
+from insituml_pipelines.common.launcher import launched
 from insituml_pipelines.common.log import say
 from insituml_pipelines.common.schema import Data, Training, Transit, validate
 from insituml_pipelines.runs.planning import PARTIAL, TASKS, check_device, recipes_of
+from insituml_pipelines.runs.together import leading
 from insituml_pipelines.runs.worker import settings_of
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from insituml_pipelines.runs.run import Run
     from insituml_pipelines.transit.live import LiveFile
     from insituml_pipelines.transit.prepared import StreamedTasks
+    from insituml_pipelines.transit.rank_stream import RankStream
 
 RESULT_KEYS = (
     "batches_per_iteration",
@@ -38,7 +42,7 @@ RESULT_KEYS = (
 class Plan:
     """What one call trains, and on what."""
 
-    ring: RingSource | EnsembleStream
+    ring: RingSource | EnsembleStream | RankStream
     tasks: StreamedTasks
     arrivals: Arrivals
     transit: Transit
@@ -47,6 +51,8 @@ class Plan:
     """Gets checkpoints and resume points until the stream has ended."""
     live: LiveFile | None = None
     """Tells who watches how it goes."""
+    together: ExitStack = field(default_factory=ExitStack)
+    """Of several ranks, keeps the others at work until it is closed."""
 
     def manifest(self, tasks: Sequence[int], trained: dict[int, int]) -> Manifest:
         return self.tasks.manifest(self.arrivals, tasks, trained)
@@ -60,14 +66,13 @@ def plan(call: Invocation) -> Plan:
     UserError
         For any wrong key or value, or if no producer comes.
     """
+    from insituml.ranks import alone
     from insituml.stream import NoProducerError
     from insituml_pipelines.runs.optimisation import schedule_of
     from insituml_pipelines.transit.announcing import in_words
     from insituml_pipelines.transit.ensemble_plan import for_all_simulations
-    from insituml_pipelines.transit.ensemble_source import open_ensemble
     from insituml_pipelines.transit.folder import stream_folder
     from insituml_pipelines.transit.live import LiveFile
-    from insituml_pipelines.transit.source import open_ring
 
     data = data_of(call, in_transit=True)
     transit = validate(Transit, call.section("transit"), "transit")
@@ -78,18 +83,42 @@ def plan(call: Invocation) -> Plan:
     calls = _calls(call, transit)
     if data.ensemble is not None:
         transit, calls = for_all_simulations(transit, training, calls, data)
-    ring = open_ring(data, transit) if data.ensemble is None else open_ensemble(data, transit)
-    say(f"stream: waiting for {data.path or data.name}")
-    try:
-        description = ring.describe()
-        say(f"stream: {data.name}: {in_words(description)}")
-        planned = _plan(calls, data, transit, training, ring)
-        return replace(planned, live=LiveFile(folder, data.name))
-    except BaseException as error:
-        ring.close()
-        if isinstance(error, NoProducerError):
+    with ExitStack() as together:
+        ring = _opened(data, transit, together)
+        say(f"stream: waiting for {data.path or data.name}")
+        try:
+            description = ring.describe()
+        except NoProducerError as error:
             raise UserError(f"data={data.name}: {error}") from error
-        raise
+        say(f"stream: {data.name}: {in_words(description)}")
+        with alone():  # the other ranks wait
+            planned = _plan(calls, data, transit, training, ring)
+        live = LiveFile(folder, data.name)
+        return replace(planned, live=live, together=together.pop_all())
+
+
+def _opened(
+    data: Data, transit: Transit, together: ExitStack
+) -> RingSource | EnsembleStream | RankStream:
+    """Return the stream; on several ranks, the others follow from here on, until the stack ends."""
+    from insituml_pipelines.transit.ensemble_source import open_ensemble
+    from insituml_pipelines.transit.source import open_ring, reads_blocks
+
+    if data.ensemble is not None:
+        several = open_ensemble(data, transit)
+        if launched() > 1:
+            together.enter_context(leading())
+        return together.enter_context(several)
+    if launched() == 1:
+        return together.enter_context(open_ring(data, transit))
+    in_blocks = reads_blocks(data, transit)
+    ring = open_ring(data, transit, in_blocks=in_blocks)
+    if not in_blocks and data.path is not None and transit.read_blocks is None:
+        say("stream: the first rank reads all; transit.read_blocks=true lets each read a part")
+    together.enter_context(leading())
+    from insituml_pipelines.transit.rank_stream import led_stream
+
+    return together.enter_context(led_stream(ring, in_blocks=in_blocks))
 
 
 def _calls(call: Invocation, transit: Transit) -> list[Invocation]:
@@ -110,7 +139,7 @@ def _plan(
     data: Data,
     transit: Transit,
     training: Training,
-    ring: RingSource | EnsembleStream,
+    ring: RingSource | EnsembleStream | RankStream,
 ) -> Plan:
     from insituml_pipelines.runs.identity import fingerprint
     from insituml_pipelines.runs.mirroring import mirrors_of

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insituml import ranks
 from insituml.in_transit import Arrivals, InTransitTrainer
+from insituml.in_transit.dealt import Samples, count_of, share_of
 from insituml_pipelines.common.node import Node
 from insituml_pipelines.common.output import remove
 from insituml_pipelines.common.schema import Transit
@@ -21,7 +23,6 @@ from insituml_pipelines.transit.led import led
 if TYPE_CHECKING:
     from insituml.data.mixing import IterationMixing
     from insituml.data.normalisation import Normalisation
-    from insituml.data.task import Batch
     from insituml.optimisation import Augment
     from insituml.training import Progress, TaskRecord
 
@@ -119,15 +120,16 @@ class TransitRun:
             self.state.save(self.run.initial)
 
     @led
-    def learn(self, task: int, batch: Batch, *simulation: int) -> None:
+    def learn(self, task: int, batch: Samples, *simulation: int) -> None:
         """Train on the samples of one iteration; of an ensemble, say of which simulation."""
         if self.trainer.task is None:
             windows = self.arrivals.windows
             arrivals = self.expected_arrivals(task)
             self.trainer.begin_task(task, windows.name(task), batch, arrivals=arrivals)
         self.trainer.learn(batch, *simulation)
-        self.sample_bytes = sum(column[0].nbytes for column in batch)
-        self.trained_samples[task] = self.trained_samples.get(task, 0) + len(batch[0])
+        own = share_of(batch)
+        self.sample_bytes = sum(math.prod(c.shape[1:]) * c.element_size() for c in own)
+        self.trained_samples[task] = self.trained_samples.get(task, 0) + count_of(batch)
 
     def expected_arrivals(self, task: int) -> int:
         """Return how many iterations of a task are to be trained on, as far as that is known."""

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import openpmd_api as io
 
+from insituml.data.blocks import Block
 from insituml.data.openpmd.layout import CartesianLayout, Layout, ThetaLayout
 from insituml.data.openpmd.records import NotInIterationError, Record, find_record
-from insituml.data.openpmd.stored_values import COMPLEX_PARTS, check_dtype, loader
+from insituml.data.openpmd.stored_values import COMPLEX_PARTS, Loader, check_dtype
 from insituml.data.openpmd.units import unit_name
 from insituml.data.step import Grid, Step, joint_unit
 
@@ -118,8 +119,20 @@ class MeshReader:
         """
         self._checked(iteration, number, where or self.where)
 
-    def read(self, series: Any, iteration: Any, number: int, where: str | None = None) -> Step:
-        """Read one iteration and close it; NaN stands where nothing was written.
+    @property
+    def divisible(self) -> bool:
+        """Whether a block can be read alone: modes around an axis are read whole."""
+        return all(isinstance(layout, CartesianLayout) for _, layout, _ in self._first.parts)
+
+    def read(
+        self,
+        series: Any,
+        iteration: Any,
+        number: int,
+        where: str | None = None,
+        block: Block | None = None,
+    ) -> Step:
+        """Read one iteration, or a block of it, and close it; NaN stands where nothing was written.
 
         Raises
         ------
@@ -128,19 +141,21 @@ class MeshReader:
         """
         where = where or self.where
         look = self._checked(iteration, number, where)
-        values = np.empty((len(look.names), *self.grid.shape), dtype=np.float32)
-        place = 0
+        shape = self.grid.shape if block is None else block.shape
+        values = np.empty((len(look.names), *shape), dtype=np.float32)
+        load, place = Loader(series, self.part, block), 0
         for record, layout, names in look.parts:
             out = values[place : place + len(names)]
             try:
-                layout.read(record, names, loader(series, self.part), out)
+                layout.read(record, names, load, out)
             except ValueError as error:
                 raise ValueError(f"{_of(record.name, number, where)}: {error}") from error
             place += len(names)
         offset = look.parts[0][0].mesh.time_offset
         time = (iteration.time + offset) * iteration.time_unit_SI
         iteration.close()
-        return Step(number, time, values, {"grid_origin": look.grids[0].origin})
+        origin = {"grid_origin": look.grids[0].origin}
+        return Step(number, time, values, origin, bytes_read=load.bytes_read)
 
     def _look(self, iteration: Any, number: int, where: str) -> _Look:
         iteration.open()

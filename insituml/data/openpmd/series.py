@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from insituml.data.blocks import Block
 from insituml.data.iteration_range import IterationRange
 from insituml.data.openpmd.paths import find_series, stored_files
 from insituml.data.openpmd.reader_process import ask
@@ -77,6 +78,8 @@ class OpenPMDSeries:
         What is read, BP folders by the files within.
     notes
         What is there and not read, in words.
+    divisible
+        Whether blocks can be read alone: not of modes around an axis.
 
     Raises
     ------
@@ -95,6 +98,7 @@ class OpenPMDSeries:
     unit: str
     grid: Grid
     origins: tuple[tuple[float, ...], ...]
+    divisible = True
 
     def __init__(
         self,
@@ -147,20 +151,30 @@ class OpenPMDSeries:
         """Yield the steps in order, each read when asked for; the file is open in between."""
         return self.steps(range(len(self)))
 
-    def steps(self, places: Iterable[int]) -> Iterator[Step]:
-        """Yield only the steps at these places; one that cannot be read raises what is wrong."""
+    def steps(self, places: Iterable[int], block: Block | None = None) -> Iterator[Step]:
+        """Yield only the steps at these places; one that cannot be read raises what is wrong.
+
+        Parameters
+        ----------
+        places
+            0 is the first.
+        block
+            Nothing but these points are read, where the series is ``divisible``; None: all.
+        """
         token = next(_tokens)
-        size = 4.0 * len(self.components) * math.prod(self.grid.shape)
+        shape = self.grid.shape if block is None else block.shape
+        size = 4.0 * len(self.components) * math.prod(shape)
+        points = block and [block.start, block.shape]
         try:
             for place in places:
                 number, file = self._iterations[place]
                 if number in self.faults:
                     raise ValueError(self.faults[number])
                 request = self._request("read", token, file, self._seconds + size / SLOWEST)
-                answer, values = ask({**request, "number": number})
+                answer, values = ask({**request, "number": number, "block": points})
                 assert values is not None
-                origin = tuple(answer["origin"])
-                yield Step(number, answer["time"], values, {"grid_origin": origin})
+                origin = {"grid_origin": tuple(answer["origin"])}
+                yield Step(number, answer["time"], values, origin, bytes_read=answer["bytes"])
         finally:
             ask(self._request("close", token, self.path, self._seconds))
 
@@ -242,6 +256,7 @@ class OpenPMDSeries:
             self.units = tuple(described["units"])
             self.unit = joint_unit(self.units)
             self.origins = tuple(map(tuple, described["origins"]))
+            self.divisible = bool(described["divisible"])
 
     def _request(self, what: str, token: int, file: Path, seconds: float) -> dict[str, Any]:
         chosen = self._chosen

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import openpmd_api as io
 
+from insituml.data.blocks import Block
 from insituml.data.iteration_range import IterationRange
 from insituml.data.openpmd.file_kinds import ENDINGS, check_file
 from insituml.data.openpmd.library_words import TEMPLATE, in_one_line, skipped_parts
@@ -96,7 +97,9 @@ class Server:
         assert reader is not None
         series = self._open(request)
         try:
-            step = reader.read(series, series.iterations[number], number, request["shown"])
+            block = request["block"] and Block(*map(tuple, request["block"]))
+            iteration = series.iterations[number]
+            step = reader.read(series, iteration, number, request["shown"], block)
         except (KeyError, ValueError):
             raise
         except Exception as error:
@@ -106,7 +109,8 @@ class Server:
                 f"iteration {number} of {request['shown']} has shapes but no numbers: the file is "
                 "a template"
             )
-        return {"time": step.time, "origin": step.origin}, step.values
+        answer = {"time": step.time, "origin": step.origin, "bytes": step.bytes_read}
+        return answer, step.values
 
     def close(self, request: dict[str, Any]) -> dict[str, Any]:
         """Forget a token."""
@@ -230,6 +234,7 @@ def _description(reader: MeshReader) -> dict[str, Any]:
         "units": reader.units,
         "grid": [grid.shape, grid.spacing, grid.origin, grid.axis_labels],
         "origins": reader.origins,
+        "divisible": reader.divisible,
     }
 
 

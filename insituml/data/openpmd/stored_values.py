@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import openpmd_api as io
 
-from insituml.data.openpmd.layout import Load
+from insituml.data.blocks import Block
 from insituml.data.openpmd.records import Record
 
 COMPLEX_PARTS = ("abs", "real", "imag")
@@ -40,8 +40,8 @@ def check_dtype(component: Any, part: str | None) -> None:
         raise ValueError(f"its unitSI is {factor}; expected a number that is not 0")
 
 
-def loader(series: Any, part: str | None) -> Load:
-    """Return what reads one stored component in SI units, in the order of the axis labels.
+class Loader:
+    """Reads one stored component in SI units, in the order of the axis labels: a ``Load``.
 
     Parameters
     ----------
@@ -49,57 +49,69 @@ def loader(series: Any, part: str | None) -> Load:
         That the component is of.
     part
         What to read of complex numbers, one of :data:`COMPLEX_PARTS`; None: they are real.
+    block
+        Nothing but these points, in the order of the labels; None: all.
     """
 
-    def load(record: Record, axis: str) -> np.ndarray:
+    def __init__(self, series: Any, part: str | None, block: Block | None = None) -> None:
+        self.series = series
+        self.part = part
+        self.block = block
+        self.bytes_read = 0
+        """As they are stored."""
+
+    def __call__(self, record: Record, axis: str) -> np.ndarray:
         component = record.component(axis)
-        if _is_repeated(series, component):
+        if _is_repeated(self.series, component):
             raise ValueError(
                 f"its component {axis!r} was written more than once, as by a run that was started "
                 "again and appended to its series; which one holds cannot be told"
             )
-        values = _written(series, component)
-        if part is not None:
-            values = _part(values, part)
+        is_fortran = record.meshes[axis].data_order == "F"
+        values = self._written(component, is_fortran)
+        if self.part is not None:
+            values = _part(values, self.part)
         if values.dtype == np.float16:  # a unit may be beyond its range
             values = values.astype(np.float32)
-        values = values.T if record.meshes[axis].data_order == "F" else values
+        values = values.T if is_fortran else values
         out = np.empty(values.shape, dtype=np.float32)
         with np.errstate(over="ignore"):  # what is infinite then is noticed where it is checked
             return np.multiply(values, component.unit_SI, out=out, casting="same_kind")
 
-    return load
+    def _written(self, component: Any, is_fortran: bool) -> np.ndarray:
+        """Read a component; NaN where nothing was written.
+
+        A backend leaves alone what no block covers, so that what was there before shows: undefined
+        memory, if it is left to make the array itself.
+        """
+        start, shape = [0] * len(component.shape), list(component.shape)
+        if self.block is not None:
+            step = -1 if is_fortran else 1
+            start, shape = list(self.block.start)[::step], list(self.block.shape)[::step]
+        if component.constant:
+            values = component.load_chunk(start, shape)
+            self.series.flush()
+            return np.asarray(values)
+        dtype = np.dtype(component.dtype)
+
+        def over(filling: Any) -> np.ndarray:
+            values = np.full(shape, filling, dtype)
+            component.load_chunk(values, start, shape)
+            self.series.flush()
+            self.bytes_read += values.nbytes
+            return values
+
+        if dtype.kind in "fc":
+            return over(np.nan)
+        values, again = over(0), over(1)
+        untouched = values != again
+        return np.where(untouched, np.nan, values) if untouched.any() else values
 
 
 def _part(values: np.ndarray, part: str) -> np.ndarray:
     if part == "abs":
         return np.abs(values)
     return values.real if part == "real" else values.imag
-
-
-def _written(series: Any, component: Any) -> np.ndarray:
-    """Read a component; NaN where nothing was written.
-
-    A backend leaves alone what no block covers, so that what was there before shows: undefined
-    memory, if it is left to make the array itself.
-    """
-    if component.constant:
-        values = component.load_chunk()
-        series.flush()
-        return np.asarray(values)
-    shape, dtype = list(component.shape), np.dtype(component.dtype)
-
-    def over(filling: Any) -> np.ndarray:
-        values = np.full(shape, filling, dtype)
-        component.load_chunk(values, [0] * len(shape), shape)
-        series.flush()
-        return values
-
-    if dtype.kind in "fc":
-        return over(np.nan)
-    values, again = over(0), over(1)
-    untouched = values != again
-    return np.where(untouched, np.nan, values) if untouched.any() else values
 
 
 def _is_repeated(series: Any, component: Any) -> bool:
