@@ -15,7 +15,8 @@ from insituml_pipelines.transit.ensemble_tasks import ensemble_tasks
 from insituml_pipelines.transit.prepared import StreamedTasks, streamed_tasks
 
 if TYPE_CHECKING:
-    pass
+    from insituml.stream import EnsembleStream, RingSource
+    from insituml_pipelines.transit.rank_stream import RankStream
 
 UNSHARED = "insituml.memory.ReservoirMemory"
 SHARED = "insituml.memory.SimulationMemory"
@@ -54,7 +55,10 @@ def _sharing_memory(call: Invocation) -> Invocation:
 
 
 def tasks_of(
-    calls: Sequence[Invocation], data: Data, transit: Transit, stream: Any
+    calls: Sequence[Invocation],
+    data: Data,
+    transit: Transit,
+    stream: RingSource | EnsembleStream | RankStream,
 ) -> StreamedTasks:
     """Lay out the tasks of one simulation or of several.
 
