@@ -15,6 +15,7 @@ import secrets
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -138,11 +139,18 @@ def clear_left_over() -> None:
 def _made(size: int, count: int) -> _Memory:
     """Return new memory, every page of which is there: a page that is not ends who writes to it."""
     clear_left_over()
-    memory = _Memory(name=f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}", create=True, size=size)
-    try:
+    while True:
+        name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        memory = _Memory(name=name, create=True, size=size)
         descriptor: int = memory._fd  # type: ignore[attr-defined]
         with suppress(OSError):  # a system without locks in shared memory
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits for who is about to clear it
+        if os.fstat(descriptor).st_nlink:
+            break
+        # Another process, such as another rank, took it for left over before it was locked.
+        memory.close()
+        resource_tracker.unregister(f"/{name}", "shared_memory")
+    try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
