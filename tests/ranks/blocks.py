@@ -1,20 +1,14 @@
-"""Streams of which each rank reads a block of its own, in this process or on one of many ranks.
-
-python -m tests.ranks.blocks RANK FOLDER RANKS:KIND,KIND...
-"""
+"""Streams of which each rank reads a block of its own, in this process or on one of many ranks."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from insituml import ranks
 from insituml.data import Step, TaskWindows
@@ -145,21 +139,8 @@ def rows_are_handed() -> None:
             assert torch.equal(found, column[takers == ranks.rank()])
 
 
-if __name__ == "__main__":
-    rank, folder = int(sys.argv[1]), Path(sys.argv[2])
-    torch.set_num_threads(1)
-    for group in sys.argv[3:]:
-        count, kinds = group.split(":")
-        if rank >= int(count):
-            continue
-        dist.init_process_group(
-            "gloo",
-            init_method=f"file://{folder}/meeting of {count}",
-            rank=rank,
-            world_size=int(count),
-            timeout=timedelta(seconds=60),
-        )
-        rows_are_handed()
-        for kind in kinds.split(","):
-            torch.save(read_together(kind, folder), folder / f"{kind} of {rank} of {count}")
-        dist.destroy_process_group()
+def read_all(rank: int, folder: Path, kinds: Sequence[str]) -> None:
+    """Read streams of these kinds, as one of several ranks, and write what came of it."""
+    rows_are_handed()
+    for kind in kinds:
+        torch.save(read_together(kind, folder), folder / f"{kind} of {rank} of {ranks.size()}")

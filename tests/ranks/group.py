@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-LOADED = ("tests.ranks.learning", "tests.ranks.contract", "tests.ranks.streaming")
+LOADED = tuple(f"tests.ranks.{name}" for name in ("learning", "contract", "streaming", "blocks"))
 
 
 def together(count: int, folder: Path, act: Callable[..., None], *arguments: Any) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from insituml.data import NpyFolder
 from insituml.data.openpmd import write_series
 from insituml.stream import Gap, ProducerDied, Rejected
 from tests.pipelines.conftest import FIELD_SHAPE, write_fields
-from tests.ranks.blocks import KEPT, NOW, read_alone
+from tests.ranks.block_sources import produce
+from tests.ranks.blocks import KEPT, NOW, read_all, read_alone
+from tests.ranks.group import together
 from tests.ranks.test_equality import compare
 
-ROOT = Path(__file__).parents[2]
 ITERATIONS = 9
 KINDS = {3: ["npy"], 2: ["bp", "faulty", "whole"]}
 if "sst" in io.file_extensions:
@@ -38,23 +38,17 @@ def folder(tmp_path_factory) -> Path:
         if k in (4, 5):  # in the first rank's block, and in the second's
             field[0, 0 if k == 4 else -1] = np.nan
         np.save(folder / "with nan" / f"data_{100 * k}.npy", field)
-    told = [f"{count}:{','.join(kinds)}" for count, kinds in KINDS.items()]
-    code = "from pathlib import Path; from tests.ranks.block_sources import produce; produce(Path("
-    commands = [["-m", "tests.ranks.blocks", str(rank), str(folder), *told] for rank in range(3)]
+    producer = multiprocessing.get_context("forkserver").Process(target=produce, args=(folder,))
     if "sst" in KINDS[2]:
-        commands.append(["-c", f"{code}{str(folder)!r}))"])
-    with (folder / "why").open("w") as why:
-        started = [
-            subprocess.Popen([sys.executable, *command], cwd=ROOT, stderr=why)
-            for command in commands
-        ]
-        try:
-            codes = [process.wait(timeout=120) for process in started]
-        finally:
-            for process in started:
-                process.kill()
-                process.wait()
-    assert codes == [0] * len(codes), (folder / "why").read_text()
+        producer.start()
+    try:
+        for count, kinds in KINDS.items():
+            (folder / str(count)).mkdir()
+            together(count, folder / str(count), read_all, folder, kinds)
+    finally:
+        if producer.pid is not None:
+            producer.kill()
+            producer.join()
     return folder
 
 
