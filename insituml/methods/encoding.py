@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -18,17 +18,14 @@ BATCH = 64
 
 def encoded(learner: ContinualLearner, x: Tensor) -> Tensor:
     """Return the latents ``(n, latent_size)`` of inputs ``(n, ...)``."""
-    device = next(learner.parameters()).device
-    with evaluation_mode(learner), torch.no_grad():
-        return torch.cat([learner.encode(part.to(device)) for part in x.split(BATCH)])
+    return _rows(learner, (x,), lambda part: learner.encode(part[0]))
 
 
 def features(learner: ContinualLearner, samples: Batch) -> Tensor:
     """Return the latents ``(n, d)`` of samples, or the outputs of a learner without encoder."""
     if type(learner).encode is not ContinualLearner.encode:
         return encoded(learner, samples[0])
-    with evaluation_mode(learner), torch.no_grad():
-        return torch.cat([learner.output(part).flatten(1) for part in _parts(learner, samples)])
+    return _rows(learner, samples, lambda part: learner.output(part).flatten(1))
 
 
 def losses(learner: ContinualLearner, samples: Batch, *, batched: bool = True) -> Tensor:
@@ -52,6 +49,16 @@ def follow(memory: Memory, before: ContinualLearner, now: ContinualLearner) -> N
     with evaluation_mode(before), evaluation_mode(now), torch.no_grad():
         for task in memory.counts():
             memory.revise(task, moved, BATCH)
+
+
+def _rows(learner: ContinualLearner, samples: Batch, made: Callable[[Batch], Tensor]) -> Tensor:
+    """Return what is made of samples, part by part; where none is at hand, no rows like it."""
+    none = len(samples[0]) == 0
+    if none:  # many learners reshape in ways that do not work on no sample
+        samples = tuple(column.new_zeros(1, *column.shape[1:]) for column in samples)
+    with evaluation_mode(learner), torch.no_grad():
+        rows = torch.cat([made(part) for part in _parts(learner, samples)])
+    return rows[:0] if none else rows
 
 
 def _parts(learner: ContinualLearner, samples: Batch) -> Iterator[Batch]:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from insituml import memory as kinds
 from insituml.data.task import Task
 from insituml.in_transit import InTransitTrainer
+from insituml.learner import ContinualLearner
 from insituml.memory import EpisodicMemory, Memory, ReservoirMemory, RingMemory
 from insituml.methods import AGEM, GEM, SGEM
+from insituml.methods.encoding import features, losses
 from insituml.methods.remembering import Remembering
 from insituml.models import MLP
 from insituml.training import train
@@ -50,6 +52,42 @@ class Sampling(MLP):
 
 def learner() -> MLP:
     return Sampling(4, (5,), 2, generator=seeded(7))
+
+
+class Reshaping(MLP):
+    """What cannot be done with no sample."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return super().encode(x.reshape(len(x), -1))
+
+
+class WithoutEncoder(ContinualLearner):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def output(self, batch: tuple[Tensor, ...]) -> Tensor:
+        return self.layer(batch[0].reshape(len(batch[0]), -1))
+
+    def objective(self, output: Tensor, batch: tuple[Tensor, ...]) -> Tensor:
+        return output.square().mean()
+
+
+@pytest.mark.parametrize(
+    "built, asked, width",
+    [
+        (partial(Reshaping, 4, (5,), 2), lambda model, samples: model.encode(samples[0]), 2),
+        (WithoutEncoder, lambda model, samples: model.output(samples), 3),
+    ],
+)
+def test_of_no_samples_there_are_no_rows_but_of_the_width_of_others(built, asked, width) -> None:
+    model, samples = built(), make_tasks(1)[0].train
+    nothing = tuple(column[:0] for column in samples)
+    with pytest.raises(RuntimeError, match="cannot reshape"):
+        asked(model, nothing)
+    assert features(model, samples).shape == (20, width)
+    assert features(model, nothing).shape == (0, width)
+    assert losses(model, nothing).shape == (0,)
 
 
 class Run:
