@@ -25,6 +25,8 @@ from tests.ranks.block_sources import source_of
 
 CHUNK = (1, 2, 1)
 """Of the fields of ``write_fields``: 2, 4 and 2 of them along the axes."""
+TAUGHT = {"bp": ["replay", "ewc", "pca"], "npy": ["pca", "replay"]}
+"""Methods by the kind of stream; of others one."""
 NOW, KEPT = 35, 7
 """Samples held: no multiples of the ranks, nor of the 16 of an iteration."""
 METHODS: dict[str, Callable[..., Method]] = {
@@ -74,7 +76,10 @@ def trainer_of(name: str) -> InDouble:
 
 
 def learned(
-    events: Iterator[Event], description: Description, blocks: Sequence[Block] | None
+    events: Iterator[Event],
+    description: Description,
+    blocks: Sequence[Block] | None,
+    methods: Sequence[str] = tuple(METHODS),
 ) -> dict[str, Any]:
     """Teach each method what a stream brings; return weights, and what was set aside."""
     assert description.iterations is not None
@@ -82,7 +87,7 @@ def learned(
     arrivals = Arrivals(Cutter(description, CHUNK), windows, HeldOut(2, 10**7, 10**3))
     if ranks.size() > 1:
         arrivals.divide(blocks)
-    trainers = {name: trainer_of(name) for name in METHODS}
+    trainers = {name: trainer_of(name) for name in methods}
     for event in events:
         if not isinstance(event, Step):
             break
@@ -102,7 +107,7 @@ def learned(
         "weights": {name: dict(t.learner.state_dict()) for name, t in trainers.items()},
         "scale": [arrivals.normalisation.mean, arrivals.normalisation.std],
         "held out": [c for task in range(2) for c in arrivals.held_out.samples(task)],
-        "bytes held": trainers["ewc"].buffer_bytes,
+        "bytes held": trainers[methods[-1]].buffer_bytes,
     }
 
 
@@ -119,7 +124,8 @@ def read_together(kind: str, folder: Path) -> dict[str, Any]:
         if kind == "faulty":
             said = [e.iteration if isinstance(e, Step) else e for e in events]
             return {"events": said}
-        return {**learned(events, described, blocks), "bytes read": stream.bytes_read}
+        found = learned(events, described, blocks, TAUGHT.get(kind, ["ewc"]))
+        return {**found, "bytes read": stream.bytes_read}
 
 
 def read_alone(folder: Path) -> dict[str, Any]:
