@@ -74,11 +74,12 @@ class SharedStream:
                 fault = str(error)
             facts = own and (own.components, own.shape, own.units)
             found = ranks.gathered_objects((fault, facts))
+            together = all(fault for fault, _ in found)  # such as a path that is wrong for all
             for rank, (fault, facts) in enumerate(found):
                 if not fault and facts is not None and facts != found[0][1]:
                     fault = f"it reads {facts}, the first rank {found[0][1]}: another stream"
                 if fault:
-                    of = f"rank {rank} of {len(found)}: " if len(found) > 1 else ""
+                    of = "" if together else f"rank {rank} of {len(found)}: "
                     raise NoProducerError(f"{of}{fault}")
             self._description = ranks.told(own)
         return self._description

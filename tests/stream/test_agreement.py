@@ -11,7 +11,16 @@ import pytest
 from insituml import ranks
 from insituml.data import Grid, Step
 from insituml.data.blocks import Block
-from insituml.stream import Description, Finished, Gap, ProducerDied, Rejected, Stalled, shared
+from insituml.stream import (
+    Description,
+    Finished,
+    Gap,
+    NoProducerError,
+    ProducerDied,
+    Rejected,
+    Stalled,
+    shared,
+)
 from insituml.stream.agreement import Came, agree, last_of
 from insituml.stream.ring import RingSource
 from insituml.stream.shared import SharedStream
@@ -127,6 +136,26 @@ def test_who_waits_for_a_producer_hears_that_another_rank_has_ended(monkeypatch)
     with pytest.raises(RuntimeError, match="connection closed"):
         stream.ask()
     assert pulses == [None] * 4
+
+
+class Missing(Silent):
+    """Has no producer."""
+
+    def describe(self) -> Description:
+        raise NoProducerError("nobody wrote it")
+
+
+@pytest.mark.parametrize(
+    "others, words",
+    [
+        (("nobody wrote it", None), "^nobody wrote it"),
+        (("", (("Bz",), (1, 2), ("T",))), "^rank 0 of 2: nobody wrote it"),
+    ],
+)
+def test_a_rank_without_a_producer_is_named_unless_all_are(others, words, monkeypatch) -> None:
+    monkeypatch.setattr(ranks, "gathered_objects", lambda own: [own, others])
+    with pytest.raises(NoProducerError, match=words):
+        SharedStream(Missing(lambda: None)).describe()  # type: ignore[arg-type,return-value]
 
 
 def test_a_producer_that_says_nothing_for_too_long_has_stalled_for_all() -> None:
