@@ -28,6 +28,7 @@ from insituml.rebuilding import (
     check_same_parts,
     fill,
 )
+from insituml.shards import cut_state, cut_weights, is_sharded, whole
 
 
 def save_checkpoint(
@@ -42,8 +43,8 @@ def save_checkpoint(
 ) -> Path:
     """Write a learner with all state of its training, atomically and with a checksum.
 
-    On several ranks all call it, and the first one writes what all of them hold: the file can be
-    resumed on any number of ranks.
+    On several ranks all call it, and the first one writes what all of them hold, or what each holds
+    a part of: the file can be resumed on any number of ranks, sharded or not.
 
     Parameters
     ----------
@@ -65,15 +66,19 @@ def save_checkpoint(
     ValueError
         If the learner's constructor would not build it again; the message says what differs.
     """
+    writes = ranks.rank() == 0
     training: dict[str, Any] = {
         "method_class": class_name(type(method)),
         "method": method.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": whole(optimizer.state_dict(), keep=writes),
         "generator": generator.get_state(),
     }
-    if ranks.rank() > 0:
+    weights = whole(dict(learner.state_dict()), keep=writes) if is_sharded(learner) else None
+    if not writes:
         return Path(path)
     model = learner.description()
+    if weights is not None:
+        model["weights"] = weights
     if average is not None:
         training |= {"weights": model["weights"], "average": average.state_dict()}
         model["weights"] = average.of(model["weights"])
@@ -163,9 +168,9 @@ def resume(
         weights = state.get("weights", content.model["weights"])
         check_same_parts(learner, weights)
         _check_same_dtypes(learner, weights)
-        learner.load_state_dict(weights)
+        learner.load_state_dict(cut_weights(weights, learner))
         method.load_state_dict(state["method"], learner)
-        optimizer.load_state_dict(state["optimizer"])
+        optimizer.load_state_dict(cut_state(state["optimizer"], optimizer))
         generator.set_state(state["generator"])
         if average is not None:
             average.load_state_dict(state["average"], learner)

@@ -20,6 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from insituml.stand_in import stand_in
+
 BUCKET = 2**25
 """Bytes added up, or handed over, at once."""
 
@@ -173,9 +175,11 @@ def joint_mean(mean: Any, count: int, device: torch.device) -> Any:
     if count:
         numbers[0] = mean.detach() * float(count)
         numbers[1] = count
+    else:
+        mean = stand_in()
     dist.all_reduce(numbers)
     joint = numbers[0] / numbers[1]
-    if not count:
+    if mean is None:
         return joint
     slope = (size() * count / numbers[1]).to(mean.device)
     return _with_slope(mean, joint.to(mean.device), slope)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from insituml import ranks
+from insituml.shards import is_shard
 
 ROUNDING = 1e-3
 """By how much weights may differ, as a share of a tensor's largest: what is computed on every rank
@@ -18,6 +19,8 @@ may be rounded differently on other hardware."""
 
 def make_alike(learner: nn.Module, generators: Sequence[torch.Generator], **facts: Any) -> None:
     """Give all ranks the first one's parameters, buffers and states of generators.
+
+    Of what is shared out, each has a part of its own, which stays as it is.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ def make_alike(learner: nn.Module, generators: Sequence[torch.Generator], **fact
                     f"rank {rank} has another {what} than rank 0{values}; call all "
                     "ranks with the same arguments"
                 )
-    for own, first in ranks.beside_first([t for _, t in named]):
+    for own, first in ranks.beside_first([t for _, t in named if not is_shard(t)]):
         if not torch.equal(own, first):
             own.copy_(first)
     for generator in generators:
@@ -63,7 +66,7 @@ def check_alike(learner: nn.Module, when: str) -> None:
     """
     if ranks.size() == 1:
         return
-    tensors = list(chain(learner.parameters(), learner.buffers()))
+    tensors = [t for t in chain(learner.parameters(), learner.buffers()) if not is_shard(t)]
     shapes = ranks.gathered_objects([tuple(t.shape) for t in tensors])
     differ = any(each != shapes[0] for each in shapes)
     if not differ:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from insituml import ranks
 from insituml.data.mixing import IterationMixing
-from insituml.data.task import Batch, Task, sent
+from insituml.data.task import Batch, Task
+from insituml.dealing import dealt_batches, own_part
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method
 from insituml.optimisation import (
@@ -23,12 +24,13 @@ from insituml.optimisation import (
     AveragedWeights,
     Schedule,
     Stepper,
-    parts,
     scale_rates,
 )
 from insituml.progress import Pace, Progress
 from insituml.records import DivergedError, EpochRecord, Report, TaskRecord, check_finite
 from insituml.replicas import check_alike, make_alike
+from insituml.sharding import check_sharded
+from insituml.shards import is_sharded
 from insituml.trainable import (
     check_optimizer,
     check_ranks,
@@ -113,7 +115,8 @@ def train(
     Where ``torch.distributed`` is initialised, all ranks are called with the same arguments, and
     each step is one on the whole of its batch, of which a rank reads its share
     (:mod:`insituml.ranks`); but what a learner observes, all of them do. They begin with the
-    first one's weights and states of generators.
+    first one's weights and states of generators. Each may hold a part of the learner alone
+    (:mod:`insituml.sharding`).
 
     Raises
     ------
@@ -121,9 +124,9 @@ def train(
         If ``epochs``, ``batch_size``, ``budget`` or ``accumulate`` is below 1, there is no task, or
         one has no sample to train on, or with ``mix`` no whole iterations; if the optimizer needs a
         closure or holds other parameters than the learner's; if the learner normalises over a batch
-        of which several ranks have their parts; if ranks are given different arguments, or hold
-        different weights when a task ends; or if the loss is no scalar that depends on a trainable
-        parameter.
+        of which several ranks have their parts; if the method or the average cannot do with a part
+        of the learner; if ranks are given different arguments, or hold different weights when a
+        task ends; or if the loss is no scalar that depends on a trainable parameter.
     DivergedError
         At the end of an epoch in which a loss was not finite, naming the first such step.
     """
@@ -133,6 +136,8 @@ def train(
         raise ValueError("tasks is empty; expected one task or more")
     check_optimizer(optimizer, learner)
     check_ranks(learner)
+    if is_sharded(learner):
+        check_sharded(method, learner, average)
     make_alike(
         learner,
         [generator, method.generator],
@@ -185,7 +190,7 @@ def train(
         count, lone = len(task.train[0]), normalises_batches(learner)
         task_epochs, last = amount.passes(count, task_epochs, join_lone=lone)
         with seeded(generator.initial_seed(), task.index, learner):
-            own = _own_part(task)
+            own = own_part(task)
             stepper.begin_task(own)
             if task_epochs > 0:
                 with method.observing(learner):
@@ -194,7 +199,7 @@ def train(
                 used = last if epoch == task_epochs - 1 else count
                 losses = _train_epoch(
                     stepper,
-                    _batches(task.train, used, amount.step_size, generator, learner, mix),
+                    dealt_batches(task.train, used, amount.step_size, generator, learner, mix),
                     observe=epoch == 0,
                     progress=progress,
                 )
@@ -238,38 +243,6 @@ def _train_epoch(
     return losses
 
 
-def _batches(
-    samples: Batch,
-    count: int,
-    size: int,
-    generator: torch.Generator,
-    learner: ContinualLearner,
-    mix: IterationMixing | None,
-) -> Iterator[tuple[Batch, Batch]]:
-    """Index ``count`` of the samples, shuffled, out of tensors: ``size`` of them for each step.
-
-    Yield them, and what is trained on in their place. Of a memory-mapped tensor, only these rows
-    and those that they are mixed with are read.
-    """
-    device = next(learner.parameters()).device
-
-    def read(column: Tensor, rows: Tensor) -> Tensor:
-        # index_select copies whole rows: several times as fast as column[rows] for large samples.
-        return sent(column.index_select(0, rows.to(column.device)), device)
-
-    def inputs(rows: Tensor) -> Tensor:
-        return read(samples[0], rows[ranks.share()])
-
-    # To the samples' device once an epoch, not once a step: each such copy waits.
-    order = torch.randperm(len(samples[0]), generator=generator).to(samples[0].device)[:count]
-    for rows in order.split(parts(count, size, join_lone=normalises_batches(learner))):
-        own = rows[ranks.share()]
-        batch = trained_on = tuple(read(column, own) for column in samples)
-        if mix is not None:
-            trained_on = mix.randomly(batch, rows, len(samples[0]), inputs, generator=generator)
-        yield batch, trained_on
-
-
 def _show_unseen(stepper: Stepper, task: Task, batch_size: int) -> None:
     """Let the learner observe the whole task: what it makes of it is there from the first step."""
     if ranks.size() > 1 and not observes(stepper.learner):
@@ -277,13 +250,6 @@ def _show_unseen(stepper: Stepper, task: Task, batch_size: int) -> None:
     for first in range(task.seen, len(task.train[0]), batch_size):
         batch = tuple(column[first : first + batch_size] for column in task.train)
         stepper.show(moved(batch, stepper.learner))
-
-
-def _own_part(task: Task) -> Task:
-    """Return a task with this rank's samples of it, for hooks that look at them."""
-    if ranks.size() == 1:
-        return task
-    return replace(task, train=tuple(column[ranks.share()] for column in task.train))
 
 
 def _steps(task: Task, epochs: int, amount: Amount, learner: ContinualLearner) -> int:

@@ -20,6 +20,7 @@ from insituml_pipelines.runs.mirroring import augment_files
 from insituml_pipelines.runs.mixing import mixing_in_files
 from insituml_pipelines.runs.optimisation import amount_of, schedule_of
 from insituml_pipelines.runs.planning import PARTIAL, check_device, recipes_of
+from insituml_pipelines.runs.sharding import is_to_be_sharded
 from insituml_pipelines.runs.together import follow
 from insituml_pipelines.runs.worker import settings_of
 from insituml_pipelines.sweeps.job import job_of
@@ -70,7 +71,12 @@ def plan(call: Invocation) -> tuple[Training, list[Run]]:
         _warn_of_few_steps(training, [task.train for task in manifest.tasks])
     identity = recipes[0].identity().of_all_seeds()
     partial = PARTIAL / f"{identity.method_name}-{identity.fingerprint}"
-    return training, [Run(r, files.folder, partial / f"seed_{r.seed}") for r in recipes]
+    sharded = is_to_be_sharded(training, recipes[0])
+    places = [partial / f"seed_{r.seed}" for r in recipes]
+    return training, [
+        Run(r, files.folder, place, sharded=sharded)
+        for r, place in zip(recipes, places, strict=True)
+    ]
 
 
 def _warn_of_few_steps(training: Training, samples: Sequence[int]) -> None:

@@ -66,6 +66,16 @@ class Method:
     learns_in_transit = True
     """Whether tasks are learned as they come; False where :meth:`schedule` goes back to one."""
 
+    learns_sharded = False
+    """Whether a learner can be trained of which each rank holds a part (:mod:`insituml.sharding`).
+
+    Such a method looks at no weight and no gradient. It calls the learner's loss, or output, once
+    for each mean over samples, and at the end of a task if :attr:`encodes_at_end`.
+    """
+
+    encodes_at_end = False
+    """Whether :meth:`end_task` passes samples through the learner."""
+
     learns_by_gradient = True
     """Whether the learner is trained by an optimizer; False where it learns as it observes.
 

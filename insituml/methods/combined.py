@@ -63,6 +63,8 @@ class Combined(Method):
         self.learns_in_transit = all(m.learns_in_transit for m in self.methods)
         self.converges = any(m.converges for m in self.methods)
         self.needs_output = any(m.needs_output for m in self.methods)
+        self.learns_sharded = all(m.learns_sharded for m in self.methods)
+        self.encodes_at_end = any(m.encodes_at_end for m in self.methods)
 
     @property
     def samples_replayed(self) -> int:

@@ -19,6 +19,7 @@ class Cumulative(Method):
     keeps_all_data = True
     is_bound = True
     learns_in_transit = False
+    learns_sharded = True
 
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
         so_far, seen = tasks[0].train, 0

@@ -58,6 +58,7 @@ class DER(Remembering):
     """
 
     needs_output = True
+    encodes_at_end = True
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class DER(Remembering):
             raise ValueError(f"alpha is {alpha}; expected 0 or more")
         self.replay_size = replay_size
         self.alpha = alpha
+        self.learns_sharded = not self.memory.needs_losses
         # Without rows: shape and dtype of an output, for the room that is made for them.
         self._like: Tensor | None = None
 

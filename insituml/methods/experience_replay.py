@@ -70,6 +70,8 @@ class ExperienceReplay(Remembering):
             raise ValueError(f"latent_weight is {latent_weight}; expected a positive weight")
         self.replay_size = replay_size
         self.latent_weight = latent_weight
+        self.learns_sharded = store == "input" and not self.memory.needs_losses
+        self.encodes_at_end = self.memory.needs_features
 
     def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
         if self.store == "latent" or not self.remembers():

@@ -20,6 +20,7 @@ class Joint(Method):
     keeps_all_data = True
     is_bound = True
     learns_in_transit = False
+    learns_sharded = True
 
     def schedule(self, tasks: Sequence[Task], epochs: int) -> Iterator[tuple[Task, int]]:
         for task in tasks:

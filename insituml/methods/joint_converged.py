@@ -62,6 +62,7 @@ class JointConverged(Joint):
 
     converges = True
     keeps_to_budget = False
+    learns_sharded = False
 
     def __init__(
         self,

@@ -68,6 +68,7 @@ class MIR(ExperienceReplay):
             raise ValueError(f"virtual_rate is {virtual_rate}; expected a learning rate above 0")
         self.candidates = candidates
         self.virtual_rate = virtual_rate
+        self.learns_sharded = False
 
     def join(self, learner: ContinualLearner, batch: Batch) -> Batch:
         if not self.remembers():

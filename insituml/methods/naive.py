@@ -5,3 +5,5 @@ from insituml.methods.base import Method
 
 class Naive(Method):
     """Learn task after task and do nothing against forgetting."""
+
+    learns_sharded = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -14,10 +15,13 @@ from insituml.learner import ContinualLearner
 from insituml.methods.base import Method, NextEpoch
 from insituml.optimisation.amount import parts
 from insituml.optimisation.averaged_weights import AveragedWeights
+from insituml.optimisation.clipping import clip_shards
 from insituml.optimisation.learning_rate import LearningRate
 from insituml.optimisation.schedule import CONSTANT, Schedule
 from insituml.optimisation.work import Work
 from insituml.records import TaskRecord
+from insituml.shards import explaining, gathered, is_shard, is_sharded
+from insituml.stand_in import standing_in
 from insituml.trainable import check_loss, normalises_batches
 from insituml.unseen import show
 
@@ -35,7 +39,8 @@ class Stepper:
     which is then clipped, once a step.
 
     On several ranks (:mod:`insituml.ranks`) each is given its rows of a step, and gradients are
-    averaged over ranks before the method corrects them: from there on all do the same.
+    averaged over ranks before the method corrects them: from there on all do the same. Where each
+    holds a part of the learner (:mod:`insituml.sharding`), backward itself averages them.
 
     Parameters
     ----------
@@ -77,6 +82,7 @@ class Stepper:
         self.augment = augment
         self.generator = generator
         self.average = average
+        self.sharded = is_sharded(learner)
         self.count_anew()
         self.rate = LearningRate(optimizer, schedule, done=done)
 
@@ -137,10 +143,13 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(batch, count)
         if ranks.size() > 1:
-            ranks.average_gradients(list(self.learner.parameters()))
+            ranks.average_gradients([p for p in self.learner.parameters() if not is_shard(p)])
         self.method.correct_gradients(self.learner)
         if self.max_gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.max_gradient_norm)
+            if self.sharded:
+                clip_shards(self.learner.parameters(), self.max_gradient_norm)
+            else:
+                torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.max_gradient_norm)
         self.optimizer.step()
         self.method.after_step(self.learner)
         if self.average is not None:
@@ -151,17 +160,18 @@ class Stepper:
         """Add up the gradients of the parts of a batch of ``count``; return its loss."""
         size = self.batch_size or count
         if count <= size:
-            return self._add_gradient(batch)
+            return self._add_gradient(batch, count)
         sizes = parts(count, size, join_lone=normalises_batches(self.learner))
         own = ranks.shares(sizes)
         columns = zip(*(column.split(own) for column in batch), strict=True)
         losses = [
-            self._add_gradient(part, n / count) for part, n in zip(columns, sizes, strict=True)
+            self._add_gradient(part, n, n / count) for part, n in zip(columns, sizes, strict=True)
         ]
         return torch.stack(losses).sum()
 
-    def _add_gradient(self, batch: Batch, share: float = 1.0) -> Tensor:
-        loss = self.method.loss(self.learner, batch)
+    def _add_gradient(self, batch: Batch, count: int, share: float = 1.0) -> Tensor:
+        with self._in_parts(batch, count):
+            loss = self.method.loss(self.learner, batch)
         depends = True
         if len(batch[0]) or ranks.size() == 1:
             loss = check_loss(loss, self.learner)
@@ -173,6 +183,20 @@ class Stepper:
             loss.backward()
         return loss.detach()
 
+    @contextmanager
+    def _in_parts(self, batch: Batch, count: int) -> Iterator[None]:
+        """Let a rank without a sample compute on another's, where each holds a part of the learner.
+
+        All ranks have ``count`` samples together.
+        """
+        if not self.sharded:
+            yield
+            return
+        few = count < ranks.size()  # and any rank may be the one that has none
+        row = tuple((ranks.stacked(column) if few else column)[:1] for column in batch)
+        with explaining(self.learner), standing_in(lambda: self.learner.loss(row)):
+            yield
+
     def end_epoch(self, task: Task) -> NextEpoch:
         """Ask the method how to go on."""
         return self.work.repeated("epoch", 0, lambda: self.method.end_epoch(self.learner, task))
@@ -180,7 +204,10 @@ class Stepper:
     def end_task(self, task: Task) -> None:
         """Let the method end a task; weights that it sets are taken over by the average."""
         if self.average is None:
-            self.work.count(lambda: self.method.end_task(self.learner, task))
+            # Ranks have samples of their own to pass through the learner, whatever their number.
+            alone = self.sharded and self.method.encodes_at_end
+            with gathered(self.learner) if alone else nullcontext():
+                self.work.count(lambda: self.method.end_task(self.learner, task))
             return
         with self.average.begun_anew_where_changed(self.learner):
             self.work.count(lambda: self.method.end_task(self.learner, task))

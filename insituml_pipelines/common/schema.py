@@ -68,6 +68,7 @@ class Training(Section):
     channels_last: Annotated[bool, Field(strict=True)]
     compile: Annotated[bool, Field(strict=True)]
     decoder_device: Text | None
+    sharded: Annotated[bool, Field(strict=True)]
 
 
 class Transit(Section):

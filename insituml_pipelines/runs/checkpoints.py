@@ -46,6 +46,13 @@ class RunCheckpoints:
         self.average = average_of(run.recipe.training) if averaged else None
         self.metadata = RunMetadata.of(run.recipe, self.method, manifest)
 
+    def shard(self) -> None:
+        """Leave each rank a part of the learner, and an optimizer of that; all call it."""
+        from insituml.sharding import shard
+
+        shard(self.learner)
+        self.optimizer = self.run.recipe.optimizer_of(self.learner)
+
     def hear(self, record: EpochRecord | TaskRecord) -> None:
         """Take note of what the trainer reports, and pass it on."""
         from insituml.training import EpochRecord

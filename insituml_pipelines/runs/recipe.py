@@ -106,8 +106,6 @@ class Recipe:
         UserError
             If one of them cannot be built, or is not what it must be.
         """
-        import torch
-
         from insituml.methods import Method
 
         _, order, choices = self._generators()
@@ -117,9 +115,23 @@ class Recipe:
         check_learner(learner, method)
         if method.learns_by_gradient:
             self._execute(learner)
+        return learner, method, self.optimizer_of(learner), order
+
+    def optimizer_of(self, learner: ContinualLearner) -> torch.optim.Optimizer:
+        """Build the optimizer of a learner.
+
+        Raises
+        ------
+        UserError
+            If it cannot be built, or is none.
+        """
+        import torch
+
         parameters = learner.parameters()
-        optimizer = _built("optimizer", self.optimizer, torch.optim.Optimizer, parameters)
-        return learner, method, optimizer, order
+        built: torch.optim.Optimizer = _built(
+            "optimizer", self.optimizer, torch.optim.Optimizer, parameters
+        )
+        return built
 
     def _learner_of(self, method: Method) -> ContinualLearner:
         """Return the learner that a method brings, or the chosen model."""

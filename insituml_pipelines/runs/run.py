@@ -33,12 +33,15 @@ class Run:
     side_by_side
         How many runs train at once, in processes of their own: what timings depend on, and no
         result.
+    sharded
+        Whether each of several ranks holds a part of the learner; no result depends on it.
     """
 
     recipe: Recipe
     tasks: Path
     folder: Path
     side_by_side: int = 1
+    sharded: bool = False
 
     @property
     def initial(self) -> Path:

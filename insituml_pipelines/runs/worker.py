@@ -48,6 +48,8 @@ def train_run(
     if ranks.rank() == 0:
         with ranks.alone():
             state.ensure_initial()
+    if run.sharded:
+        state.shard()
     done = ranks.told(run.finished_tasks())
     if done:
         state.resume(run.checkpoint(done - 1))
@@ -104,5 +106,6 @@ def drop_damaged(run: Run) -> None:
 
 
 def settings_of(training: Node) -> Node:
-    """Return what of section ``training`` weights depend on: not who else trains."""
-    return {key: value for key, value in training.items() if key not in ("seeds", "workers")}
+    """Return what of section ``training`` weights depend on: not who else trains, and who with."""
+    others = ("seeds", "workers", "sharded")
+    return {key: value for key, value in training.items() if key not in others}

@@ -16,6 +16,7 @@ from insituml_pipelines.common.launcher import launched
 from insituml_pipelines.common.log import say
 from insituml_pipelines.common.schema import Data, Training, Transit, validate
 from insituml_pipelines.runs.planning import PARTIAL, TASKS, check_device, recipes_of
+from insituml_pipelines.runs.sharding import refuse_sharding
 from insituml_pipelines.runs.together import leading
 from insituml_pipelines.runs.worker import settings_of
 
@@ -79,6 +80,7 @@ def plan(call: Invocation) -> Plan:
     folder = stream_folder(call.output, transit.folder)
     training = validate(Training, call.section("training"), "training")
     check_device(training.device)
+    refuse_sharding(training)
     schedule_of(training.model_dump())
     calls = _calls(call, transit)
     if data.ensemble is not None:

@@ -70,6 +70,7 @@ TRAINING = {
     "channels_last": False,
     "compile": False,
     "decoder_device": None,
+    "sharded": False,
 }
 MakeRun = Callable[..., Run]
 

@@ -29,6 +29,7 @@ from insituml.methods.incremental_pca import IncrementalPCA
 from insituml.models import MLP, PrincipalComponents
 from insituml.optimisation import Stepper
 from insituml.training import train
+from tests.ranks import sharded
 from tests.ranks.learning import SHAPE, make_tasks
 
 
@@ -175,4 +176,4 @@ def tried() -> dict[str, Any]:
 
 def leave(rank: int, folder: Path) -> None:
     """Try everything, as one of several ranks, and leave what came of it."""
-    torch.save(tried(), folder / str(rank))
+    torch.save(tried() | sharded.tried(folder), folder / str(rank))

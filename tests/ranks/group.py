@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 LOADED = tuple(f"tests.ranks.{name}" for name in ("learning", "contract", "streaming", "blocks"))
+LOADED += ("torch.distributed.fsdp",)
 
 
 def together(count: int, folder: Path, act: Callable[..., None], *arguments: Any) -> None:

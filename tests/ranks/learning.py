@@ -16,11 +16,14 @@ from insituml.data.mirror import Mirrors
 from insituml.data.mixing import IterationMixing
 from insituml.data.normalisation import Normalisation
 from insituml.data.task import Task
+from insituml.execution import Execution
 from insituml.memory import HerdingMemory, LossAwareMemory, QuotaMemory, RingMemory
-from insituml.methods import AGEM, EWC, MIR, Combined, ExperienceReplay, Method
+from insituml.methods import AGEM, EWC, MIR, Combined, ExperienceReplay, Method, Naive
 from insituml.models import MLP, ConditionalFlow, PrincipalComponents
 from insituml.optimisation import Augment, Schedule
 from insituml.records import EpochRecord, TaskRecord
+from insituml.sharding import shard
+from insituml.shards import whole
 from insituml.training import train
 
 CONF = Path(__file__).parents[2] / "conf" / "method"
@@ -69,9 +72,16 @@ OTHERS: dict[str, Any] = {
     ),
     "parts": partial(ExperienceReplay, 12, 3),
     "changed samples": partial(ExperienceReplay, 12, 3),
+    "recomputed": Naive,
 }
 """Options of methods and of training that the files leave as they are."""
-NAMES = [*FILES, *OTHERS]
+SHARDED = [
+    *("naive", "experience_replay", "compressed_replay", "joint", "cumulative"),
+    *("der_plus_plus", "herding", "parts", "recomputed"),
+]
+"""Of these, learned by ranks that hold a part of the learner each."""
+IN_PARTS = "in parts: "
+NAMES = [*FILES, *OTHERS, *(f"{IN_PARTS}{name}" for name in SHARDED)]
 
 
 def make_tasks(sizes: Sequence[int] = SAMPLES) -> list[Task]:
@@ -90,6 +100,7 @@ def make_tasks(sizes: Sequence[int] = SAMPLES) -> list[Task]:
 
 def learn(name: str) -> dict[str, Any]:
     """Return weights, losses and the method's state."""
+    sharded, name = name.startswith(IN_PARTS), name.removeprefix(IN_PARTS)
     method: Method = (OTHERS.get(name) or configured(name))(
         generator=torch.Generator().manual_seed(3)
     )
@@ -100,6 +111,10 @@ def learn(name: str) -> dict[str, Any]:
     if not method.learns_by_gradient:
         learner = PrincipalComponents(SHAPE, 3)
     learner.double()
+    if name == "recomputed":
+        Execution(activation_checkpointing=True).apply(learner)
+    if sharded:
+        shard(learner, unit=100)  # the outer layers, and what is left of encoder and decoder
     parameters = [*learner.parameters()] or [torch.zeros(1, requires_grad=True)]
     records: list[Any] = []
     options: dict[str, Any] = {}
@@ -122,7 +137,7 @@ def learn(name: str) -> dict[str, Any]:
         pass
     tasks = [r for r in records if isinstance(r, TaskRecord)]
     return {
-        "weights": dict(learner.state_dict()),
+        "weights": whole(dict(learner.state_dict())),
         "losses": [r.losses for r in records if isinstance(r, EpochRecord)],
         "flops": sum(r.flops for r in tasks),
         "counts": [(r.steps, r.samples_seen, r.samples_replayed) for r in tasks],

@@ -1,4 +1,4 @@
-"""Learn from a stream as ``insituml stream`` does, evaluation and figures left out."""
+"""Learn as ``insituml stream`` does, evaluation and figures left out, or as ``insituml train``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from insituml_pipelines.common.launcher import is_follower
 from insituml_pipelines.runs.together import follow
 from insituml_pipelines.stream import SECTIONS, finish, learn, plan
 from insituml_pipelines.tracking.base import Tracker
+from insituml_pipelines.train import SECTIONS as OF_TRAINING
+from insituml_pipelines.train import main
 from tests.pipelines.conftest import invoke
 
 
@@ -19,3 +21,11 @@ def stream(*overrides: str) -> None:
     prepared = plan(invoke(Path.cwd(), SECTIONS, *overrides))
     training, _ = learn(prepared, Tracker())
     finish(prepared, training, Path.cwd() / "transit")
+
+
+def train(*overrides: str) -> None:
+    """Train on files in the working folder, likewise."""
+    if is_follower():
+        follow()
+    else:
+        main(invoke(Path.cwd(), OF_TRAINING, *overrides))

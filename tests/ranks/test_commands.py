@@ -23,7 +23,7 @@ from insituml_pipelines.runs.planning import check_device
 from insituml_pipelines.train import SECTIONS, main
 from tests.pipelines.conftest import invoke, make_stream, points_data, write_fields
 from tests.ranks.group import launched
-from tests.ranks.streaming import stream
+from tests.ranks.streaming import stream, train
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ["experiment=toy8", "tracking=none", "model.hidden_sizes=[6]", "training.seeds=[0]"]
@@ -132,6 +132,18 @@ def as_ranks(count: int, folder: Path, *arguments: str) -> list[subprocess.Popen
                 )
             )
     return started
+
+
+def test_ranks_that_hold_a_part_each_train_what_one_does(tmp_path) -> None:
+    make_stream(points_data(), tmp_path / "stream")
+    short = [*TRAIN, "training.epochs=5"]
+    for count, place, more in ((1, "whole", []), (2, "parts", ["training.sharded=true"])):
+        (tmp_path / place / "data").mkdir(parents=True)
+        (tmp_path / place / "data/tasks").symlink_to(tmp_path / "stream/data/tasks")
+        launched(count, tmp_path / place, train, *short, *more)
+    for task in range(3):
+        assert_alike(tmp_path / "parts", tmp_path / "whole", "experience_replay", task)
+    assert "without effect" not in (tmp_path / "parts/said").read_text()
 
 
 def learn_from_a_stream(folder: Path, count: int) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from insituml.checkpoint import load_checkpoint
 from tests.ranks.contract import (
     counted_by_all,
     estimated,
@@ -15,6 +16,8 @@ from tests.ranks.contract import (
     leave,
 )
 from tests.ranks.group import together
+from tests.ranks.learning import make_tasks
+from tests.ranks.sharded import learner_of, weights_after
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +69,42 @@ def test_what_all_ranks_do_alike_counts_once(two) -> None:
     pca, resumed = counted_by_all()
     for found in two:
         assert found["flops"] == [pca, 2 * resumed]  # 10 on each before the checkpoint
+
+
+def test_a_learner_of_parts_goes_on_from_its_file_in_parts_and_whole(two) -> None:
+    first = two[0]
+    file = first["file of a part each"]
+    # What the first rank has written is read by one that knows nothing of others.
+    whole = load_checkpoint(file).state_dict()
+    alone = weights_after(file, sharded=False, finished=1)
+    for found in two:
+        for key, value in first["uninterrupted"].items():
+            assert whole[key].shape == value.shape
+            assert torch.equal(found["uninterrupted"][key], value)
+            assert torch.equal(found["parts gone on with"][key], value)
+            for other in (found["wholes gone on with"], alone):
+                torch.testing.assert_close(other[key], value, rtol=1e-6, atol=1e-9)
+
+
+def test_ranks_hold_a_part_of_weights_gradient_and_moments(two) -> None:
+    own, of_all = zip(*(found["held"] for found in two), strict=True)
+    assert of_all == (4 * 724, 4 * 724)  # (24 + 1) 12 + (12 + 1) 4 and back
+    assert own == (2 * 724, 2 * 724)
+
+
+def test_encoder_and_decoder_work_by_themselves(two) -> None:
+    learner = learner_of(sharded=False)
+    x = make_tasks()[0].train[0]
+    for found in two:
+        torch.testing.assert_close(found["restored"], learner.decode(learner.encode(x)).detach())
+
+
+def test_a_weight_that_is_taken_from_a_module_is_named(two) -> None:
+    for found in two:
+        assert found["taken"].startswith("Taking takes the weights of a module within it")
+
+
+def test_a_method_that_needs_whole_weights_is_refused_where_there_are_parts(two) -> None:
+    for found in two:
+        assert found["refused"].startswith("EWC looks at whole weights")
+        assert "Naive, Joint, Cumulative" in found["refused"]

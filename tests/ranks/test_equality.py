@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from tests.ranks.group import together
-from tests.ranks.learning import FILES, NAMES, learn, learn_all
+from tests.ranks.learning import FILES, IN_PARTS, NAMES, learn, learn_all
 
 ALIKE = 1e-6
 """Largest difference, as a share of the largest number of a tensor."""
 
 
 ON_THREE = [*FILES, "parts", "changed samples"]
+ON_THREE += [
+    f"{IN_PARTS}{name}" for name in ("naive", "experience_replay", "der_plus_plus", "parts")
+]
 CASES = [(2, name) for name in NAMES] + [(3, name) for name in ON_THREE]
 
 
