@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from insituml import ranks
+from insituml import rank_rows, ranks
 
 Samples = tuple[Tensor, ...]
 """Columns ``(n, ...)``, n being the number at hand."""
@@ -115,5 +115,5 @@ def all_columns(matrices: Mapping[str, Tensor], device: torch.device) -> dict[st
     joint = {}
     for name, height in known.items():
         none = torch.zeros(height, 0, dtype=torch.float64, device=device)
-        joint[name] = ranks.stacked(matrices.get(name, none).mT.contiguous()).mT
+        joint[name] = rank_rows.stacked(matrices.get(name, none).mT.contiguous()).mT
     return joint

@@ -14,7 +14,7 @@ from insituml.data.blocks import Block
 from insituml.data.normalisation import RunningMoments
 from insituml.data.task import Batch
 from insituml.data.task_files import Columns
-from insituml.rank_rows import dealt, handed
+from insituml.rank_rows import dealt, everywhere, handed
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def share_of(samples: Samples) -> Batch:
 
 def whole_of(samples: Samples) -> Batch:
     """Return all samples, on every rank."""
-    return ranks.everywhere(samples.share) if isinstance(samples, Dealt) else samples
+    return everywhere(samples.share) if isinstance(samples, Dealt) else samples
 
 
 class Reading:

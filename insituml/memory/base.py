@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
+from insituml import rank_rows, ranks
 from insituml.data.task import Batch
 from insituml.memory.draws import draw_without_replacement, own_generator
 from insituml.memory.places import Places
@@ -125,7 +125,7 @@ class Memory:
         if ranks.size() == 1:
             return complete(self.read(rows))
         held, everywhere = self.owned(rows).nonzero().flatten(), torch.arange(len(rows))
-        drawn = ranks.exchanged(self.read(rows), held, len(rows), everywhere)
+        drawn = rank_rows.exchanged(self.read(rows), held, len(rows), everywhere)
         return tuple(column[ranks.share()] for column in complete(drawn))
 
     def draw(

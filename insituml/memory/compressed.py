@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
+from insituml import rank_rows
 from insituml.data.mixing import IterationMixing, mixed
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
@@ -117,7 +117,7 @@ class CompressedReservoir(Memory):
         return self._samples.capacity_bytes
 
     def add(self, samples: Batch, task: int, losses: Tensor | None = None) -> None:
-        samples = ranks.everywhere(samples)  # all of it is stored everywhere: it is small
+        samples = rank_rows.everywhere(samples)  # all of it is stored everywhere: it is small
         self._samples.prepare(samples)
         count = len(samples[0])
         keys = torch.rand(count, generator=self.generator, dtype=torch.float64).tolist()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from insituml import ranks
+from insituml import rank_rows, ranks
 from insituml.data.task import Batch
 from insituml.memory.equal_shares import EqualShares
 
@@ -96,7 +96,7 @@ class HerdingMemory(EqualShares):
     def finish_task(self, samples: Batch, task: int, features: Tensor | None = None) -> None:
         count = ranks.total(len(samples[0]))
         if features is not None:
-            (features,) = ranks.everywhere((features,))
+            (features,) = rank_rows.everywhere((features,))
         if features is None or len(features) != count:
             arrived = None if features is None else tuple(features.shape)
             raise ValueError(f"features are {arrived} for {count} samples; expected one row each")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
+from insituml import rank_rows, ranks
 from insituml.data.task import Batch
 from insituml.memory.rows import RowMemory
 
@@ -60,7 +60,7 @@ class LossAwareMemory(RowMemory):
         if len(self._keys) == 0:
             self._keys = torch.zeros(capacity, dtype=torch.float64)
         if losses is not None:
-            (losses,) = ranks.everywhere((losses.detach().to("cpu", torch.float64),))
+            (losses,) = rank_rows.everywhere((losses.detach().to("cpu", torch.float64),))
         keys = self._draw_keys(_checked(losses, count))
         # The largest keys stay, of those stored and those that come; of those stored, at most as
         # many as come can be displaced, the smallest ones.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
+from insituml import rank_rows, ranks
 from insituml.data.task import Batch
 from insituml.memory.base import Memory
 from insituml.memory.places import Places
@@ -125,7 +125,9 @@ class RowMemory(Memory):
         places = chosen[held] // ranks.size()
         ready = self._storage.checked(samples)
         mine = tuple(column.index_select(0, places.to(column.device)) for column in ready)
-        given = ranks.exchanged(mine, held.nonzero().flatten(), len(rows), own.nonzero().flatten())
+        given = rank_rows.exchanged(
+            mine, held.nonzero().flatten(), len(rows), own.nonzero().flatten()
+        )
         self._storage.write(rows[own] // ranks.size(), given)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
+from insituml import rank_rows, ranks
 from insituml.data.task import Batch, exactly, sent
 from insituml.memory.checks import check_capacity, check_not_empty, check_rows
 from insituml.memory.places import Places, simplest, taken
@@ -157,7 +157,7 @@ class SampleStorage:
         """
         own = tuple(taken(column, rows) for column in self.columns)
         for column, values in zip(
-            self.columns, ranks.exchanged(own, held, count, now), strict=True
+            self.columns, rank_rows.exchanged(own, held, count, now), strict=True
         ):
             column[: len(values)] = values
 
@@ -214,7 +214,7 @@ class SampleStorage:
             return self.columns
         held = torch.arange(self.capacity)[ranks.share()]
         wanted = torch.arange(self.capacity if ranks.rank() == 0 else 0)
-        return list(ranks.exchanged(self.columns, held, self.capacity, wanted))
+        return list(rank_rows.exchanged(self.columns, held, self.capacity, wanted))
 
     def _stored_dtype(self, arrived: torch.dtype) -> torch.dtype:
         if self._stored_as is None or not arrived.is_floating_point:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insituml import ranks
+from insituml import rank_rows, ranks
 from insituml.data.task import Batch, Task
 from insituml.learner import ContinualLearner
 from insituml.methods.base import Method, NextEpoch
@@ -193,7 +193,7 @@ class Stepper:
             yield
             return
         few = count < ranks.size()  # and any rank may be the one that has none
-        row = tuple((ranks.stacked(column) if few else column)[:1] for column in batch)
+        row = tuple((rank_rows.stacked(column) if few else column)[:1] for column in batch)
         with explaining(self.learner), standing_in(lambda: self.learner.loss(row)):
             yield
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from insituml import ranks
+from insituml import rank_rows, ranks
 from insituml.data.task import Batch, Task, joined
 from insituml.estimates import (
     all_columns,
@@ -134,10 +134,10 @@ def estimated(count: int) -> dict[str, Any]:
         "sums": torch.stack([first.detach(), second.detach()]),
         "slope": weight.grad,
         # What each rank has of these is put together, in one order.
-        "numbers": ranks.stacked(numbers_of(samples)).sort().values,
-        "largest": ranks.stacked(size[chosen]).sort().values,
+        "numbers": rank_rows.stacked(numbers_of(samples)).sort().values,
+        "largest": rank_rows.stacked(size[chosen]).sort().values,
         "descending": bool((size[chosen].diff() <= 0).all()),
-        "drawn": ranks.stacked(drawn[0]).sort().values,
+        "drawn": rank_rows.stacked(drawn[0]).sort().values,
         "union": sorted(union(set(numbers_of(samples).tolist()))),
         "energy": columns @ columns.mT,
     }
