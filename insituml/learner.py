@@ -58,6 +58,12 @@ class ContinualLearner(OriginalInterface):
     generative = False
     """Whether figures show what :meth:`sample` draws in place of reconstructions."""
 
+    calls_same_modules = False
+    """Whether :meth:`loss` calls the same modules in the same order whatever the samples are, and
+    :meth:`output` and :meth:`objective` together the same as well: ranks that each hold a part
+    (:mod:`insituml.sharding`) wait for each other at each module. It is asked of a class itself,
+    not of those that it inherits from."""
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         # Remembered so that a checkpoint can build the model again. (deepcopy calls this with no
         # arguments.)

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from insituml.shards import check_whole
 from insituml.stand_in import stand_in
 
 BUCKET = 2**25
@@ -170,6 +171,7 @@ def joint_mean(mean: Any, count: int, device: torch.device) -> Any:
     """
     if size() == 1 or (count and not (isinstance(mean, Tensor) and mean.numel() == 1)):
         return mean  # what is no scalar is for the caller to refuse
+    check_whole(mean)
     # On one device, even where a decoder has another: NCCL has a group for each.
     numbers = torch.zeros(2, dtype=torch.float64, device=device)
     if count:

@@ -96,8 +96,16 @@ def _collect(module: nn.Module, unit: int, found: list[nn.Module]) -> int:
 
 def check_shardable(learner: ContinualLearner) -> None:
     """Raise ValueError unless each rank can hold a part of a learner; the message says why not."""
-    name = f"{type(learner).__name__} cannot be shared out among ranks"
+    kind = type(learner)
+    name = f"{kind.__name__} cannot be shared out among ranks"
     check_ranks(learner)
+    ours = kind.__module__.startswith("insituml.models.")
+    if not vars(kind).get("calls_same_modules", ours):
+        raise ValueError(
+            f"{name}: they wait for each other at each module, and nothing says that it calls the "
+            "same ones whatever the samples are, as heads for labels do not; if its loss does, and "
+            f"output with objective, too, set calls_same_modules = True in class {kind.__name__}"
+        )
     if observes(learner):
         raise ValueError(
             f"{name}: it learns from samples as it observes them, which takes all of its weights; "

@@ -32,6 +32,16 @@ def is_sharded(module: nn.Module) -> bool:
     return any(is_shard(parameter) for parameter in module.parameters())
 
 
+def check_whole(loss: Any) -> None:
+    """Raise ValueError if a loss was computed from parts of weights."""
+    if is_shard(loss):
+        raise ValueError(
+            "the loss takes weights without calling the module that holds them, and so finds this "
+            "rank's part of them; call the module, use the optimizer's weight_decay for a penalty "
+            "on weights, or train without sharding"
+        )
+
+
 @contextmanager
 def explaining(module: nn.Module) -> Iterator[None]:
     """Say what is wrong where a part of a weight was taken for the whole."""
@@ -44,6 +54,35 @@ def explaining(module: nn.Module) -> Iterator[None]:
             f"{type(module).__name__} takes the weights of a module within it without calling it, "
             "and so finds this rank's part of them; call the module, or train without sharding"
         ) from error
+
+
+@contextmanager
+def explaining_step(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Say that an optimizer needs whole tensors where it stops at a part, or keeps other shapes."""
+    name = type(optimizer).__name__
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(
+            f"{name} cannot step on parts of tensors ({str(error).splitlines()[0]}); {_INSTEAD}"
+        ) from error
+    for parameter, entries in optimizer.state.items():
+        for key, value in entries.items():
+            _check_entry(value, parameter, f"{key} of {name}")
+
+
+_INSTEAD = "take an optimizer such as Adam or SGD, or do not shard"
+
+
+def _check_entry(value: Any, parameter: Tensor, where: str) -> None:
+    if not isinstance(value, Tensor) or not is_shard(parameter) or value.numel() == 1:
+        return
+    if value.shape != parameter.shape:
+        raise ValueError(
+            f"{where} has shape {tuple(value.shape)}, and its parameter {tuple(parameter.shape)}: "
+            f"only numbers and tensors of a parameter's shape can be shared out among ranks; "
+            f"{_INSTEAD}"
+        )
 
 
 @contextmanager
@@ -158,14 +197,7 @@ def cut_state(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[s
 
 
 def _cut_entry(value: Any, parameter: Tensor, where: str) -> Any:
-    if not isinstance(value, Tensor) or not is_shard(parameter):
-        return value
-    if value.dim() and value.shape == parameter.shape:
+    _check_entry(value, parameter, where)
+    if isinstance(value, Tensor) and is_shard(parameter) and value.shape == parameter.shape:
         return cut(value, parameter)
-    if value.numel() == 1:
-        return value
-    raise ValueError(
-        f"{where} has shape {tuple(value.shape)}, and its parameter {tuple(parameter.shape)}: only "
-        "numbers and tensors of a parameter's shape can be shared out among ranks; take an "
-        "optimizer such as Adam or SGD, or do not shard"
-    )
+    return value

@@ -78,6 +78,25 @@ def with_parameter(value: torch.Tensor, place: str = "") -> ContinualLearner:
     return learner
 
 
+class Heads(MLP):
+    """Calls the head of the labels at hand."""
+
+
+class Declared(MLP):
+    calls_same_modules = True
+
+
+class Inheriting(Declared):
+    pass
+
+
+def test_a_learner_of_ones_own_says_that_samples_do_not_decide_what_it_calls() -> None:
+    check_shardable(Declared(8, [8], 4))
+    for kind in (Heads, Inheriting):
+        with pytest.raises(ValueError, match=f"= True in class {kind.__name__}"):
+            check_shardable(kind(8, [8], 4))
+
+
 def channels_last() -> ContinualLearner:
     learner = ConvolutionalAutoEncoder((2, 8, 8), (4,))
     Execution(channels_last=True).apply(learner)

@@ -20,7 +20,7 @@ from insituml.optimisation.learning_rate import LearningRate
 from insituml.optimisation.schedule import CONSTANT, Schedule
 from insituml.optimisation.work import Work
 from insituml.records import TaskRecord
-from insituml.shards import explaining, gathered, is_shard, is_sharded
+from insituml.shards import explaining, explaining_step, gathered, is_shard, is_sharded
 from insituml.stand_in import standing_in
 from insituml.trainable import check_loss, normalises_batches
 from insituml.unseen import show
@@ -150,7 +150,8 @@ class Stepper:
                 clip_shards(self.learner.parameters(), self.max_gradient_norm)
             else:
                 torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.max_gradient_norm)
-        self.optimizer.step()
+        with explaining_step(self.optimizer) if self.sharded else nullcontext():
+            self.optimizer.step()
         self.method.after_step(self.learner)
         if self.average is not None:
             self.average.update(self.learner)

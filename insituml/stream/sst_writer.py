@@ -114,10 +114,16 @@ def writer_config(queue_limit: int, policy: str, wait_for_reader: bool, readers:
     Raises
     ------
     ValueError
-        If the queue is unbounded, the policy unknown, or there are to be no readers.
+        If the queue is unbounded, the policy unknown, there are to be no readers, or several that
+        are not waited for.
     """
     if readers < 1:
         raise ValueError(f"readers is {readers}; expected 1 or more, or wait_for_reader=False")
+    if readers > 1 and not wait_for_reader:
+        raise ValueError(
+            f"readers is {readers}, which counts only where the first iteration waits for them; "
+            "set wait_for_reader=True"
+        )
     if queue_limit < 1:
         raise ValueError(
             f"queue_limit is {queue_limit}; expected 1 or more: ADIOS2 takes 0 for no limit, and a "

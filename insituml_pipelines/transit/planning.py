@@ -13,7 +13,7 @@ from insituml_pipelines.common.failures import ask_for_room
 from insituml_pipelines.common.fitting import data_of
 from insituml_pipelines.common.invocation import Invocation
 from insituml_pipelines.common.launcher import launched
-from insituml_pipelines.common.log import say
+from insituml_pipelines.common.log import note, say
 from insituml_pipelines.common.schema import Data, Training, Transit, validate
 from insituml_pipelines.runs.planning import PARTIAL, TASKS, check_device, recipes_of
 from insituml_pipelines.runs.sharding import refuse_sharding
@@ -106,6 +106,9 @@ def _opened(
     from insituml_pipelines.transit.ensemble_source import open_ensemble
     from insituml_pipelines.transit.source import open_ring, reads_blocks
 
+    if transit.read_blocks and (launched() == 1 or data.ensemble is not None):
+        why = "one process reads all" if launched() == 1 else "the first rank reads an ensemble"
+        note(f"transit.read_blocks is without effect: {why}")
     if data.ensemble is not None:
         several = open_ensemble(data, transit)
         if launched() > 1:

@@ -83,14 +83,26 @@ def refused() -> str:
 class Taking(MLP):
     """Takes a weight of a module that it does not call."""
 
+    calls_same_modules = True
+
     def loss(self, batch: Batch) -> torch.Tensor:
         return (batch[0].flatten(1) @ self.encoder.layers[0].weight.T).square().mean()
 
 
-def taken() -> str:
-    learner, generator = Taking(SHAPE, [12], 4).double(), torch.Generator()
+class Penalised(MLP):
+    """Takes all weights as they are."""
+
+    calls_same_modules = True
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return super().loss(batch) + sum(p.square().sum() for p in self.parameters())
+
+
+def said_of(kind: type[MLP], optimizer_of: Any = torch.optim.Adam) -> str:
+    """Return what is said of a learner in parts, and of its optimizer, in the first step."""
+    learner, generator = kind(SHAPE, [12], 4).double(), torch.Generator()
     shard(learner, UNIT)
-    optimizer = torch.optim.Adam(learner.parameters())
+    optimizer = optimizer_of(learner.parameters())
     given: dict[str, Any] = {"epochs": 1, "batch_size": 4, "generator": generator}
     try:
         next(train(learner, Naive(generator=generator), make_tasks(), optimizer, **given))
@@ -115,6 +127,8 @@ def tried(folder: Path) -> dict[str, Any]:
         "wholes gone on with": weights_after(file, sharded=False, finished=1),
         "held": held(),
         "refused": refused(),
-        "taken": taken(),
+        "taken": said_of(Taking),
+        "penalised": said_of(Penalised),
+        "of an optimizer": said_of(MLP, torch.optim.Adafactor),
         "restored": restored(),
     }

@@ -102,6 +102,12 @@ def test_encoder_and_decoder_work_by_themselves(two) -> None:
 def test_a_weight_that_is_taken_from_a_module_is_named(two) -> None:
     for found in two:
         assert found["taken"].startswith("Taking takes the weights of a module within it")
+        assert found["penalised"].startswith("the loss takes weights without calling the module")
+
+
+def test_an_optimizer_that_needs_whole_tensors_is_named_in_the_first_step(two) -> None:
+    for found in two:
+        assert found["of an optimizer"].startswith("Adafactor cannot step on parts of tensors")
 
 
 def test_a_method_that_needs_whole_weights_is_refused_where_there_are_parts(two) -> None:

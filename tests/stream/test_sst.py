@@ -432,6 +432,7 @@ def test_what_makes_no_source_is_refused(arguments, problem) -> None:
         ({"queue_limit": 0}, ValueError, "queue_limit is 0; .* 0 for no limit"),
         ({"policy": "wait"}, ValueError, "policy is 'wait'; choose one of block, drop"),
         ({"readers": 0}, ValueError, "readers is 0; expected 1 or more"),
+        ({"readers": 2, "wait_for_reader": False}, ValueError, "readers is 2, which counts only"),
         ({"path": "e.h5"}, ValueError, r"e\.h5 must end in \.sst"),
         ({"path": "nowhere/e.sst"}, FileNotFoundError, "no folder nowhere"),
     ],
