@@ -20,8 +20,8 @@ from insituml_pipelines.common.located import find_from_here
 FOLDER = "debug"
 PROFILE = ["training=debug", "tracking=none"]
 CHOICES = ("experiment", "data", "model", "optimizer")
-FEW_TASKS = 2
-"""Of data that can be cut into any number: enough to forget."""
+FEW = {"data.split.tasks": 2, "data.source.iterations": 20}
+"""Tasks of data that may be cut at will, enough to forget; iterations of a field in closed form."""
 FEW_EPOCHS = 2
 """Of a method that trains until it gets no better, whatever the budget."""
 
@@ -48,7 +48,7 @@ def walk_through(overrides: Sequence[str], folder: Path | None = None) -> None:
     began = time.monotonic()
     given = [*_chosen(overrides), *PROFILE, *overrides]
     config = check_composition(Arguments(given))
-    given += [*_paths_from_here(config), *_fewer_tasks(config, overrides)]
+    given += [*_paths_from_here(config), *_less_data(config, overrides)]
     methods = _methods(config)
     find_from_here()  # modules of the user's own, which are not below the new folder
     folder = folder or Path.cwd() / FOLDER
@@ -100,12 +100,15 @@ def _methods(config: DictConfig) -> list[str]:
     return list(map(str, methods))
 
 
-def _fewer_tasks(config: DictConfig, overrides: Sequence[str]) -> list[str]:
-    """Return how many tasks there are, if they may be as few as one likes and nobody chose."""
-    tasks = OmegaConf.select(config, "data.split.tasks")
-    chosen = "data.split.tasks" in map(key_of, overrides)
-    many = isinstance(tasks, int) and tasks > FEW_TASKS
-    return [f"data.split.tasks={FEW_TASKS}"] if many and not chosen else []
+def _less_data(config: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """Return fewer tasks and iterations, if they may be as few as one likes and nobody chose."""
+    chosen = set(map(key_of, overrides))
+    asked = {key: OmegaConf.select(config, key) for key in FEW if key not in chosen}
+    return [
+        f"{key}={FEW[key]}"
+        for key, value in asked.items()
+        if isinstance(value, int) and value > FEW[key]
+    ]
 
 
 def _paths_from_here(config: DictConfig) -> list[str]:

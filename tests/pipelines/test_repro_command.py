@@ -226,6 +226,10 @@ def test_another_experiment_brings_its_own_choices(tmp_path, monkeypatch) -> Non
     debugging.walk_through(["experiment=toy8", "data.split.tasks=4"])
     profile = ["training=debug", "tracking=none"]
     assert seen[0] == [*profile, "experiment=toy8", "data.split.tasks=4"]
+    debugging.walk_through(["experiment=lwfa", "data.split.tasks=3"])
+    assert seen[-1][-1] == "data.source.iterations=20"
+    debugging.walk_through(["experiment=lwfa", "data.source.iterations=30"])
+    assert seen[-1][-1] == "data.split.tasks=2"
     debugging.walk_through(["experiment=digits"])  # its tasks are groups of labels
     assert seen[-1] == [*profile, "experiment=digits"]
 
